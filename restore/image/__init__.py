@@ -1,0 +1,1 @@
+"""A picture and its file: pixels, alpha, depth, colour profile, metadata, orientation."""

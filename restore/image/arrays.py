@@ -1,0 +1,181 @@
+"""Pictures of Python at the door of the API: NumPy arrays, Pillow images and tensors, in and out.
+
+What comes in is never changed, and what goes out shares no memory with it. A picture goes out as
+the kind that `like` is: type, layout, range, and device. Then `to_x(from_x(v), like=v)` equals v
+for every kind and type; of float64, the package keeps the precision of float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from restore.errors import InputError
+from restore.image import color
+from restore.image.image import Depth, Picture, check_range, quantise
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[Any]
+
+TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+# Modes that Pillow can hold and that we can give back sample by sample.
+EXACT_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def from_array(array: Array) -> Picture:
+    """A NumPy array as a picture: grey, grey and alpha, RGB, or RGB and alpha.
+
+    `(height, width)` or `(height, width, 1..4)`; bool, uint8, uint16, or floats in [0, 1] (noise
+    may reach a little beyond). Raises InputError for any other shape, type or range.
+    """
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"a NumPy array is wanted, not {type(array).__name__}")
+    return _from_samples(array, "a float array")
+
+
+def _from_samples(array: Array, what: str, path: str = "(height, width[, 1..4])") -> Picture:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
+        raise InputError(f"a picture has the shape {path}; this one has {array.shape}")
+    if array.size == 0:
+        raise InputError(f"a picture has at least one pixel; this one has the shape {array.shape}")
+    if array.dtype.name not in TYPES:
+        raise InputError(f"samples are {', '.join(TYPES)}; these are {array.dtype}")
+    check_range(array, what)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    planes = color.split(native[:, :, np.newaxis] if native.ndim == 2 else native)
+    return Picture(*planes)
+
+
+def to_array(picture: Picture, like: Array) -> Array:
+    """The picture as a new array with the type, channels and dimensions of `like`.
+
+    Integers are clipped and rounded, floats stay as they are; bool is true from 0.5 on. Grey
+    becomes RGB and back where `like` has the other. Raises InputError where alpha would get lost.
+    """
+    channels = 1 if like.ndim == 2 else like.shape[2]
+    samples = _samples(picture, channels).astype(np.float32, copy=False)
+    stored = _stored(samples, like.dtype)
+    return np.ascontiguousarray(stored[:, :, 0] if like.ndim == 2 else stored)
+
+
+def _samples(picture: Picture, channels: int) -> Array:
+    """Pixels and alpha as `(height, width, channels)`."""
+    adapted = (color.as_grey if channels in (1, 2) else color.as_rgb)(picture.pixels)
+    if channels in (1, 3):
+        if picture.alpha is not None:
+            raise InputError("the picture has alpha; ask for 2 or 4 channels to keep it")
+        return adapted
+    opaque = np.ones(adapted.shape[:2], np.float32)
+    return color.join(adapted, opaque if picture.alpha is None else picture.alpha)
+
+
+def _stored(samples: Array, dtype: np.dtype[Any]) -> Array:
+    depths: dict[str, Depth] = {"uint8": 8, "uint16": 16}
+    if dtype == np.bool_:
+        return samples >= 0.5
+    return quantise(samples, depths.get(dtype.name, "float")).astype(dtype)
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """A Pillow image of any mode as an upright picture, with its ICC profile, EXIF and XMP.
+
+    CMYK becomes sRGB through its profile. Raises InputError for values without a known range, and
+    for an image whose file is damaged.
+    """
+    try:
+        image.load()
+        turned = ImageOps.exif_transpose(image)
+        planes = color.planes(turned)
+    except InputError:
+        raise
+    except Exception as error:  # a lazy image is decoded now, and may be damaged in any way
+        raise InputError(f"the image cannot be decoded: {error}") from error
+    if not planes.pixels.size:
+        raise InputError("a picture has at least one pixel; this image has none")
+    check_range(planes.pixels, "a float image")
+    info = turned.info
+    block, xmp = info.get("exif"), info.get("xmp")
+    return Picture(
+        *planes,
+        icc=None if image.mode in ("CMYK", "LAB") else info.get("icc_profile") or None,
+        exif=block.removeprefix(b"Exif\0\0") or None if isinstance(block, bytes) else None,
+        xmp=(xmp.encode() if isinstance(xmp, str) else xmp) or None,
+        format=image.format,
+        source={"mode": image.mode},
+    )
+
+
+def to_pil(picture: Picture, like: Image.Image) -> Image.Image:
+    """The picture as a new Pillow image of `like`'s mode, with its metadata in `info`.
+
+    A mode that cannot hold any picture (palette, CMYK and such) becomes L, LA, RGB or RGBA.
+    """
+    mode = like.mode
+    bands = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    channels = picture.channels + (picture.alpha is not None)
+    if mode not in EXACT_MODES or (picture.alpha is not None and mode not in ("LA", "RGBA")):
+        mode = bands[channels]
+    wanted = {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)
+    samples = _samples(picture, wanted)
+    image = _image(samples[:, :, 0] if wanted == 1 else samples, mode)
+    found = {"icc_profile": picture.icc, "xmp": picture.xmp}
+    found["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
+    image.info.update({k: v for k, v in found.items() if v})
+    return image
+
+
+def _image(samples: Array, mode: str) -> Image.Image:
+    if mode == "F":
+        return Image.fromarray(samples.astype(np.float32))
+    if mode == "1":
+        return Image.fromarray(samples >= 0.5)
+    if mode == "I":
+        return Image.fromarray(quantise(samples, 16).astype(np.int32))
+    if mode.startswith("I;16"):
+        order = ">u2" if mode == "I;16B" else "<u2"
+        raw = quantise(samples, 16).astype(order).tobytes()
+        size = samples.shape[1], samples.shape[0]
+        return Image.frombytes("I;16B" if mode == "I;16B" else "I;16", size, raw)
+    return Image.fromarray(quantise(samples, 8))
+
+
+def from_tensor(tensor: torch.Tensor) -> Picture:
+    """A tensor `(height, width)` or `([1,] 1..4, height, width)` as a picture.
+
+    uint8, uint16, bool or floats in [0, 1], on any device. Raises InputError for any other.
+    """
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"a tensor is wanted, not {type(tensor).__name__}")
+    shape = tuple(tensor.shape)
+    plain = tensor.detach().cpu()
+    plain = plain.float() if plain.dtype == torch.bfloat16 else plain
+    plain = plain[0] if plain.ndim == 4 and shape[0] == 1 else plain
+    if plain.ndim not in (2, 3) or (plain.ndim == 3 and not 1 <= plain.shape[0] <= 4):
+        raise InputError(
+            f"a picture has the shape ([1..4,] height, width), with a batch of one at most; "
+            f"this tensor has {shape}"
+        )
+    array = plain.numpy()
+    return _from_samples(array.transpose(1, 2, 0) if array.ndim == 3 else array, "a float tensor")
+
+
+def to_tensor(picture: Picture, like: torch.Tensor) -> torch.Tensor:
+    """The picture as a new tensor with the type, channels, dimensions and device of `like`."""
+    import torch
+
+    channels = 1 if like.ndim == 2 else int(like.shape[-3])
+    samples = _samples(picture, channels)
+    if like.dtype == torch.bfloat16:
+        stored = samples.astype(np.float32)
+    else:
+        stored = _stored(samples, torch.empty(0, dtype=like.dtype).numpy().dtype)
+    planes = np.ascontiguousarray(stored.transpose(2, 0, 1))
+    made = torch.from_numpy(planes).to(device=like.device, dtype=like.dtype)
+    return made.reshape(*[1] * (like.ndim - 3), *made.shape) if like.ndim > 2 else made[0]

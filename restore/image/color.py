@@ -1,0 +1,122 @@
+"""Kinds of colour: any Pillow mode as grey or RGB with alpha, CMYK through its profile, and back.
+
+What scores need (the Y channel of BT.601) belongs to evaluation, not here.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from restore.errors import InputError
+from restore.image.image import Depth, Pixels, dequantise
+
+# BT.601 luma of full-range RGB, as Pillow's mode "L" and JPEG have it.
+LUMA = (0.299, 0.587, 0.114)
+
+
+class Planes(NamedTuple):
+    """Pixels `(height, width, 1 or 3)`, alpha `(height, width)` or None, and the samples' depth."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+    depth: Depth
+
+
+def as_rgb(pixels: Pixels) -> Pixels:
+    """`(height, width, 1 or 3)` as a new `(height, width, 3)`; grey is repeated."""
+    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
+
+
+def as_grey(pixels: Pixels) -> Pixels:
+    """`(height, width, 1 or 3)` as a new `(height, width, 1)`: BT.601 luma, grey stays as it is."""
+    if pixels.shape[2] == 1:
+        return np.array(pixels)
+    grey: Pixels = np.dot(pixels, np.asarray(LUMA, np.float32))[:, :, np.newaxis]
+    return grey
+
+
+def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """A CMYK picture as sRGB: through its profile where it has a usable one, else inverted plainly.
+
+    Perceptual intent, as printers' profiles are made for it (ICC.1:2022, section 6.2).
+    """
+    if icc:
+        from PIL import ImageCms
+
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(
+                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    return image.convert("RGB") if converted is None else converted
+
+
+def simplify(image: Image.Image) -> Image.Image:
+    """A picture of any Pillow mode as L, LA, RGB, RGBA, I;16 or F; no sample loses a bit.
+
+    A colour or palette entry that is declared transparent becomes alpha. Raises InputError for
+    32-bit integers beyond 16 bits, which have no known range.
+    """
+    mode = image.mode
+    if mode == "1" and "transparency" in image.info:
+        bits, key = image.convert("L"), image.info["transparency"]
+        alpha = bits.point([0 if v == (255 if key else 0) else 255 for v in range(256)])
+        return Image.merge("LA", (bits, alpha))
+    if mode == "CMYK":
+        return cmyk_to_rgb(image, image.info.get("icc_profile"))
+    if mode == "LAB":
+        return _lab_to_rgb(image)
+    if mode == "I":
+        low, high = (int(v) for v in image.getextrema()[:2])  # type: ignore[arg-type]
+        if low < 0 or high > 65535:
+            raise InputError(
+                f"32-bit integers have no known range, and these reach from {low} to {high}; "
+                "give 8 or 16 bits, or floats in [0, 1]"
+            )
+        return image
+    if mode in ("F", "LA", "RGBA") or mode.startswith("I;16"):
+        return image
+    if mode in ("1", "L", "La"):
+        return image.convert("LA" if mode == "La" or "transparency" in image.info else "L")
+    return image.convert("RGBA" if image.has_transparency_data or mode == "RGBa" else "RGB")
+
+
+def planes(image: Image.Image) -> Planes:
+    """A Pillow image of any mode as planes of floats; the image stays as it is."""
+    plain = simplify(image)
+    if plain.mode.startswith("I"):
+        return split(np.asarray(plain).astype(np.uint16)[:, :, np.newaxis])
+    samples = np.asarray(plain)
+    return split(samples[:, :, np.newaxis] if samples.ndim == 2 else samples)
+
+
+def split(samples: np.typing.NDArray[np.generic]) -> Planes:
+    """Samples `(height, width, 1..4)` as planes: grey, grey and alpha, RGB, RGB and alpha."""
+    floats = dequantise(samples)
+    depth: Depth = "float"
+    if samples.dtype.kind in "ub":
+        depth = 16 if samples.dtype.itemsize == 2 else 8
+    if floats.shape[2] in (2, 4):
+        return Planes(np.ascontiguousarray(floats[:, :, :-1]), floats[:, :, -1].copy(), depth)
+    return Planes(floats, None, depth)
+
+
+def join(pixels: Pixels, alpha: Pixels | None) -> Pixels:
+    """Pixels and alpha as one new array `(height, width, 1..4)`, alpha last."""
+    return pixels.copy() if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)

@@ -1,0 +1,240 @@
+"""Directories of tags, as EXIF blocks and TIFF files hold them: parsed, built, set upright.
+
+Tags are carried byte for byte: nothing is decoded that need not be, so nothing is lost. An EXIF
+block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix of JPEG files.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+ORIENTATION = 0x0112
+EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
+# Bytes per value of each type of the TIFF 6.0 and BigTIFF specifications.
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+SIZES |= {LONG8: 8, 17: 8, 18: 8}
+CODES = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}
+
+# Tags that say how one file stores its pixels, or that have a field of their own in `Picture`.
+STRUCTURE = {
+    *range(254, 260), *range(262, 267), 273, ORIENTATION, *range(277, 282), 282, 283, 284,
+    *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
+    *range(529, 533), 700, 34377, 34675, 37724,
+}  # fmt: skip
+_XMP_ROTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([2-8])(?=[\"'<])")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a TIFF structure is laid out: struct's sign of its byte order, and whether BigTIFF."""
+
+    order: str
+    big: bool = False
+
+    @property
+    def count(self) -> str:
+        """The struct code of the number of entries."""
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def entry(self) -> str:
+        """The struct code of an entry: tag, type, count, value."""
+        return self.order + ("HHQ8s" if self.big else "HHI4s")
+
+    @property
+    def offset(self) -> str:
+        """The struct code of an offset."""
+        return self.order + ("Q" if self.big else "I")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One tag: its TIFF type, and its values as the file's bytes."""
+
+    type: int
+    data: bytes
+
+
+@dataclass
+class Directory:
+    """Tags by number, the directories that some of them point to, and the next one's offset.
+
+    `lost` are tags whose values lie beyond the end of the data.
+    """
+
+    tags: dict[int, Tag] = field(default_factory=dict)
+    below: dict[int, Directory] = field(default_factory=dict)
+    next: int = 0
+    lost: set[int] = field(default_factory=set)
+
+    def integers(self, number: int, layout: Layout) -> tuple[int, ...]:
+        """The values of an integer tag; nothing where it is missing or of another type."""
+        tag = self.tags.get(number)
+        code = CODES.get(tag.type) if tag else None
+        if tag is None or code is None:
+            return ()
+        return struct.unpack(f"{layout.order}{len(tag.data) // SIZES[tag.type]}{code}", tag.data)
+
+
+def header(data: bytes) -> tuple[Layout, int]:
+    """Layout and offset of the first directory; ValueError where no TIFF structure begins."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    version = struct.unpack(f"{order}H", data[2:4])[0] if order and len(data) >= 8 else 0
+    if order and version == 42:
+        return Layout(order), struct.unpack(f"{order}I", data[4:8])[0]
+    if order and version == 43 and len(data) >= 16:
+        return Layout(order, big=True), struct.unpack(f"{order}Q", data[8:16])[0]
+    raise ValueError("no TIFF header")
+
+
+def file_header(layout: Layout, offset: int) -> bytes:
+    """The 8 bytes (BigTIFF: 16) before everything else, with the first directory's offset."""
+    mark = b"II" if layout.order == "<" else b"MM"
+    version = [43, 8, 0] if layout.big else [42]
+    return (
+        mark
+        + struct.pack(f"{layout.order}{len(version)}H", *version)
+        + struct.pack(layout.offset, offset)
+    )
+
+
+def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) -> Directory:
+    """The directory at `offset` with those below it; ValueError where it lies beyond the end."""
+    directory = Directory()
+    for tag, kind, values, _ in _entries(data, offset, layout):
+        if values is None:
+            directory.lost.add(tag)
+            continue
+        directory.tags[tag] = Tag(kind, values)
+        if tag in (EXIF, GPS, INTEROPERABILITY) and depth < 2:
+            below = directory.integers(tag, layout)
+            if below and 0 < below[0] < len(data):
+                directory.below[tag] = parse_directory(data, below[0], layout, depth + 1)
+    end = _end(data, offset, layout)
+    tail = data[end : end + struct.calcsize(layout.offset)]
+    directory.next = struct.unpack(layout.offset, tail)[0] if tail else 0
+    return directory
+
+
+def _end(data: bytes, offset: int, layout: Layout) -> int:
+    head = struct.calcsize(layout.count)
+    if not 0 < offset <= len(data) - head:
+        raise ValueError("a directory of tags lies outside the file")
+    (count,) = struct.unpack_from(layout.count, data, offset)
+    end = offset + head + int(count) * struct.calcsize(layout.entry)
+    if end > len(data):
+        raise ValueError("a directory of tags reaches beyond the end of the file")
+    return end
+
+
+def _entries(
+    data: bytes, offset: int, layout: Layout
+) -> Iterable[tuple[int, int, bytes | None, int]]:
+    """Tag, type, bytes of the values (None: beyond the end), and where the entry itself begins."""
+    end, width = _end(data, offset, layout), struct.calcsize(layout.entry)
+    for at in range(offset + struct.calcsize(layout.count), end, width):
+        tag, kind, count, inline = struct.unpack_from(layout.entry, data, at)
+        size = SIZES.get(kind, 0) * count
+        if size > len(inline):
+            (start,) = struct.unpack(layout.offset, inline)
+            values = data[start : start + size]
+        else:
+            values = inline[:size]
+        if size:
+            yield tag, kind, (values if len(values) == size else None), at
+
+
+def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
+    """The bytes of a directory that will lie at `offset`: entries, values, those below."""
+    numbers = sorted({*directory.tags, *directory.below})
+    width, inline = struct.calcsize(layout.entry), struct.calcsize(layout.offset)
+    head = struct.calcsize(layout.count) + width * len(numbers) + inline
+    entries, values = [struct.pack(layout.count, len(numbers))], bytearray()
+    for number in numbers:
+        at = offset + head + len(values)
+        if number in directory.below:
+            kind, count = (LONG8 if layout.big else LONG), 1
+            data = struct.pack(layout.offset, at)
+            values += build_directory(directory.below[number], at, layout)
+        else:
+            tag = directory.tags[number]
+            kind, count, data = tag.type, len(tag.data) // SIZES[tag.type], tag.data
+            if len(data) > inline:
+                values += data
+                data = struct.pack(layout.offset, at)
+        values += b"\0" * (len(values) % 2)  # the specification wants values on even offsets
+        entries.append(struct.pack(layout.entry, number, kind, count, data))
+    return b"".join(entries) + struct.pack(layout.offset, 0) + bytes(values)
+
+
+def integers_tag(kind: int, values: Iterable[int], layout: Layout) -> Tag:
+    """A tag of integers of the TIFF type `kind`."""
+    numbers = list(values)
+    return Tag(kind, struct.pack(f"{layout.order}{len(numbers)}{CODES[kind]}", *numbers))
+
+
+def descriptive(directory: Directory) -> Directory:
+    """What a directory says about the picture (camera, time, place), without how it is stored."""
+    pointers = (EXIF, GPS, INTEROPERABILITY)
+    kept = {n: t for n, t in directory.tags.items() if n not in STRUCTURE and n not in pointers}
+    below = {n: d for n, d in directory.below.items() if d.tags}
+    return Directory(kept, {n: descriptive(d) if n == EXIF else d for n, d in below.items()})
+
+
+def build_exif(directory: Directory, order: str) -> bytes | None:
+    """An EXIF block of a directory's descriptive tags; None where there are none."""
+    said = descriptive(directory)
+    if not said.tags and not said.below:
+        return None
+    layout = Layout(order)
+    return file_header(layout, 8) + build_directory(said, 8, layout)
+
+
+def parse_exif(block: bytes | None) -> tuple[Layout, Directory]:
+    """An EXIF block as tags; an empty directory where there is none, or a damaged one."""
+    try:
+        layout, offset = header(block or b"")
+        return layout, parse_directory(block or b"", offset, layout)
+    except (ValueError, struct.error):
+        return Layout("<"), Directory()
+
+
+def orientation(block: bytes | None, xmp: bytes | None = None) -> int:
+    """EXIF orientation 1..8 of a block (or a TIFF file), else the one in XMP, else 1."""
+    layout, directory = parse_exif(block)
+    value = directory.integers(ORIENTATION, layout)
+    if value:
+        return value[0] if 1 <= value[0] <= 8 else 1
+    found = _XMP_ROTATION.search(xmp or b"")
+    return int(found[2]) if found else 1
+
+
+def without_rotation(block: bytes) -> bytes:
+    """The block (or TIFF file) with its orientation set to 1 in place; no other tag moves.
+
+    Rebuilding it would move the offsets that maker notes hold. The thumbnail of an EXIF block is
+    unlinked, because it lies on its side like the pixels did.
+    """
+    if orientation(block) == 1:
+        return block
+    layout, offset = header(block)
+    patched = bytearray(block)
+    for tag, kind, values, at in _entries(block, offset, layout):
+        if tag == ORIENTATION and values is not None:
+            place = at + struct.calcsize(layout.entry) - struct.calcsize(layout.offset)
+            one = struct.pack(layout.order + CODES[kind], 1)
+            patched[place : place + len(values)] = one.ljust(len(values), b"\0")
+    if 0x0201 not in parse_directory(block, offset, layout).tags:
+        end = _end(block, offset, layout)
+        patched[end : end + struct.calcsize(layout.offset)] = bytes(struct.calcsize(layout.offset))
+    return bytes(patched[: len(block)])
+
+
+def xmp_without_rotation(xmp: bytes) -> bytes:
+    """The XMP packet with every `tiff:Orientation` set to 1; its length stays."""
+    return _XMP_ROTATION.sub(rb"\g<1>1", xmp)

@@ -1,0 +1,216 @@
+"""PNG files as chunks: checked, listed, put in; and samples of 16 bits, which Pillow cuts to 8.
+
+Source: PNG specification, third edition (W3C, 2025).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from restore.errors import ReadError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+# Chunks whose meaning survives a change of the pixels: colour, and words.
+KEPT = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# Deflate cannot shrink by more than 1032:1 (zlib's technical notes).
+MOST_SHRUNK = 1032
+ROWS_AT_ONCE = 1 << 21  # bytes filtered at once, so that temporaries stay small
+LARGEST_CHUNK = 1 << 30
+READ_AT_ONCE = 1 << 14
+# First row, first column, and steps of the passes of an interlaced picture.
+ADAM7 = (
+    (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)
+)  # fmt: skip
+
+
+class Chunk(NamedTuple):
+    """One chunk: its type of four letters, and its data."""
+
+    type: bytes
+    data: bytes
+
+
+def chunks(data: bytes, name: str) -> list[Chunk]:
+    """The chunks of a whole PNG file, up to IEND; pixels (IDAT) come with empty data.
+
+    Raises ReadError for a file that ends early, a critical chunk whose checksum does not fit, and
+    a header whose size its pixels cannot fill.
+    """
+    found, packed = [], 0
+    for kind, body, checksum in _walk(data):
+        critical = not kind[0] & 0x20
+        if critical and zlib.crc32(body, zlib.crc32(kind)) != checksum:
+            raise ReadError(f"{name} is damaged: the checksum of a part of it does not fit")
+        pixels = kind == b"IDAT"
+        packed += len(body) if pixels else 0
+        found.append(Chunk(kind, b"" if pixels else bytes(body)))
+        if kind == b"IEND":
+            _check_header(found[0], packed, name)
+            return found
+    raise ReadError(f"{name} is truncated: the PNG file ends before its last part; copy it again")
+
+
+def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Type, data and checksum of each whole chunk."""
+    at, view = len(SIGNATURE), memoryview(data)
+    while at + 12 <= len(data):
+        end = at + 12 + int(struct.unpack_from(">I", data, at)[0])
+        if end > len(data):
+            return
+        yield (
+            data[at + 4 : at + 8],
+            view[at + 8 : end - 4],
+            struct.unpack_from(">I", data, end - 4)[0],
+        )
+        at = end
+
+
+def check_pixels(data: bytes, name: str) -> None:
+    """ReadError where the packed pixels end early: Pillow would fill up with black.
+
+    To be asked after the size in the header has been found reasonable.
+    """
+    missing, unpacker = 0, zlib.decompressobj()
+    try:
+        for kind, body, _ in _walk(data):
+            if kind == b"IHDR":
+                missing = _unpacked_size(*struct.unpack(">IIBBBBB", body))
+            for at in range(0, len(body) if kind == b"IDAT" else 0, READ_AT_ONCE):
+                missing -= len(unpacker.decompress(body[at : at + READ_AT_ONCE]))
+                if missing <= 0:
+                    return
+    except zlib.error as error:
+        raise ReadError(f"{name} is damaged: its pixels cannot be unpacked ({error})") from error
+    raise ReadError(f"{name} is truncated: {missing} bytes of its unpacked pixels are missing")
+
+
+def _unpacked_size(
+    width: int, height: int, bits: int, colour: int, _packing: int, _filter: int, interlaced: int
+) -> int:
+    """Bytes of all rows, each behind its filter type."""
+    size = 0
+    for top, left, down, across in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = ceil((width - left) / across), ceil((height - top) / down)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + ceil(columns * bits * CHANNELS.get(colour, 1) / 8))
+    return size
+
+
+def _check_header(first: Chunk, packed: int, name: str) -> None:
+    if first.type != b"IHDR" or len(first.data) != 13:
+        raise ReadError(f"{name} is damaged: a PNG file starts with a header of 13 bytes")
+    width, height, bits, colour = struct.unpack(">IIBB", first.data[:10])
+    needed = height * ((width * bits * CHANNELS.get(colour, 1) + 7) // 8)
+    if needed > MOST_SHRUNK * packed + 1024:
+        raise ReadError(
+            f"{name} is damaged: {packed} bytes of pixels cannot fill {width} x {height} pixels"
+        )
+
+
+def decode16(data: bytes, parts: list[Chunk], name: str) -> npt.NDArray[np.uint16]:
+    """Samples of a PNG file of 16 bits: `(height, width, 1..4)`, grey or RGB, alpha last.
+
+    A colour that the file declares transparent (tRNS) becomes alpha.
+    """
+    import cv2
+
+    read: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if read is None or read.dtype != np.uint16:
+        raise ReadError(f"{name} is damaged: its pixels cannot be decoded")
+    samples = read[:, :, np.newaxis] if read.ndim == 2 else read
+    colour = parts[0].data[9]
+    if colour == 4:  # OpenCV gives grey and alpha as BGRA
+        return np.ascontiguousarray(samples[:, :, [2, 3]])
+    if samples.shape[2] >= 3:
+        return np.ascontiguousarray(samples[:, :, [2, 1, 0, 3][: samples.shape[2]]])
+    key = next((c.data for c in parts if c.type == b"tRNS"), None)
+    if colour == 0 and key is not None and len(key) == 2:
+        seen = samples != struct.unpack(">H", key)[0]
+        return np.concatenate([samples, seen.astype(np.uint16) * 65535], axis=2)
+    return np.ascontiguousarray(samples)
+
+
+def kept_chunks(parts: Iterable[Chunk]) -> list[Chunk]:
+    """The chunks that a file written from this one should repeat as they are."""
+    return [c for c in parts if c.type in KEPT and not c.data.startswith(XMP_KEYWORD)]
+
+
+def encode16(samples: npt.NDArray[np.uint16]) -> bytes:
+    """A PNG file of `(height, width, 1..4)` samples: 16 bits, Paeth filter, no metadata."""
+    height, width, channels = samples.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    packer = zlib.compressobj(6)
+    step = max(1, ROWS_AT_ONCE // (width * channels * 2))
+    above = np.zeros((1, width * channels * 2), np.uint8)
+    pixels = bytearray()
+    for top in range(0, height, step):
+        block = np.ascontiguousarray(samples[top : top + step]).astype(">u2")
+        rows = np.frombuffer(block.tobytes(), np.uint8).reshape(len(block), -1)
+        pixels += packer.compress(_paeth(rows, above, channels * 2))
+        above = rows[-1:]
+    pixels += packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    parts = range(0, len(pixels), LARGEST_CHUNK)
+    body = [Chunk(b"IDAT", bytes(pixels[at : at + LARGEST_CHUNK])) for at in parts]
+    body = [Chunk(b"IHDR", header), *body, Chunk(b"IEND", b"")]
+    return SIGNATURE + b"".join(pack(c) for c in body)
+
+
+def _paeth(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8], step: int) -> bytes:
+    """Rows of bytes with PNG's filter 4, each behind its filter type."""
+    up = np.concatenate([above, rows[:-1]]).astype(np.int16)
+    left, corner = np.zeros_like(up), np.zeros_like(up)
+    left[:, step:] = rows[:, :-step]
+    corner[:, step:] = up[:, :-step]
+    to_left, to_up = np.abs(up - corner), np.abs(left - corner)
+    to_corner = np.abs(left + up - 2 * corner)
+    guess = np.where(to_up <= to_corner, up, corner)
+    guess = np.where((to_left <= to_up) & (to_left <= to_corner), left, guess)
+    filtered = np.full((len(rows), rows.shape[1] + 1), 4, np.uint8)
+    filtered[:, 1:] = rows - guess.astype(np.uint8)
+    return filtered.tobytes()
+
+
+def pack(chunk: Chunk) -> bytes:
+    """A chunk as the file's bytes: length, type, data, checksum."""
+    checksum = zlib.crc32(chunk.type + chunk.data)
+    return (
+        struct.pack(">I", len(chunk.data)) + chunk.type + chunk.data + struct.pack(">I", checksum)
+    )
+
+
+def with_chunks(data: bytes, more: Iterable[Chunk]) -> bytes:
+    """A PNG file with more chunks right behind its header."""
+    end = len(SIGNATURE) + 12 + 13
+    return data[:end] + b"".join(pack(c) for c in more) + data[end:]
+
+
+def metadata_chunks(
+    icc: bytes | None,
+    exif: bytes | None,
+    xmp: bytes | None,
+    dpi: tuple[float, float] | None,
+    kept: Iterable[Chunk] = (),
+) -> list[Chunk]:
+    """The chunks that hold a picture's metadata, in an order that the specification allows."""
+    found = []
+    if icc:
+        found.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
+    found += [c for c in kept if not (icc and c.type == b"sRGB")]
+    if dpi:
+        x, y = (round(v / 0.0254) for v in dpi)
+        found.append(Chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+    if exif:
+        found.append(Chunk(b"eXIf", exif))
+    if xmp:
+        found.append(Chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
+    return found

@@ -1,0 +1,311 @@
+"""Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
+
+Pillow decodes 8 bits; PNG and TIFF of 16 bits and floats go other ways (`png`, `tiff`), because
+Pillow would cut them to 8 without a word. Two things are cut here, too: AVIF of 10 or 12 bits is
+read as 8, and of a phone's multi-picture JPEG only the picture itself is read, not its previews.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import struct
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from restore.errors import InputError, ReadError, RestoreError
+from restore.image import color, exif, png, tiff
+from restore.image.image import Picture, Pixels, check_range
+
+MAX_PIXELS = 1_000_000_000
+READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+_PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
+_PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGINS}
+# `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
+_QUIET = threading.Lock()
+
+
+def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture in a file.
+
+    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, PPM, or a GIF of one frame. The depth comes from
+    the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
+    kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
+
+    Raises ReadError for a file that is missing, no picture, damaged, truncated, too large, or that
+    holds several pages or frames.
+    """
+    place = Path(path)
+    data = read_bytes(place)
+    return decode_image(data, name=str(place), max_pixels=max_pixels).replace(path=place)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; ReadError where there are none to be had."""
+    try:
+        if path.is_dir():
+            raise ReadError(f"{path} is a folder; give a picture file")
+        if path.exists() and not path.is_file():
+            raise ReadError(f"{path} is not a regular file; give a picture file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ReadError(f"{path} does not exist; give the name of a picture file") from None
+    except PermissionError:
+        raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
+    except (OSError, ValueError) as error:
+        raise ReadError(f"{path} cannot be read: {_words(error)}") from error
+
+
+def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture in the bytes of a file, as `load_image` has it; `name` is for error messages."""
+    if not data:
+        raise ReadError(f"{name} is empty; give a picture file")
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _decode_tiff(data, name, max_pixels)
+    parts: list[png.Chunk] = []
+    kind = _kind(data, name)
+    if kind == "PNG":
+        parts = png.chunks(data, name)
+    elif not _whole(data, kind):
+        raise ReadError(f"{name} is truncated: its end is missing; copy it again")
+    with _open(data, kind, name) as image:
+        _check_size(image.height, image.width, max_pixels, name)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            raise ReadError(_several(name, image.n_frames, "frames"))
+        deep = _deeper(data, kind, parts, name)
+        if kind == "PNG" and "transparency" in image.info:
+            image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
+        with _reporting(name):
+            image.load()
+        if kind == "PNG":
+            png.check_pixels(data, name)
+        if deep:
+            with _reporting(name):
+                samples = png.decode16(data, parts, name)
+            planes = color.split(samples)
+        else:
+            planes = _checked(lambda: color.planes(image), name)
+        info, source = dict(image.info), _source(image, kind, data, parts)
+    icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
+    found = Picture(*planes, icc=icc, format=kind, source=source)
+    return _upright(found, _exif_of(info), _xmp_of(info))
+
+
+def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
+    page = tiff.read_header(data, name)
+    _check_size(*page.size, max_pixels, name)
+    if page.pages > 1:
+        raise ReadError(_several(name, page.pages, "pages"))
+    tiff.check(page, len(data), name)
+    turned = exif.orientation(data)
+    source: dict[str, Any] = {"compression": page.compression, "dpi": page.dpi()}
+    if page.deep:
+        with _reporting(name):
+            samples = tiff.decode_deep(data, page)
+        planes = _checked(lambda: color.split(samples), name)
+        source["mode"] = "F" if page.depth == "float" else "I;16"
+    else:
+        with _quietly(name):
+            image = tiff.decode_plain(data, page)
+        planes, source["mode"] = _checked(lambda: color.planes(image), name), image.mode
+    icc = None if source["mode"] in ("CMYK", "LAB") else page.bytes_of(tiff.ICC)
+    xmp = page.bytes_of(tiff.XMP)
+    found = Picture(*planes, icc=icc, format="TIFF", source=source)
+    turned = turned if exif.ORIENTATION in page.directory.tags else exif.orientation(None, xmp)
+    block = exif.build_exif(page.directory, page.layout.order)
+    return _upright(found, block, xmp, turned)
+
+
+def _kind(data: bytes, name: str) -> str:
+    for kind in READS:
+        importlib.import_module(f"PIL.{_PLUGINS[kind]}")
+        _, accept = Image.OPEN[kind]
+        if accept is None or accept(data[:16]) is True:
+            return kind
+    raise ReadError(f"{name} is not a picture of a known kind; known are {', '.join(READS)}")
+
+
+@contextlib.contextmanager
+def _reporting(name: str) -> Iterator[None]:
+    """Whatever a decoder raises for a damaged file, as ReadError."""
+    try:
+        yield
+    except RestoreError:
+        raise
+    except MemoryError as error:
+        raise ReadError(f"{name} does not fit into memory; cut it into parts") from error
+    except Image.DecompressionBombError as error:  # its WebP plugin checks where we cannot reach
+        raise ReadError(
+            f"{name} is larger than Pillow allows; raise its MAX_IMAGE_PIXELS"
+        ) from error
+    except Exception as error:  # decoders raise nearly every type for damaged files
+        raise ReadError(f"{name} is damaged or truncated: {_words(error)}") from error
+
+
+@contextlib.contextmanager
+def _quietly(name: str) -> Iterator[None]:
+    """As `_reporting`, without warnings: a damaged EXIF block is no reason to bother anyone."""
+    with _reporting(name), _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _words(error: BaseException) -> str:
+    """An error's first line, without the object addresses that some carry."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(said).splitlines()[0].split(" <")[0]
+
+
+def _open(data: bytes, kind: str, name: str) -> ImageFile.ImageFile:
+    """The picture with its header read; its pixels are not decoded yet.
+
+    Pillow's plugin is called directly, not through `Image.open`: its limit of pixels is a global
+    of the host program's, smaller than ours, and it warns.
+    """
+    importlib.import_module(f"PIL.{_PLUGINS[kind]}")
+    factory, _ = Image.OPEN[kind]
+    with _quietly(name):
+        return factory(io.BytesIO(data), b"")
+
+
+def _check_size(height: int, width: int, max_pixels: int, name: str) -> None:
+    if height * width > max_pixels:
+        raise ReadError(
+            f"{name} is {width} x {height} pixels, beyond the limit of {max_pixels}; "
+            "raise max_pixels or cut it into parts"
+        )
+    if height * width == 0:
+        raise ReadError(f"{name} is damaged: its header gives no size")
+
+
+def _several(name: str, count: int, what: str) -> str:
+    return f"{name} holds {count} {what}; save the one to restore as a picture of its own"
+
+
+def _whole(data: bytes, kind: str) -> bool:
+    """Whether a file's own marks say that its end is there, whatever its decoder lets pass."""
+    if kind == "JPEG":
+        return data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
+    if kind == "WEBP":
+        return len(data) >= 12 and struct.unpack("<I", data[4:8])[0] + 8 <= len(data)
+    return True
+
+
+def _jpeg_scan(data: bytes) -> int:
+    """Where a JPEG's own pixels begin, behind a thumbnail that EXIF may hold."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        alone = data[at + 1] in (0x01, *range(0xD0, 0xD8))
+        filler = data[at + 1] == 0xFF
+        at += 1 if filler else 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
+
+
+def _scaled_key(key: Any, header: bytes) -> Any:
+    """The transparent grey of a PNG of 2 or 4 bits, scaled as Pillow scales the pixels only."""
+    bits, colour = header[8], header[9]
+    return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
+
+
+def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
+    """Whether Pillow would cut the samples to 8 bits, and another decoder is there to help."""
+    if kind == "PNG":
+        return parts[0].data[8] == 16
+    if kind == "PPM" and data[:2] in (b"P3", b"P6"):
+        with _reporting(name):
+            words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
+            cut = int(words[3]) > 255
+    else:
+        size = data.find(b"\xff\x4f\xff\x51") if kind == "JPEG2000" else -1
+        precisions = data[size + 42 : size + 42 + 3 * data[size + 41] : 3] if size >= 0 else b""
+        cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
+    if cut:
+        raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
+    return False
+
+
+def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
+    """Planes whose values have a known range, or ReadError."""
+    try:
+        with _reporting(name):
+            found = planes()
+            check_range(found.pixels, "a float picture")
+            return found
+    except InputError as error:
+        raise ReadError(f"{name} cannot be used: {error}") from None
+
+
+def _source(image: Image.Image, kind: str, data: bytes, parts: list[png.Chunk]) -> dict[str, Any]:
+    """What `Picture.source` says of a file: whatever its writer needs to write a like one."""
+    source: dict[str, Any] = {"mode": image.mode}
+    dpi = image.info.get("dpi")
+    if dpi and all(np.isfinite(float(v)) and 0 < float(v) < 1e6 for v in dpi):
+        source["dpi"] = (float(dpi[0]), float(dpi[1]))
+    if kind == "PNG":
+        source["chunks"] = png.kept_chunks(parts)
+    elif kind == "WEBP":
+        source["lossless"] = _webp_is_lossless(data)
+    elif kind == "JPEG":
+        from PIL.JpegImagePlugin import get_sampling
+
+        blocks = [s for m, s in getattr(image, "applist", []) if m == "APP13"]
+        source["qtables"] = dict(getattr(image, "quantization", {}))
+        source["subsampling"] = get_sampling(image)
+        source["progressive"] = bool(image.info.get("progressive"))
+        source["comment"] = image.info.get("comment")
+        source["app13"] = blocks
+    return source
+
+
+def _webp_is_lossless(data: bytes) -> bool:
+    """Whether the pixels lie in a VP8L chunk (WebP container specification, Google)."""
+    at = 12
+    while at + 8 <= len(data) and data[at : at + 4] not in (b"VP8 ", b"VP8L"):
+        length = struct.unpack_from("<I", data, at + 4)[0]
+        at += 8 + length + length % 2
+    return data[at : at + 4] == b"VP8L"
+
+
+def _exif_of(info: dict[Any, Any]) -> bytes | None:
+    block = info.get("exif")
+    return block.removeprefix(b"Exif\0\0") or None if isinstance(block, bytes) else None
+
+
+def _xmp_of(info: dict[Any, Any]) -> bytes | None:
+    packet = info.get("xmp")
+    return (packet.encode() if isinstance(packet, str) else packet) or None
+
+
+def _upright(
+    picture: Picture, block: bytes | None, xmp: bytes | None, turned: int | None = None
+) -> Picture:
+    """The picture turned as its metadata asks, and metadata that asks no more."""
+    turned = exif.orientation(block, xmp) if turned is None else turned
+    block = exif.without_rotation(block) if block else None
+    xmp = exif.xmp_without_rotation(xmp) if xmp else None
+    alpha = picture.alpha
+    alpha = turn(alpha[:, :, np.newaxis], turned)[:, :, 0] if alpha is not None else None
+    source, dpi = picture.source, picture.source.get("dpi")
+    if dpi and turned >= 5:
+        source = {**source, "dpi": (dpi[1], dpi[0])}
+    pixels = turn(picture.pixels, turned)
+    return picture.replace(pixels=pixels, alpha=alpha, exif=block, xmp=xmp, source=source)
+
+
+def turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Pixels stored with an EXIF orientation 1..8 as they should be seen (EXIF 3.0, tag 274)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,305 @@
+"""Picture files written whole or not at all, like the file they came from, with its metadata.
+
+A file is written aside in the same folder, flushed to the disk, and renamed: whoever looks sees the
+old file or the whole new one. PNG and TIFF hold 16 bits, TIFF holds floats; JPEG, WebP and BMP hold
+8 bits, and BMP no metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from restore.errors import InputError, WriteError
+from restore.image import color, png, tiff
+from restore.image.image import Depth, Picture, quantise
+from restore.image.read import read_bytes
+
+WEBP_QUALITY, JPEG_QUALITY = 90, 95
+
+
+class Format(NamedTuple):
+    """What a file format can hold."""
+
+    suffixes: tuple[str, ...]
+    depths: tuple[Depth, ...]
+    alpha: bool
+    lossy: bool
+    largest: int  # pixels to a side; of JPEG the limit of libjpeg, a little below the format's
+
+
+FORMATS = {
+    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif"), (8,), False, True, 65_500),
+    "PNG": Format((".png",), (8, 16), True, False, 2**31 - 1),
+    "WEBP": Format((".webp",), (8,), True, True, 16_383),
+    "TIFF": Format((".tif", ".tiff"), (8, 16, "float"), True, False, 2**31 - 1),
+    "BMP": Format((".bmp",), (8,), False, False, 2**31 - 1),
+}
+
+
+def save_image(
+    picture: Picture,
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    depth: Depth | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the picture to `path`, which must not exist unless `overwrite`; returns the path.
+
+    format:  JPEG, PNG, WebP, TIFF or BMP; else the path's suffix says
+    quality: 1..100, for JPEG and WebP; else as the picture's source, or 95 and 90
+    depth:   8, 16 or "float"; else the picture's, or the deepest that the format can hold
+
+    Raises WriteError for what the format cannot hold or the disk refuses, InputError for a quality
+    or a picture that makes no sense. Then there is no file, or the old one is untouched.
+    """
+    place = Path(path)
+    check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
+    kind = format_of(place, format)
+    _write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
+    return place
+
+
+def copy_file(source: Path, path: Path, *, overwrite: bool = False) -> None:
+    """The bytes of one file as another, written aside and renamed as `save_image` does it."""
+    _check_place(path, overwrite)
+    _write_aside(path, read_bytes(source), overwrite)
+
+
+def check_writable(
+    path: str | os.PathLike[str],
+    picture: Picture | None = None,
+    *,
+    scale: int = 1,
+    format: str | None = None,
+    quality: int | None = None,
+    depth: Depth | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Raise now what `save_image` would raise after an hour of work; `scale` enlarges the picture.
+
+    The disk may still fill up, and a file of that name appear, meanwhile.
+    """
+    place = Path(path)
+    kind = format_of(place, format)
+    _check_place(place, overwrite)
+    check_format(kind, picture, scale=scale, quality=quality, depth=depth, name=str(place))
+
+
+def format_of(path: Path, format: str | None = None) -> str:
+    """The format's name as Pillow spells it: from `format`, else from the path's suffix."""
+    asked = path.suffix.lower() if format is None else f".{format.lower().lstrip('.')}"
+    for kind, limits in FORMATS.items():
+        if asked in limits.suffixes or asked == f".{kind.lower()}":
+            return kind
+    known = ", ".join(f"{k} ({' '.join(f.suffixes)})" for k, f in FORMATS.items())
+    what = f"the suffix {asked!r}" if format is None and asked else f"the format {asked[1:]!r}"
+    what = what if asked else "no suffix"
+    raise WriteError(f"{path}: {what} names no format that can be written; known are {known}")
+
+
+def suffix_of(path: Path, format: str) -> str:
+    """The suffix for a format: the path's own where it fits, else the format's first."""
+    kind = format_of(path, format)
+    suffixes = FORMATS[kind].suffixes
+    return path.suffix if path.suffix.lower() in suffixes else suffixes[0]
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    try:
+        if path.is_dir():
+            raise WriteError(f"{path} is a folder; give the name of a file")
+        if not path.parent.is_dir():
+            raise WriteError(f"{path.parent} is no folder; make it first, or give another name")
+        if os.path.lexists(path) and not overwrite:
+            raise WriteError(_exists(path))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise WriteError(f"{path.parent} may not be written to; choose another folder")
+    except (OSError, ValueError) as error:
+        raise WriteError(f"{path} is no name for a file: {error}") from error
+
+
+def _exists(path: Path) -> str:
+    return f"{path} exists; pass --overwrite / overwrite=True or another name"
+
+
+def check_format(
+    kind: str,
+    picture: Picture | None,
+    *,
+    scale: int = 1,
+    quality: int | None = None,
+    depth: Depth | None = None,
+    name: str = "picture",
+) -> None:
+    """Raise WriteError or InputError where a format cannot hold a picture as it is asked to."""
+    limits = FORMATS[kind]
+    if quality is not None:
+        if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+            raise InputError(f"quality is a whole number from 1 to 100, not {quality!r}")
+        if not limits.lossy:
+            raise InputError(f"{kind} loses nothing and has no quality; leave quality out")
+    if depth is not None and depth not in limits.depths:
+        held = " or ".join(str(d) for d in limits.depths)
+        raise WriteError(f"{name}: {kind} holds samples of {held} bits, not {depth!r}")
+    if picture is None:
+        return
+    _check_picture(picture)
+    if picture.alpha is not None and not limits.alpha:
+        keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
+        raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")
+    height, width = picture.height * scale, picture.width * scale
+    if max(height, width) > limits.largest:
+        raise WriteError(
+            f"{name}: {width} x {height} pixels are too many for {kind}, which ends at "
+            f"{limits.largest} to a side; use PNG or TIFF"
+        )
+
+
+def _check_picture(picture: Picture) -> None:
+    shape = picture.pixels.shape
+    if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
+        raise InputError(f"pixels have the shape (height, width, 1 or 3), not {shape}")
+    if picture.alpha is not None and picture.alpha.shape != shape[:2]:
+        raise InputError(f"alpha has the shape {picture.alpha.shape}, but the pixels have {shape}")
+
+
+def encode_image(
+    picture: Picture, kind: str, *, quality: int | None = None, depth: Depth | None = None
+) -> bytes:
+    """The bytes of a file of the format `kind` ("JPEG", "PNG" ...), as `save_image` writes them."""
+    check_format(kind, picture, quality=quality, depth=depth)
+    depths = FORMATS[kind].depths
+    stored = depth or (picture.depth if picture.depth in depths else depths[-1])
+    samples = quantise(color.join(picture.pixels, picture.alpha), stored)
+    try:
+        if kind == "PNG":
+            return _encode_png(samples, picture)
+        if kind == "TIFF":
+            return _encode_tiff(samples, picture)
+        options = {"JPEG": _jpeg_options, "WEBP": _webp_options}.get(kind, _bmp_options)
+        return _encode(samples, kind, options(picture, quality))
+    except (ValueError, OSError, OverflowError) as error:
+        raise WriteError(f"the picture cannot be written as {kind}: {error}") from error
+
+
+def _encode(samples: npt.NDArray[Any], kind: str, options: dict[str, Any]) -> bytes:
+    """A file of 8 bits as Pillow writes it."""
+    plain = samples[:, :, 0] if samples.shape[2] == 1 else samples
+    memory = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(plain)).save(memory, kind, **options)
+    return memory.getvalue()
+
+
+def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
+    plain = png.encode16(samples) if samples.dtype == np.uint16 else _encode(samples, "PNG", {})
+    said = png.metadata_chunks(
+        picture.icc,
+        picture.exif,
+        picture.xmp,
+        picture.source.get("dpi"),
+        picture.source.get("chunks", ()),
+    )
+    return png.with_chunks(plain, said)
+
+
+def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
+    return tiff.encode(
+        samples,
+        alpha=picture.alpha is not None,
+        compression=picture.source.get("compression", "deflate"),
+        icc=picture.icc,
+        exif=picture.exif,
+        xmp=picture.xmp,
+        dpi=picture.source.get("dpi"),
+    )
+
+
+def _metadata(picture: Picture) -> dict[str, Any]:
+    """Pillow's names for what JPEG and WebP hold beside pixels."""
+    found = {"icc_profile": picture.icc, "xmp": picture.xmp}
+    found["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
+    return {k: v for k, v in found.items() if v}
+
+
+def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    """Pillow's options for a JPEG like the picture's source."""
+    source, options = picture.source, _metadata(picture)
+    subsampling = source.get("subsampling", 0)
+    options["subsampling"] = subsampling if subsampling in (0, 1, 2) else 0
+    options["progressive"] = source.get("progressive", False)
+    if source.get("dpi"):
+        options["dpi"] = source["dpi"]
+    if source.get("comment"):
+        options["comment"] = source["comment"]
+    blocks = source.get("app13", ())
+    options["extra"] = b"".join(
+        b"\xff\xed" + (len(b) + 2).to_bytes(2, "big") + b for b in blocks if len(b) <= 65_533
+    )
+    tables = source.get("qtables") if source.get("mode") in ("L", "RGB") else None
+    if quality is None and tables and len(tables) >= min(2, picture.channels):
+        options["qtables"] = tables
+    else:
+        options["quality"] = JPEG_QUALITY if quality is None else quality
+    return options
+
+
+def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    lossless = quality is None and bool(picture.source.get("lossless"))
+    options = {**_metadata(picture), "lossless": lossless, "exact": lossless}
+    # For lossless files Pillow reads quality as effort.
+    options["quality"] = 80 if lossless else WEBP_QUALITY if quality is None else quality
+    return options
+
+
+def _bmp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    dpi = picture.source.get("dpi")
+    return {"dpi": dpi} if dpi else {}
+
+
+def _write_aside(path: Path, data: bytes, overwrite: bool) -> None:
+    """The bytes at `path`, all at once: written beside it, then renamed."""
+    target = path.resolve() if overwrite else path  # a link stays a link
+    aside = target.parent / f".restore-{secrets.token_hex(6)}.part"
+    try:
+        # Not `tempfile`: its files are private, and this one's mode should follow the umask.
+        handle = os.open(
+            aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _rename(aside, target, overwrite)
+    except FileExistsError:
+        raise WriteError(_exists(path)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{path} cannot be written: {reason}") from error
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            aside.unlink()
+
+
+def _rename(aside: Path, target: Path, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(aside, target)
+        return
+    try:
+        os.link(aside, target)  # unlike a rename, fails where a file has appeared meanwhile
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(str(target)) from None
+        os.replace(aside, target)

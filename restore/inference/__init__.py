@@ -1,0 +1,1 @@
+"""One network over a picture of any size."""

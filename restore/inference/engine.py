@@ -1,0 +1,213 @@
+"""One network over one picture of any size: windows in batches, hard crops, no blending.
+
+Out of memory is answered with smaller batches, then smaller windows, always from the picture's
+start; a picture comes back whole or not at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from restore.errors import InputError, OutOfMemoryError
+from restore.image.image import Pixels
+from restore.inference.tiling import Tile, choose_window, round_up, split
+from restore.models.weights import Network
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[int, int], None]  # tiles done, tiles in all
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture will be computed.
+
+    window: (height, width) of what the network sees at once, halo included
+    batch:  windows at once
+    """
+
+    tiles: list[Tile]
+    window: tuple[int, int]
+    batch: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Output:
+    """The network's answer, float32 `(height, width, channels)`, and the plan that worked."""
+
+    pixels: Pixels
+    plan: Plan
+
+
+def run(
+    network: Network,
+    pixels: Pixels,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    tile: int | None = None,
+    report: Report | None = None,
+) -> Output:
+    """The network over the whole picture, tile by tile, equal to the untiled result.
+
+    pixels: `(height, width, network.channels)` in [0, 1]
+    tile:   side in pixels of the square window the network sees at once, halo included; None
+            chooses windows (not square) by the device, so that few pixels are computed twice
+    Raises OutOfMemoryError where not even the smallest window fits, InputError for a tile that
+    is too small; any other error of the network passes through.
+    """
+    if tile is not None and tile < 1:
+        raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
+    height, width = pixels.shape[:2]
+    padded = pad(pixels, network.multiple_of)
+    budget = default_budget(device) if tile is None else tile * tile
+    batch = 1 if tile is None else max(1, default_budget(device) // budget)
+    while True:
+        window = _window(network, padded.shape[0], padded.shape[1], budget, tile)
+        plan = _plan(network, padded, window, batch, device, dtype)
+        outcome = _attempt(network, padded, plan, report)
+        if isinstance(outcome, np.ndarray):
+            scale = network.scale
+            return Output(outcome[: height * scale, : width * scale], plan)
+        if outcome == "not finite":
+            log.warning("%s overflowed on this picture; computing it again in float32", dtype)
+            dtype = torch.float32
+            continue
+        if batch > 1:
+            batch //= 2
+        else:
+            budget, tile = _smaller(network, window, tile)
+        log.warning("out of memory on %s; starting again with smaller tiles", device)
+
+
+def pad(pixels: Pixels, multiple: int) -> Pixels:
+    """The picture mirrored at its right and lower border up to a multiple; any size, even 1x1."""
+    height, width = pixels.shape[:2]
+    below, right = round_up(height, multiple) - height, round_up(width, multiple) - width
+    if not (below or right):
+        return pixels
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="reflect")
+
+
+def default_budget(device: torch.device) -> int:
+    """Pixels the network sees at once: 1 MP on a CPU (its caches), 4 MP on a GPU (its memory)."""
+    return 2**20 if device.type == "cpu" else 2**22
+
+
+def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
+    """The network on the device, its kernels in `dtype` and channels last; the given one stays."""
+    if not isinstance(network, nn.Module):
+        return network
+    return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def smallest_window(network: Network) -> int:
+    """The side of the smallest window that keeps anything: two halos and one grid cell."""
+    return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
+
+
+def _smallest_words(network: Network) -> str:
+    return f"the smallest for this model is {smallest_window(network)}"
+
+
+def _window(
+    network: Network, height: int, width: int, budget: int, tile: int | None
+) -> tuple[int, int]:
+    if tile is None:
+        return choose_window(height, width, budget, network.halo, network.multiple_of)
+    if tile < smallest_window(network) and tile < max(height, width):
+        raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
+    return min(tile, height), min(tile, width)
+
+
+def _plan(
+    network: Network,
+    padded: Pixels,
+    window: tuple[int, int],
+    batch: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Plan:
+    height, width = padded.shape[:2]
+    tiles = split(height, width, window, network.halo, network.multiple_of)
+    first = tiles[0]
+    return Plan(tiles, (first.rows.window, first.columns.window), batch, device, dtype)
+
+
+def _smaller(network: Network, window: tuple[int, int], tile: int | None) -> tuple[int, int | None]:
+    """Half of the pixels of the last window; the end where that is smaller than the smallest."""
+    smallest = smallest_window(network)
+    if max(window) <= smallest:
+        raise OutOfMemoryError(
+            f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
+            "free some, or choose another --device"
+        )
+    budget = max(window[0] * window[1] // 2, smallest**2)
+    return budget, None if tile is None else max(smallest, int(budget**0.5))
+
+
+def _attempt(network: Network, padded: Pixels, plan: Plan, report: Report | None) -> Pixels | str:
+    """The whole picture, or why it could not be computed: "out of memory" or "not finite".
+
+    The failure is returned and not handled here: inside `except` the traceback would keep the
+    failed tensors alive, so that a smaller try could fail for the memory of the larger one.
+    """
+    try:
+        return _compute(prepare(network, plan.device, plan.dtype), padded, plan, report)
+    except _NotFiniteError:
+        failure = "not finite"
+    except (torch.OutOfMemoryError, MemoryError):
+        failure = "out of memory"
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        failure = "out of memory"
+    if plan.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return failure
+
+
+class _NotFiniteError(Exception):
+    """A half-precision window held an infinity or NaN."""
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Apple's MPS and torch's CPU allocator report out-of-memory as a plain RuntimeError."""
+    text = str(error)
+    return "MPS backend out of memory" in text or "DefaultCPUAllocator: can't allocate" in text
+
+
+@torch.inference_mode()
+def _compute(network: Network, padded: Pixels, plan: Plan, report: Report | None) -> Pixels:
+    scale = network.scale
+    height, width, channels = padded.shape
+    result = np.empty((height * scale, width * scale, channels), np.float32)
+    source = torch.from_numpy(np.ascontiguousarray(padded))
+    for begin in range(0, len(plan.tiles), plan.batch):
+        tiles = plan.tiles[begin : begin + plan.batch]
+        windows = torch.stack([source[t.rows.read, t.columns.read] for t in tiles])
+        outputs = _infer(network, windows, plan)
+        for tile, output in zip(tiles, outputs, strict=True):
+            kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
+            result[tile.rows.write(scale), tile.columns.write(scale)] = kept
+        if report is not None:
+            report(begin + len(tiles), len(plan.tiles))
+    return result
+
+
+def _infer(network: Network, windows: Tensor, plan: Plan) -> Pixels:
+    """Windows (N, H, W, C) through the network and back, float32 on the CPU."""
+    output = network(windows.to(plan.device).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    if plan.dtype != torch.float32 and not bool(output.isfinite().all()):
+        raise _NotFiniteError
+    pixels: Pixels = output.float().cpu().numpy()
+    return pixels

@@ -1,0 +1,122 @@
+"""Tile arithmetic, integers only: which windows a network reads and which part of each is kept.
+
+The rule that makes tiled equal untiled: the whole picture is padded once to the network's
+`multiple_of`; windows begin on that grid and all have one size; what is kept of a window lies at
+least `halo` pixels inside it, except where the window ends at the picture's own border, where the
+network pads exactly as it would for the whole picture. Nothing is blended. One axis at a time;
+two axes are their product.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from restore.errors import InputError
+
+
+@dataclass(frozen=True)
+class Span:
+    """One window on one axis: it reads [start, start + window) and keeps [first, last)."""
+
+    start: int
+    window: int
+    first: int
+    last: int
+
+    @property
+    def read(self) -> slice:
+        """What the network sees, in pixels of the padded picture."""
+        return slice(self.start, self.start + self.window)
+
+    def crop(self, scale: int = 1) -> slice:
+        """What is kept, in output pixels of the window."""
+        return slice(scale * (self.first - self.start), scale * (self.last - self.start))
+
+    def write(self, scale: int = 1) -> slice:
+        """Where it is kept, in output pixels of the picture."""
+        return slice(scale * self.first, scale * self.last)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window on both axes."""
+
+    rows: Span
+    columns: Span
+
+
+def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]:
+    """Windows of one size that keep each of `length` pixels exactly once.
+
+    length: of the axis, a multiple of `multiple`
+    window: the largest size a window may have; the windows returned may be smaller
+    Raises InputError for a window that leaves nothing between its two halos.
+    """
+    if length % multiple:
+        raise ValueError(f"{length} is no multiple of {multiple}; pad the picture first")
+    halo = -(-halo // multiple) * multiple
+    window = min(window // multiple * multiple, length)
+    if window == length:
+        return [Span(0, length, 0, length)]
+    kept = window - 2 * halo
+    if kept < multiple:
+        raise InputError(
+            f"a tile of {window} pixels is all halo; "
+            f"the smallest that works is {2 * halo + multiple}"
+        )
+    count = 1 + -(-(length - window) // kept)
+    # the smallest window that still covers the axis with as many: fewer pixels computed twice
+    window = round_up(-(-(length + 2 * halo * (count - 1)) // count), multiple)
+    # evenly spread starts, rounded down to the grid: neighbours stay at most `kept` apart
+    grid = (length - window) // multiple
+    starts = [multiple * (index * grid // (count - 1)) for index in range(count)]
+    cuts = [0, *(start + halo for start in starts[1:]), length]
+    return [
+        Span(start, window, first, last)
+        for start, (first, last) in zip(starts, itertools.pairwise(cuts), strict=True)
+    ]
+
+
+def split(height: int, width: int, window: tuple[int, int], halo: int, multiple: int) -> list[Tile]:
+    """The product of both axes, in reading order."""
+    rows = split_axis(height, window[0], halo, multiple)
+    columns = split_axis(width, window[1], halo, multiple)
+    return [Tile(row, column) for row, column in itertools.product(rows, columns)]
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The next multiple at or above."""
+    return -(-length // multiple) * multiple
+
+
+def choose_window(
+    height: int, width: int, budget: int, halo: int, multiple: int
+) -> tuple[int, int]:
+    """The window (height, width) of at most `budget` pixels that computes the fewest pixels in all.
+
+    Full-width strips have halos above and below only, so they win where the budget allows; this
+    tries each number of columns around the square window's and takes the best. Where the budget is
+    too small for any window, the smallest one that works is returned.
+    """
+    height, width = round_up(height, multiple), round_up(width, multiple)
+    halo = round_up(halo, multiple)
+    smallest = 2 * halo + multiple
+    best = (math.inf, (min(height, smallest), min(width, smallest)))
+    square = width // max(multiple, math.isqrt(budget) - 2 * halo)
+    for count in range(1, 2 * square + 3):
+        columns = round_up(-(-(width + 2 * halo * (count - 1)) // count), multiple)
+        columns = min(width, max(columns, smallest))
+        rows = min(height, budget // columns // multiple * multiple)
+        if rows >= min(height, smallest):
+            cost = _computed(height, rows, halo, multiple) * _computed(
+                width, columns, halo, multiple
+            )
+            best = min(best, (cost, (rows, columns)))
+    return best[1]
+
+
+def _computed(length: int, window: int, halo: int, multiple: int) -> int:
+    """Pixels computed along one axis: all windows together."""
+    return sum(span.window for span in split_axis(length, window, halo, multiple))

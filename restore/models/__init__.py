@@ -1,0 +1,1 @@
+"""Networks, tensors in and tensors out, and the self-describing file their weights live in."""

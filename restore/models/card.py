@@ -1,0 +1,50 @@
+"""The model card: what a weights file says about itself, enough to rebuild and to judge it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from restore.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Stored as sorted JSON in the weights file's header; loading rebuilds the network from it."""
+
+    name: str
+    task: str  # "denoise"
+    architecture: str  # a name in `restore.models.weights.ARCHITECTURES`
+    arguments: dict[str, Any]  # the architecture's own arguments
+    scale: int = 1  # output pixels for an input pixel, each way
+    licence: str = "Apache-2.0"  # of the weights, as an SPDX identifier
+    version: str = "1"  # of the weights
+    trained_on: dict[str, Any] = field(default_factory=dict)  # sources, licences, doubts
+    training: dict[str, Any] = field(default_factory=dict)  # recipe, seed, steps, time, device
+    scores: list[dict[str, Any]] = field(default_factory=list)  # measured, each with its protocol
+    limits: list[str] = field(default_factory=list)  # what it is not good at
+
+    def to_json(self) -> str:
+        """Sorted and compact, so that the same card is the same bytes."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+
+
+def card_from_json(text: str, where: str) -> ModelCard:
+    """The card in a header. Raises WeightsError naming the fields that are missing or unknown."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise WeightsError(f"{where} has a model card that is not JSON") from None
+    fields = {f.name: f for f in dataclasses.fields(ModelCard)}
+    required = {"name", "task", "architecture", "arguments"}
+    if not isinstance(values, dict) or (missing := required - set(values)):
+        lacking = ", ".join(sorted(missing)) if isinstance(values, dict) else "everything"
+        raise WeightsError(f"{where} has a model card without {lacking}")
+    if unknown := set(values) - set(fields):
+        raise WeightsError(
+            f"{where} has a model card with unknown fields ({', '.join(sorted(unknown))}); "
+            "it may be from a newer version of restore"
+        )
+    return ModelCard(**values)

@@ -1,0 +1,165 @@
+"""Weights files: safetensors with a model card in the header; saving, finding and loading them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from restore.errors import ModelError, UnknownModelError, WeightsError
+from restore.models.card import ModelCard, card_from_json
+from restore.models.denoiser import Denoiser
+
+HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
+LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
+
+ARCHITECTURES: dict[str, type[Denoiser]] = {"Denoiser": Denoiser}
+
+
+class Network(Protocol):
+    """What the engine asks of a network; the classes satisfy it without importing it."""
+
+    channels: int  # 1 or 3
+    scale: int  # 1 for denoising; 2, 3 or 4 for upscaling
+    multiple_of: int  # input height and width must be multiples of this
+    halo: int  # input pixels around a tile on which its output can depend
+    card: ModelCard | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def available_models() -> dict[str, Path]:
+    """The shipped models: name -> file."""
+    return {path.stem: path for path in sorted(weights_folder().glob("*.safetensors"))}
+
+
+def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a shipped model, or the path itself; UnknownModelError says what exists."""
+    shipped = available_models()
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    listed = ", ".join(shipped) or "none"
+    raise UnknownModelError(
+        f"there is no model '{name_or_path}'; give one of {listed}, or a .safetensors file"
+    )
+
+
+def save_weights(
+    network: nn.Module, card: ModelCard, path: Path, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write the network and its card; the same weights and card give the same bytes.
+
+    Written aside and renamed, so that the file is whole or absent.
+    """
+    tensors = {
+        key: value.detach().to("cpu", dtype).contiguous()
+        for key, value in sorted(network.state_dict().items())
+    }
+    write_aside(save(tensors, metadata={HEADER_KEY: card.to_json()}), path)
+
+
+def write_aside(data: bytes, path: Path) -> None:
+    """Write bytes beside the target, sync and rename. Raises ModelError where that fails."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
+    """The card of a shipped model or of a weights file, without loading its tensors."""
+    path = find_weights(name_or_path)
+    return _card(_read(path), path)
+
+
+def replace_scores(path: Path, scores: list[dict[str, Any]]) -> None:
+    """Rewrite a weights file with other scores in its card; the tensors stay as they are."""
+    data = _read(path)
+    card = replace(_card(data, path), scores=scores)
+    write_aside(save(load(data), metadata={HEADER_KEY: card.to_json()}), path)
+
+
+def load_model(name_or_path: str | os.PathLike[str]) -> Denoiser:
+    """A network rebuilt from its weights file alone, on the CPU in float32, ready to restore.
+
+    name_or_path: a name that `restore models` lists, or a .safetensors file of this package
+    Returns the network in evaluation mode; its `card` attribute holds the model card.
+    Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, pickled,
+    or does not fit its card. Loading never runs code.
+    """
+    path = find_weights(name_or_path)
+    data = _read(path)
+    card = _card(data, path)
+    if card.architecture not in ARCHITECTURES:
+        raise WeightsError(
+            f"{path} is for an architecture '{card.architecture}'; "
+            f"known are {', '.join(ARCHITECTURES)}"
+        )
+    try:
+        tensors = load(data)
+        with torch.device("meta"):  # shapes only: a card cannot make us allocate absurd sizes
+            network = ARCHITECTURES[card.architecture](**card.arguments, seed=None)
+        _check_shapes(network, tensors, path)
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is corrupt or does not fit its card: {error}") from error
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+    network.card = card
+    return network.eval().requires_grad_(False)
+
+
+def _check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = {key: value.shape for key, value in network.state_dict().items()}
+    found = {key: value.shape for key, value in tensors.items()}
+    if wanted != found:
+        differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+        raise WeightsError(f"{path} does not fit its card: {', '.join(differing[:3])} differ")
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise WeightsError(f"{path} holds weights that are not finite; fetch the file again")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise WeightsError(f"{path} is too large for a weights file of this package")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _card(data: bytes, path: Path) -> ModelCard:
+    """The card in the header, whose length stands in the first 8 bytes (the safetensors format)."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length] if length <= len(data) - 8 else b"")
+        text = header["__metadata__"][HEADER_KEY]
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(
+            f"{path} is not a weights file of this package: give a .safetensors file that "
+            "`restore train` wrote (a pickled checkpoint is never opened: it could run code)"
+        ) from None
+    return card_from_json(text, str(path))

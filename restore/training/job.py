@@ -1,0 +1,143 @@
+"""A training from the command's words to the weights file: data in, loop, card, file out."""
+
+from __future__ import annotations
+
+import csv
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore.errors import TrainingError
+from restore.image.folder import list_pictures
+from restore.inference.runtime import device_name, precision_name
+from restore.models.card import ModelCard
+from restore.models.weights import save_weights
+from restore.training.data import load_store
+from restore.training.loop import Progress, Training, train
+from restore.training.recipe import load_recipe
+
+LIMITS = {
+    "denoise": [
+        "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
+        "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
+        "Noise levels above those of the recipe were not trained.",
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the person asked for."""
+
+    recipe: str  # a shipped name or a TOML file
+    changes: dict[str, Any]  # to the recipe's values
+    data: Path
+    validation: Path | None = None
+    output: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+
+
+def run_job(
+    job: Job, *, time_limit: float | None = None, compiled: bool | None = None
+) -> Iterator[Progress | str | Path]:
+    """Train and write the weights; yields words, progress after each step, and at last the file.
+
+    The checkpoint lies beside the weights file. Raises TrainingError before anything is computed
+    where an output exists and neither `resume` nor `overwrite` says what to do with it.
+    """
+    recipe = load_recipe(job.recipe, **job.changes)
+    weights = job.output or Path(f"{recipe.name}.safetensors")
+    checkpoint = weights.with_suffix(".checkpoint")
+    _check_outputs(job, weights, checkpoint)
+    training = Training(recipe, job.device, job.precision)
+    if job.resume:
+        training.resume(checkpoint)
+    yield f"{recipe.name}: {describe(training)}"
+    pictures = load_store(job.data, recipe.channels, max(recipe.patch))
+    validation = None
+    if job.validation is not None:
+        validation = load_store(job.validation, recipe.channels, recipe.validate_side)
+    yield f"{len(pictures)} pictures, {len(pictures.samples) / 1e6:.0f} MP, in memory"
+    yield from train(
+        training, pictures, validation, checkpoint, time_limit=time_limit, compiled=compiled
+    )
+    save_weights(training.best_network(), make_card(training, job), weights)
+    if training.step < recipe.steps:
+        yield f"stopped at step {training.step} of {recipe.steps}; --resume goes on"
+    yield weights
+
+
+def describe(training: Training) -> str:
+    """Network, device and precision in a few words."""
+    count = sum(p.numel() for p in training.network.parameters())
+    where = f"{device_name(training.device)}, {str(training.dtype).removeprefix('torch.')}"
+    return f"{count / 1e6:.2f} M parameters on {where}, from step {training.step}"
+
+
+def make_card(training: Training, job: Job) -> ModelCard:
+    """What the weights file says about itself, all of it read off the training."""
+    recipe = training.recipe
+    scores = []
+    if training.best is not None and job.validation is not None:
+        levels = "/".join(f"{sigma:g}" for sigma in recipe.validate_sigma)
+        protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
+        scores = [
+            {
+                "data": job.validation.name,
+                "noise": f"gaussian:{levels}",
+                "psnr": round(training.best, 3),
+                "protocol": protocol,
+            }
+        ]
+    return ModelCard(
+        name=recipe.name,
+        task="denoise",
+        architecture=type(training.network).__name__,
+        arguments=training.network.arguments,
+        trained_on=describe_sources(job.data),
+        training={
+            "recipe": recipe.to_dict(),
+            "seed": recipe.seed,
+            "steps": training.step,
+            "hours": round(training.seconds / 3600, 2),
+            "device": f"{training.device.type} ({platform.machine()})",
+            "precision": precision_name(training.dtype),
+            "torch": torch.__version__,
+        },
+        scores=scores,
+        limits=LIMITS["denoise"],
+    )
+
+
+def describe_sources(folder: Path) -> dict[str, Any]:
+    """How many pictures of which licence and source, where the folder has a SOURCES.csv."""
+    found: dict[str, Any] = {"pictures": len(list_pictures(folder))}
+    table = folder / "SOURCES.csv"
+    if not table.is_file():
+        return found
+    with open(table, newline="", encoding="utf-8") as file:
+        entries = list(csv.DictReader(file))
+    for column, key in (("licence", "licences"), ("source_repo", "sources")):
+        counts = Counter(entry[column] for entry in entries if entry.get(column))
+        found[key] = dict(counts.most_common())
+    return found
+
+
+def _check_outputs(job: Job, weights: Path, checkpoint: Path) -> None:
+    if weights.suffix != ".safetensors":
+        raise TrainingError(f"weights are written as .safetensors; {weights} is named otherwise")
+    if not weights.resolve().parent.is_dir():
+        raise TrainingError(f"there is no folder {weights.parent} to write the weights into")
+    for path in (weights, checkpoint):
+        if path.exists() and not (job.resume or job.overwrite):
+            raise TrainingError(
+                f"{path} exists; pass --resume to go on or --overwrite to replace it"
+            )

@@ -1,0 +1,257 @@
+"""The training loop, readable from top to bottom: crops, noise, loss, step, average, validate."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from restore.errors import TrainingError
+from restore.inference.runtime import choose_device, choose_precision
+from restore.models.denoiser import Denoiser
+from restore.training.checkpoint import load_checkpoint, save_checkpoint
+from restore.training.data import PictureStore, centre_crops
+from restore.training.degradations import add_gaussian_noise, luma, uniform_sigmas
+from restore.training.losses import LOSSES, psnr_of_batch
+from restore.training.optimiser import build_optimisers
+from restore.training.recipe import Recipe
+
+COMPILE_PAYS = 300  # steps: compiling costs about a minute
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a training, as the command line shows it."""
+
+    step: int
+    steps: int
+    loss: float  # running mean
+    pictures_per_second: float
+    seconds_left: float
+    psnr: float | None = None  # where this step was validated: mean over the validation levels
+    best: float | None = None  # the best of those so far
+
+
+class Training:
+    """A network in training, with all the state that a checkpoint must hold."""
+
+    def __init__(self, recipe: Recipe, device: str = "auto", precision: str = "auto") -> None:
+        """A fresh start of a recipe on a device; `precision` is that of the convolutions."""
+        self.recipe = recipe
+        self.device = choose_device(device)
+        self.dtype = training_precision(precision, self.device)
+        network = Denoiser(recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.best_weights = _on_cpu(self.average.state_dict())
+        self.best: float | None = None
+        self.optimisers = build_optimisers(
+            self.network, recipe.kernel_rate, recipe.other_rate, recipe.weight_decay
+        )
+        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.loss = float("nan")
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on, as tensors and plain values."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "best_weights": self.best_weights,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of the same recipe; only its number of steps may differ."""
+        state = load_checkpoint(path)
+        ours, theirs = self.recipe.to_dict(), state["recipe"]
+        differing = [k for k in ours if k != "steps" and ours[k] != theirs.get(k)]
+        if differing:
+            raise TrainingError(
+                f"{path} was made with another recipe ({', '.join(differing)} differ); "
+                "resume it with its own, or start afresh under another name"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["generator"])
+        self.best_weights, self.best = state["best_weights"], state["best"]
+        self.step, self.seconds, self.loss = state["step"], state["seconds"], state["loss"]
+
+    def best_network(self) -> Denoiser:
+        """The averaged network as it was when it validated best, on the CPU in float32."""
+        network = Denoiser(**self.network.arguments, seed=None)
+        network.load_state_dict(self.best_weights)
+        return network.eval()
+
+
+def train(
+    training: Training,
+    pictures: PictureStore,
+    validation: PictureStore | None,
+    checkpoint: Path | None = None,
+    *,
+    time_limit: float | None = None,
+    save_every: float = 300.0,
+    compiled: bool | None = None,
+) -> Iterator[Progress]:
+    """Train until the recipe's last step or the time limit; yields after every step.
+
+    time_limit: seconds from now; what was reached is validated and saved when it is over
+    save_every: seconds between two checkpoints
+    compiled:   whether to compile the step; None: where a compiler exists and enough steps remain
+    Without validation pictures the latest average counts as the best.
+    """
+    recipe = training.recipe
+    compute_loss = _loss_function(training, compiled)
+    pictures = pictures.to(training.device)
+    crops = None if validation is None else centre_crops(validation, recipe.validate_side)
+    started, before = time.monotonic(), training.seconds
+    saved, steps_here, shown = started, 0, 0
+    while training.step < recipe.steps:
+        batch, patch = recipe.stage(training.step)
+        crops_now = pictures.crops(batch, patch, training.generator)
+        clean, noisy = degrade(crops_now, recipe, training.generator)
+        loss = compute_loss(noisy, clean)
+        _update(training, loss)
+        training.step += 1
+        steps_here, shown = steps_here + 1, shown + batch
+
+        elapsed = time.monotonic() - started
+        training.seconds = before + elapsed
+        over = time_limit is not None and elapsed >= time_limit
+        last = over or training.step == recipe.steps
+        score = None
+        if last or training.step % recipe.validate_every == 0:
+            score = _validate(training, crops)
+        if checkpoint and (last or time.monotonic() - saved >= save_every):
+            save_checkpoint(training.state(), checkpoint)
+            saved = time.monotonic()
+        _follow_loss(training, loss)
+        left = (recipe.steps - training.step) * elapsed / steps_here
+        if time_limit is not None:
+            left = min(left, max(0.0, time_limit - elapsed))
+        yield Progress(
+            training.step, recipe.steps, training.loss, shown / elapsed, left, score, training.best
+        )
+        if over:
+            return
+
+
+def degrade(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clean and noisy pictures from clean crops, as the recipe says.
+
+    A share of them is turned grey and gets one noise for all channels, for that is what a grey
+    photograph looks like to a network for colour.
+    """
+    count = len(crops)
+    sigmas = uniform_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator)
+    noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
+    grey = torch.rand(count, generator=generator, device=crops.device) < recipe.grey
+    grey = grey.view(-1, 1, 1, 1)
+    clean = torch.where(grey, luma(crops), crops)
+    return clean, clean + torch.where(grey, noise[:, :1], noise)
+
+
+def training_precision(name: str, device: torch.device) -> torch.dtype:
+    """As for inference, but bf16 before fp16 on CUDA: its range needs no loss scaling."""
+    if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(False):
+        return torch.bfloat16
+    return choose_precision(name, device)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
+    """Convolutions in `dtype`; nothing at all for float32."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def _loss_function(training: Training, compiled: bool | None) -> Any:
+    loss = LOSSES[training.recipe.loss]
+    network: nn.Module = training.network
+
+    def compute(noisy: Tensor, clean: Tensor) -> Tensor:
+        with autocast(training.device, training.dtype):
+            restored = network(noisy)
+        return loss(restored.float(), clean)
+
+    if compiled is None:
+        remaining = training.recipe.steps - training.step
+        compiled = remaining >= COMPILE_PAYS and _compiler_exists(training.device)
+    return torch.compile(compute, dynamic=False) if compiled else compute
+
+
+def _compiler_exists(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return bool(shutil.which("g++") or shutil.which("clang++"))
+    return device.type == "cuda"  # torch's CUDA builds bring Triton
+
+
+def _update(training: Training, loss: Tensor) -> None:
+    rate = training.recipe.rate(training.step)
+    training.scaler.scale(loss).backward()
+    for optimiser, rates in zip(training.optimisers, training.base_rates, strict=True):
+        for group, base in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = base * rate
+        training.scaler.step(optimiser)
+        optimiser.zero_grad(set_to_none=True)
+    training.scaler.update()
+    # a young average must forget its beginning sooner
+    decay = min(training.recipe.ema, (1 + training.step) / (10 + training.step))
+    averages, weights = list(training.average.parameters()), list(training.network.parameters())
+    torch._foreach_lerp_(averages, [w.detach() for w in weights], 1 - decay)
+
+
+def _follow_loss(training: Training, loss: Tensor) -> None:
+    """Keep a running mean; reading the loss waits for the device, so only every tenth step."""
+    if training.step % 10 and training.loss == training.loss:
+        return
+    value = float(loss.detach())
+    if value != value:
+        raise TrainingError("the loss is not a number any more; lower the learning rates")
+    fresh = training.loss != training.loss
+    training.loss = value if fresh else 0.9 * training.loss + 0.1 * value
+
+
+@torch.no_grad()
+def _validate(training: Training, crops: Tensor | None) -> float | None:
+    """Mean PSNR of the averaged network over the validation crops and noise levels."""
+    score = None
+    if crops is not None:
+        scores = []
+        for sigma in training.recipe.validate_sigma:
+            generator = torch.Generator().manual_seed(0)
+            for clean in crops.split(8):
+                noisy = add_gaussian_noise(clean, sigma, generator).to(training.device)
+                with autocast(training.device, training.dtype):
+                    restored = training.average(noisy)
+                scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), clean))
+        score = float(torch.cat(scores).mean())
+    if score is None or training.best is None or score >= training.best:
+        training.best, training.best_weights = score, _on_cpu(training.average.state_dict())
+    return score
+
+
+def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().to("cpu", copy=True) for key, value in weights.items()}

@@ -1,0 +1,153 @@
+"""A recipe: the flat TOML file that says how a network was, or is to be, trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from restore.errors import TrainingError
+from restore.training.losses import LOSSES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training gives, but for the pictures."""
+
+    name: str  # of the weights file and its card
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of each level, full resolution first
+    blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks of each level, each way
+    sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise, uniform between these (0-255)
+    grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
+    loss: str = "l1"
+    steps: int = 2000
+    batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage
+    patch: tuple[int, ...] = (96,)  # side of the crops; several: one for each stage
+    stages: tuple[float, ...] = (0.0,)  # the share of the steps at which each stage begins
+    kernel_rate: float = 0.02  # learning rate of Muon (hidden kernels)
+    other_rate: float = 0.0003  # learning rate of AdamW (first and last layer)
+    weight_decay: float = 0.2  # of the hidden kernels; bounds their singular values by its inverse
+    warmup: int = 100  # steps over which both rise from zero
+    decay: float = 0.5  # the share of the steps, at the end, over which both fall to zero
+    ema: float = 0.995  # decay of the moving average of the weights, which is what is kept
+    validate_every: int = 500  # steps
+    validate_side: int = 256  # of the centre crop taken from each validation picture
+    validate_sigma: tuple[float, ...] = (15.0, 25.0, 50.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, in words."""
+        rules = {
+            "one count of blocks for each width": len(self.widths) == len(self.blocks) > 0,
+            "channels is 1 or 3": self.channels in (1, 3),
+            "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
+            and 0 <= self.sigma[0] <= self.sigma[1],
+            "grey is a share between 0 and 1": 0 <= self.grey <= 1,
+            f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
+            "steps, batch, patch and validate_every are at least 1": min(
+                self.steps, *self.batch, *self.patch, self.validate_every
+            )
+            >= 1,
+            "batch, patch and stages have one entry a stage": len(self.batch)
+            == len(self.patch)
+            == len(self.stages)
+            > 0,
+            "stages rise from 0 and stay below 1": self.stages[:1] == (0.0,)
+            and list(self.stages) == sorted(set(self.stages))
+            and self.stages[-1] < 1,
+            "rates are above 0": min(self.kernel_rate, self.other_rate) > 0,
+            "weight_decay is at least 0": self.weight_decay >= 0,
+            "decay is between 0 and 1": 0 <= self.decay <= 1,
+            "ema is at least 0 and below 1": 0 <= self.ema < 1,
+            "patch and validate_side are multiples of 2^(levels - 1)": not any(
+                side % 2 ** (len(self.widths) - 1) for side in (*self.patch, self.validate_side)
+            ),
+        }
+        for rule, kept in rules.items():
+            if not kept:
+                raise TrainingError(f"the recipe '{self.name}' breaks a rule: {rule}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for the card and the checkpoint."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    def stage(self, step: int) -> tuple[int, int]:
+        """The batch and the patch in force at a step."""
+        index = sum(step >= share * self.steps for share in self.stages) - 1
+        return self.batch[index], self.patch[index]
+
+    def rate(self, step: int) -> float:
+        """The factor on both learning rates at a step: up, level, and down to zero at the end."""
+        up = (step + 1) / self.warmup if self.warmup else 1.0
+        down = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
+        return min(1.0, up, down)
+
+
+def shipped_recipes() -> dict[str, str]:
+    """The recipes that come with the package: name -> TOML text."""
+    folder = resources.files("restore.training") / "recipes"
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in sorted(files, key=str)}
+
+
+def load_recipe(name_or_path: str, **overrides: Any) -> Recipe:
+    """A shipped recipe by name, or a TOML file by path; overrides replace its values.
+
+    Raises TrainingError for an unknown name, a broken file, an unknown key or an impossible value.
+    """
+    shipped = shipped_recipes()
+    if name_or_path in shipped:
+        text = shipped[name_or_path]
+    elif Path(name_or_path).is_file():
+        text = Path(name_or_path).read_text("utf-8")
+    else:
+        raise TrainingError(
+            f"there is no recipe '{name_or_path}'; give a TOML file or one of {', '.join(shipped)}"
+        )
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"the recipe {name_or_path} is not TOML: {error}") from None
+    return make_recipe({**values, **overrides}, name_or_path)
+
+
+def make_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values; an unknown key or a value of the wrong kind is an error."""
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise TrainingError(
+            f"{where} has unknown keys: {', '.join(unknown)}; known are {', '.join(fields)}"
+        )
+    if "name" not in values:
+        raise TrainingError(f"{where} has no name; add a line such as name = 'my-denoiser'")
+    return Recipe(**{key: _fit(value, fields[key], where) for key, value in values.items()})
+
+
+def _fit(value: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    """The value in the field's type: lists become tuples, whole numbers may stand for floats."""
+    kind = str(field.type)
+    if kind.startswith("tuple"):
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_fit_one(item, kind[6:].split(",")[0], field.name, where) for item in items)
+    return _fit_one(value, kind, field.name, where)
+
+
+def _fit_one(value: Any, kind: str, key: str, where: str) -> Any:
+    if kind == "float" and type(value) is int:
+        return float(value)
+    if type(value).__name__ != kind:
+        raise TrainingError(f"{where}: {key} must be {kind}, not {value!r}")
+    return value

@@ -1,0 +1,59 @@
+"""What the tests share: a seeded generator, the samples, networks small enough to reason about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from restore.models.denoiser import Denoiser
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Identity:
+    """Gives back what it gets; claims a halo and a grid, so that the engine has work to do."""
+
+    channels, scale, card = 3, 1, None
+
+    def __init__(self, halo: int = 0, multiple_of: int = 1) -> None:
+        self.halo, self.multiple_of = halo, multiple_of
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape))
+        return x
+
+
+@pytest.fixture
+def identity() -> type[Identity]:
+    return Identity
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture
+def samples() -> Path:
+    return ROOT / "samples"
+
+
+@pytest.fixture
+def small_network() -> Denoiser:
+    """Two levels, random kernels: a multiple of 2 and a halo of 12 pixels."""
+    return Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval().requires_grad_(False)

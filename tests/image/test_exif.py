@@ -1,0 +1,162 @@
+"""Orientation, profiles and tags: applied once, and kept byte for byte."""
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from restore.image.image import quantise
+from restore.image.read import decode_image
+
+
+def samples(shape, dtype=np.uint8, seed=0):
+    top = 256 if dtype == np.uint8 else 65536
+    return np.random.default_rng(seed).integers(0, top, shape).astype(dtype)
+
+
+def stored(picture):
+    """A picture's samples as an integer array, alpha last."""
+    planes = [picture.pixels]
+    planes += [] if picture.alpha is None else [picture.alpha[:, :, None]]
+    return quantise(np.concatenate(planes, axis=2), picture.depth)
+
+
+def encoded(image, kind, **options):
+    memory = io.BytesIO()
+    image.save(memory, kind, **options)
+    return memory.getvalue()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def exif_block(orientation, order="<", thumbnail=False):
+    """An EXIF block by hand: orientation, a make, and a maker note at a known offset."""
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    entries = [
+        struct.pack(order + "HHI", 0x010F, 2, 8) + struct.pack(order + "I", 100),
+        struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0),
+    ]
+    block = start + struct.pack(order + "IH", 8, len(entries)) + b"".join(entries)
+    block += struct.pack(order + "I", 60 if thumbnail else 0)
+    block = block.ljust(60, b"\0") + struct.pack(order + "HHHIII", 1, 0x0100, 4, 1, 9, 0)
+    return block.ljust(100, b"\0") + b"Camera!\0" + b"MAKERNOTE"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF", "PNG16", "TIFF16"])
+def test_orientation_is_applied_exactly_once(kind, orientation):
+    shown = samples((12, 20, 3))
+    plain = Image.fromarray(shown)
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    if kind == "PNG16":
+        wide = shown.astype(np.uint16) * 257
+        data = cv2.imencode(".png", wide[..., ::-1])[1].tobytes()
+        data = data[:33] + chunk(b"eXIf", tag.tobytes()[6:]) + data[33:]
+    elif kind == "TIFF16":
+        memory = io.BytesIO()
+        extra = [(274, 3, 1, orientation, True)]
+        tifffile.imwrite(memory, shown.astype(np.uint16) * 257, photometric="rgb", extratags=extra)
+        data = memory.getvalue()
+    else:
+        options = {"lossless": True} if kind == "WEBP" else {}
+        data = encoded(plain, kind, exif=tag, **options)
+    picture = decode_image(data)
+    if kind in ("JPEG", "AVIF"):
+        with Image.open(io.BytesIO(data)) as image:
+            truth = np.asarray(ImageOps.exif_transpose(image))
+    else:
+        turned = Image.fromarray(shown)
+        turned.getexif()[0x0112] = orientation
+        truth = np.asarray(ImageOps.exif_transpose(turned))
+    found = quantise(picture.pixels, 8)
+    assert np.array_equal(found, truth)
+    left = Image.Exif()
+    left.load(picture.exif or b"")
+    assert left.get(0x0112, 1) == 1
+
+
+def test_alpha_turns_with_its_pixels():
+    shown = samples((6, 9, 4))
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    picture = decode_image(encoded(Image.fromarray(shown), "PNG", exif=tag))
+    assert np.array_equal(stored(picture), np.rot90(shown, -1))
+
+
+def test_orientation_of_xmp_counts_where_exif_has_none():
+    shown = samples((6, 9, 3))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="8"/></x:xmpmeta>'
+    picture = decode_image(encoded(Image.fromarray(shown), "WEBP", xmp=xmp, lossless=True))
+    assert np.array_equal(stored(picture), np.rot90(shown, 1))
+    assert picture.xmp == xmp.replace(b'"8"', b'"1"')
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_taking_the_orientation_out_moves_no_other_byte(order):
+    block = exif_block(6, order)
+    data = encoded(Image.fromarray(samples((17, 23, 3))), "JPEG", exif=b"Exif\0\0" + block)
+    found = decode_image(data).exif
+    assert len(found) == len(block)
+    assert [i for i in range(len(block)) if block[i] != found[i]] == [30 if order == "<" else 31]
+
+
+def test_thumbnail_that_lies_on_its_side_is_unlinked():
+    for turned, left in ((6, 0), (1, 60)):
+        block = exif_block(turned, thumbnail=True)
+        data = encoded(Image.fromarray(samples((17, 23, 3))), "JPEG", exif=b"Exif\0\0" + block)
+        assert struct.unpack_from("<I", decode_image(data).exif, 34)[0] == left
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_metadata_is_kept_byte_for_byte(kind):
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+    block = exif_block(1)
+    options = {"icc_profile": icc, "exif": b"Exif\0\0" + block}
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options["pnginfo"] = info
+    elif kind == "TIFF":
+        options = {"icc_profile": icc, "tiffinfo": {700: xmp, 271: "Camera!"}}
+    else:
+        options["xmp"] = xmp
+    picture = decode_image(encoded(Image.fromarray(samples((17, 23, 3))), kind, **options))
+    assert (picture.icc, picture.xmp) == (icc, xmp)
+    if kind == "TIFF":
+        found = Image.Exif()
+        found.load(picture.exif)
+        assert dict(found) == {271: "Camera!"}
+    else:
+        assert picture.exif == block
+
+
+def test_damaged_exif_is_no_obstacle():
+    for block in (b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\x7f"):
+        data = encoded(Image.fromarray(samples((17, 23, 3))), "JPEG", exif=block)
+        assert decode_image(data).width == 23
+
+
+def test_many_threads_leave_the_warning_filters_alone():
+    data = encoded(
+        Image.fromarray(samples((17, 23, 3))), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"
+    )
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [decode_image(data) for _ in range(30)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before

@@ -1,0 +1,137 @@
+"""TIFF files as tifffile and OpenCV write them, read at their depth or refused."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from restore.errors import ReadError
+from restore.image.image import quantise
+from restore.image.read import decode_image
+
+
+def samples(shape, dtype=np.uint8, seed=0):
+    top = 256 if dtype == np.uint8 else 65536
+    return np.random.default_rng(seed).integers(0, top, shape).astype(dtype)
+
+
+def stored(picture):
+    """A picture's samples as an integer array, alpha last."""
+    planes = [picture.pixels]
+    planes += [] if picture.alpha is None else [picture.alpha[:, :, None]]
+    return quantise(np.concatenate(planes, axis=2), picture.depth)
+
+
+TIFF_OPTIONS = [
+    {"compression": "zlib"},
+    {"compression": "zlib", "predictor": True},
+    {"compression": None},
+    {"compression": "zlib", "tile": (16, 32), "predictor": True},
+    {"tile": (16, 16)},
+    {"byteorder": ">", "compression": "zlib", "predictor": True},
+    {"byteorder": ">", "bigtiff": True},
+    {"bigtiff": True, "compression": "zlib", "rowsperstrip": 7},
+    {"planarconfig": "separate", "rowsperstrip": 7},
+    {"planarconfig": "separate", "compression": "zlib", "tile": (16, 16)},
+]
+
+
+@pytest.mark.parametrize("options", TIFF_OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", [np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_tiff_of_tifffile(options, dtype, channels):
+    if np.dtype(dtype).kind == "f" and options.get("predictor"):
+        options = {**options, "predictor": False}  # its float predictor needs another package
+    if channels < 3 and "planarconfig" in options:
+        pytest.skip("tifffile takes planes only of colour")
+    array = samples((45, 37, channels), np.uint16)
+    array = array if dtype == np.uint16 else (array / 65535).astype(dtype)
+    planes = array.transpose(2, 0, 1) if "planarconfig" in options else array
+    memory = io.BytesIO()
+    extra = ["unassalpha"] if channels in (2, 4) else None
+    photometric = "rgb" if channels > 2 else "minisblack"
+    planes = planes if channels > 1 else planes[:, :, 0]
+    tifffile.imwrite(memory, planes, photometric=photometric, extrasamples=extra, **options)
+    picture = decode_image(memory.getvalue())
+    assert picture.depth == (16 if dtype == np.uint16 else "float")
+    truth = array if dtype == np.uint16 else array.astype(np.float32)
+    assert np.array_equal(stored(picture), truth)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("compression", [1, 5, 8, 32946, 32773])
+def test_deep_tiff_of_libtiff(dtype, compression):
+    array = samples((33, 21, 3), np.uint16)
+    array = array if dtype == np.uint16 else (array / 65535).astype(np.float32)
+    flags = [cv2.IMWRITE_TIFF_COMPRESSION, compression]
+    flags += [cv2.IMWRITE_TIFF_PREDICTOR, 2 if dtype == np.uint16 else 3]
+    data = cv2.imencode(".tiff", array, flags)[1].tobytes()
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.pages[0].compression == compression
+    assert np.array_equal(stored(decode_image(data)), array[:, :, ::-1])
+
+
+def test_white_is_zero_tiff_is_inverted():
+    array = samples((6, 5), np.uint16)
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, array, photometric="miniswhite")
+    assert np.array_equal(stored(decode_image(memory.getvalue()))[:, :, 0], 65535 - array)
+
+
+def test_premultiplied_16_bit_alpha_is_divided_out():
+    array = np.full((2, 2, 4), 10000, np.uint16)
+    array[..., 3] = 30000
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, array, photometric="rgb", extrasamples=["assocalpha"])
+    found = stored(decode_image(memory.getvalue()))
+    assert found[0, 0].tolist() == [21845, 21845, 21845, 30000]
+
+
+def test_16_bit_cmyk_is_refused():
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, samples((5, 5, 4), np.uint16), photometric="separated")
+    with pytest.raises(ReadError, match="colour space"):
+        decode_image(memory.getvalue())
+
+
+def test_tiff_with_a_thumbnail_is_one_picture():
+    memory = io.BytesIO()
+    array = samples((20, 20, 3), np.uint16)
+    with tifffile.TiffWriter(memory) as writer:
+        writer.write(array, photometric="rgb")
+        writer.write(samples((4, 4, 3)), photometric="rgb", subfiletype=1)
+    assert np.array_equal(stored(decode_image(memory.getvalue())), array)
+
+
+def test_camera_raw_is_refused_not_read_as_its_preview():
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, samples((4, 4, 3)), photometric="rgb", subfiletype=1)
+    with pytest.raises(ReadError, match="raw"):
+        decode_image(memory.getvalue())
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32])
+def test_tiff_of_unknown_range_is_refused(dtype):
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, np.ones((4, 4), dtype))
+    with pytest.raises(ReadError, match="save it as grey or RGB"):
+        decode_image(memory.getvalue())
+
+
+def test_tiff_with_extra_channels_is_refused():
+    for extra in (["unspecified"], ["unassalpha", "unspecified"]):
+        memory = io.BytesIO()
+        array = samples((6, 6, 3 + len(extra)), np.uint16)
+        tifffile.imwrite(memory, array, photometric="rgb", extrasamples=extra)
+        with pytest.raises(ReadError, match="extra channels"):
+            decode_image(memory.getvalue())
+
+
+@pytest.mark.parametrize("value", [255.0, float("nan"), float("inf")])
+def test_float_tiff_beyond_the_range_is_refused(value):
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, np.full((4, 4), value, np.float32))
+    with pytest.raises(ReadError, match=r"divide by 255|not finite"):
+        decode_image(memory.getvalue())

@@ -1,0 +1,151 @@
+"""Weights files: self-describing, reproducible, unable to run code, refused when damaged."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from restore.errors import UnknownModelError, WeightsError
+from restore.models.card import ModelCard
+from restore.models.denoiser import Denoiser
+from restore.models.weights import (
+    available_models,
+    load_model,
+    read_card,
+    replace_scores,
+    save_weights,
+)
+
+ARGUMENTS = {"channels": 3, "widths": [4, 8], "blocks": [1, 1]}
+
+
+def card(**changes: object) -> ModelCard:
+    values = {"name": "t", "task": "denoise", "architecture": "Denoiser", "arguments": ARGUMENTS}
+    return ModelCard(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def file(tmp_path: Path, small_network: Denoiser) -> Path:
+    path = tmp_path / "t.safetensors"
+    save_weights(small_network, card(), path, torch.float32)
+    return path
+
+
+def test_what_is_loaded_is_what_was_saved(file: Path, small_network: Denoiser) -> None:
+    loaded = load_model(file)
+    assert loaded.card == card()
+    assert loaded.arguments == small_network.arguments
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(loaded(x), small_network(x))
+    assert not loaded.training
+
+
+def test_saved_twice_is_the_same_bytes(file: Path, small_network: Denoiser) -> None:
+    first = file.read_bytes()
+    save_weights(small_network, card(), file, torch.float32)
+    assert file.read_bytes() == first
+
+
+def test_float16_is_the_default_and_half_as_large(file: Path, small_network: Denoiser) -> None:
+    whole = file.stat().st_size
+    save_weights(small_network, card(), file)
+    assert file.stat().st_size < 0.6 * whole
+    assert next(load_model(file).parameters()).dtype == torch.float32
+
+
+def test_scores_can_be_replaced_and_nothing_else_changes(file: Path) -> None:
+    before = load_model(file)
+    replace_scores(file, [{"psnr": 31.0}])
+    after = load_model(file)
+    assert after.card == card(scores=[{"psnr": 31.0}])
+    assert all(map(torch.equal, before.parameters(), after.parameters()))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownModelError, match="denoise-gaussian"):
+        load_model("denoise-everything")
+
+
+def test_every_length_of_a_truncated_file_is_refused(file: Path) -> None:
+    data = file.read_bytes()
+    for length in [0, 1, 7, 8, 9, 100, len(data) // 2, len(data) - 1]:
+        file.write_bytes(data[:length])
+        with pytest.raises(WeightsError):
+            load_model(file)
+
+
+def test_a_pickle_is_refused_and_not_opened(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
+
+    path = tmp_path / "bomb.safetensors"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(WeightsError, match="pickled"):
+        load_model(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "Transformer"}, "known are Denoiser"),
+        ({"arguments": {**ARGUMENTS, "widths": [4, 16]}}, "do not fit|does not fit"),
+        ({"arguments": {**ARGUMENTS, "depth": 3}}, "does not fit its card"),
+        ({"arguments": {**ARGUMENTS, "widths": [4, 8, 8]}}, "does not fit its card"),
+    ],
+)
+def test_a_wrong_card_is_refused_by_name(
+    tmp_path: Path, small_network: Denoiser, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "wrong.safetensors"
+    save_weights(small_network, card(**change), path)
+    with pytest.raises(WeightsError, match=message):
+        load_model(path)
+
+
+def test_absurd_sizes_in_a_card_allocate_nothing(tmp_path: Path, small_network: Denoiser) -> None:
+    path = tmp_path / "absurd.safetensors"
+    save_weights(small_network, card(arguments={**ARGUMENTS, "widths": [10**7, 10**7]}), path)
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_model(path)
+
+
+def test_missing_and_unknown_fields_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "fields.safetensors"
+    tensors = {"a": torch.zeros(1)}
+    path.write_bytes(save(tensors, metadata={"restore": json.dumps({"name": "x"})}))
+    with pytest.raises(WeightsError, match="architecture, arguments, task"):
+        read_card(path)
+    values = {"name": "x", "task": "d", "architecture": "D", "arguments": {}, "colour": 1}
+    path.write_bytes(save(tensors, metadata={"restore": json.dumps(values)}))
+    with pytest.raises(WeightsError, match="colour"):
+        read_card(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, small_network: Denoiser) -> None:
+    next(small_network.parameters()).data[0] = float("nan")
+    path = tmp_path / "nan.safetensors"
+    save_weights(small_network, card(), path)
+    with pytest.raises(WeightsError, match="not finite"):
+        load_model(path)
+
+
+def test_shipped_weights_say_what_they_are() -> None:
+    models = available_models()
+    assert "denoise-gaussian" in models
+    assert sum(path.stat().st_size for path in models.values()) < 40e6
+    for name, path in models.items():
+        shipped = read_card(path)
+        assert shipped.name == name
+        assert shipped.licence == "Apache-2.0"
+        assert sum(shipped.trained_on["licences"].values()) == shipped.trained_on["pictures"]
+        assert shipped.training["steps"] > 0
+        assert shipped.limits
+        assert all({"data", "noise", "psnr", "protocol"} <= set(s) for s in shipped.scores)
+        load_model(name)

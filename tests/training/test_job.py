@@ -1,0 +1,56 @@
+"""A job leaves a weights file that says how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from restore.errors import TrainingError
+from restore.models.weights import load_model
+from restore.training.job import Job, describe_sources, run_job
+
+
+def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -> None:
+    out = tiny_toml.with_name("out.safetensors")
+    job = Job(str(tiny_toml), {"seed": 5}, samples, samples, out)
+    assert list(run_job(job))[-1] == out
+    card = load_model(out).card
+    assert card is not None
+    assert (card.name, card.training["seed"], card.training["steps"]) == ("tiny", 5, 8)
+    assert card.training["recipe"]["sigma"] == [10, 40]
+    assert card.trained_on["pictures"] == len(list(samples.glob("*.png")))
+    assert card.scores[0]["noise"] == "gaussian:25"
+
+
+def test_a_time_limit_is_said_and_can_be_resumed(tiny_toml: Path, samples: Path) -> None:
+    out = tiny_toml.with_name("out.safetensors")
+    stopped = list(run_job(Job(str(tiny_toml), {}, samples, samples, out), time_limit=0.0))
+    assert any("--resume goes on" in str(event) for event in stopped)
+    resumed = list(run_job(Job(str(tiny_toml), {}, samples, samples, out, resume=True)))
+    assert len([e for e in resumed if hasattr(e, "loss")]) == 7
+    assert load_model(out).card.training["steps"] == 8  # type: ignore[union-attr]
+
+
+def test_outputs_are_not_replaced_unasked(tiny_toml: Path, samples: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    out.write_bytes(b"precious")
+    with pytest.raises(TrainingError, match="--resume to go on or --overwrite"):
+        next(run_job(Job(str(tiny_toml), {}, samples, output=out)))
+    assert out.read_bytes() == b"precious"
+    with pytest.raises(TrainingError, match=r"\.safetensors"):
+        next(run_job(Job(str(tiny_toml), {}, samples, output=tmp_path / "out.pt")))
+    with pytest.raises(TrainingError, match="no folder"):
+        next(run_job(Job(str(tiny_toml), {}, samples, output=tmp_path / "x" / "o.safetensors")))
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        next(run_job(Job(str(tiny_toml), {}, samples, output=out, resume=True)))
+
+
+def test_sources_are_counted_from_the_table(tmp_path: Path, samples: Path) -> None:
+    (tmp_path / "a.png").write_bytes((samples / "text.png").read_bytes())
+    (tmp_path / "SOURCES.csv").write_text(
+        "file,source_repo,licence\na.png,one/two,CC0\nb.png,one/two,MIT\nc.png,x/y,MIT\n"
+    )
+    found = describe_sources(tmp_path)
+    assert found["licences"] == {"MIT": 2, "CC0": 1}
+    assert found["sources"] == {"one/two": 2, "x/y": 1}

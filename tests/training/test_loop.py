@@ -1,0 +1,139 @@
+"""Training learns, resumes as if nothing had happened, and stops when told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from restore.errors import TrainingError
+from restore.training.checkpoint import load_checkpoint, save_checkpoint
+from restore.training.data import PictureStore
+from restore.training.loop import Progress, Training, degrade, train
+from restore.training.recipe import Recipe, make_recipe
+
+
+def run(training: Training, store: PictureStore, steps: int | None = None) -> list[Progress]:
+    """All steps, or the first few of them, as a kill would leave it."""
+    events = []
+    for progress in train(training, store, store, compiled=False):
+        events.append(progress)
+        if progress.step == steps:
+            break
+    return events
+
+
+def assert_equal_states(one: Training, other: Training) -> None:
+    for mine, theirs in (
+        (one.network, other.network),
+        (one.average, other.average),
+        (one.best_network(), other.best_network()),
+    ):
+        for key, value in mine.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 6])
+def test_killed_and_resumed_equals_uninterrupted(
+    tiny: Recipe, store: PictureStore, tmp_path: Path, killed_at: int
+) -> None:
+    whole = Training(tiny, "cpu", "fp32")
+    run(whole, store)
+    first = Training(tiny, "cpu", "fp32")
+    run(first, store, killed_at)
+    save_checkpoint(first.state(), tmp_path / "c")
+    second = Training(make_recipe(tiny.to_dict(), "t"), "cpu", "fp32")
+    second.resume(tmp_path / "c")
+    run(second, store)
+    assert second.step == whole.step == tiny.steps
+    assert second.best == whole.best
+    assert_equal_states(second, whole)
+
+
+def test_it_learns(tiny: Recipe, store: PictureStore) -> None:
+    recipe = make_recipe(
+        {**tiny.to_dict(), "steps": 150, "batch": [8, 8], "validate_every": 150, "ema": 0.9}, "t"
+    )
+    training = Training(recipe, "cpu", "fp32")
+    events = run(training, store)
+    assert events[-1].psnr is not None
+    assert events[-1].psnr > 20.2 + 4  # noise of sigma 25 alone leaves 20.2 dB
+    assert events[-1].loss < 0.6 * events[0].loss
+
+
+def test_the_best_validated_weights_are_kept(tiny: Recipe, store: PictureStore) -> None:
+    training = Training(tiny, "cpu", "fp32")
+    scores = [e.psnr for e in run(training, store) if e.psnr is not None]
+    assert len(scores) == 2
+    assert training.best == max(scores)
+
+
+def test_the_same_seed_gives_the_same_network(tiny: Recipe, store: PictureStore) -> None:
+    trainings = [Training(tiny, "cpu", "fp32") for _ in range(2)]
+    for training in trainings:
+        run(training, store)
+    assert_equal_states(*trainings)
+    other = Training(make_recipe({**tiny.to_dict(), "seed": 1}, "t"), "cpu", "fp32")
+    assert not torch.equal(other.network.head.weight, Training(tiny).network.head.weight)
+
+
+def test_a_time_limit_saves_and_stops(tiny: Recipe, store: PictureStore, tmp_path: Path) -> None:
+    recipe = make_recipe({**tiny.to_dict(), "steps": 100_000}, "t")
+    training = Training(recipe, "cpu", "fp32")
+    path = tmp_path / "t.checkpoint"
+    events = list(train(training, store, store, path, time_limit=0.5, compiled=False))
+    assert 1 <= len(events) < 100_000
+    assert events[-1].psnr is not None  # what was reached is validated
+    assert load_checkpoint(path)["step"] == events[-1].step
+
+
+def test_another_recipe_does_not_resume(tiny: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    save_checkpoint(Training(tiny).state(), path)
+    other = Training(make_recipe({**tiny.to_dict(), "loss": "mse"}, "t"))
+    with pytest.raises(TrainingError, match="loss differ"):
+        other.resume(path)
+    longer = Training(make_recipe({**tiny.to_dict(), "steps": 99}, "t"))
+    longer.resume(path)
+
+
+def test_checkpoints_that_are_not_whole_are_refused(tiny: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        load_checkpoint(path)
+    save_checkpoint(Training(tiny).state(), path)
+    data = path.read_bytes()
+    for length in (0, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(TrainingError, match="not a whole checkpoint"):
+            load_checkpoint(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]  # nothing left aside
+
+
+def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
+    recipe = make_recipe({**tiny.to_dict(), "grey": 0.5, "sigma": [25, 25]}, "t")
+    crops = torch.rand(200, 3, 8, 8)
+    clean, noisy = degrade(crops, recipe, torch.Generator().manual_seed(0))
+    grey = torch.tensor([bool((c[0] == c[1]).all()) for c in clean])
+    assert 60 < grey.sum() < 140
+    noise = noisy - clean
+    torch.testing.assert_close(noise[grey][:, 0], noise[grey][:, 2], atol=1e-6, rtol=0)
+    assert (noise[~grey][:, 0] - noise[~grey][:, 2]).std() * 255 > 30
+    assert torch.equal(clean[~grey], crops[~grey])
+    assert noise[~grey].std().item() * 255 == pytest.approx(25, rel=0.02)
+
+
+def test_a_loss_that_is_no_number_stops_in_words(tiny: Recipe, store: PictureStore) -> None:
+    training = Training(tiny, "cpu", "fp32")
+    training.network.tail.weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="lower the learning rates"):
+        run(training, store)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_it_trains_on_a_gpu(tiny: Recipe, store: PictureStore) -> None:
+    training = Training(tiny, "cuda")
+    run(training, store)
+    assert training.step == tiny.steps

@@ -1,0 +1,87 @@
+"""Recipes are flat, complete, and refuse what they do not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restore.errors import TrainingError
+from restore.models.weights import read_card
+from restore.training.recipe import Recipe, load_recipe, make_recipe, shipped_recipes
+
+
+def test_shipped_recipes_load() -> None:
+    assert "denoise-gaussian" in shipped_recipes()
+    for name in shipped_recipes():
+        assert load_recipe(name).name == name
+
+
+def test_the_shipped_weights_were_made_by_the_shipped_recipe() -> None:
+    card = read_card("denoise-gaussian")
+    assert card.training["recipe"] == load_recipe("denoise-gaussian").to_dict()
+    assert card.training["steps"] == load_recipe("denoise-gaussian").steps
+
+
+def test_a_recipe_survives_the_card() -> None:
+    recipe = load_recipe("denoise-gaussian")
+    assert make_recipe(recipe.to_dict(), "card") == recipe
+
+
+def test_overrides_replace_values() -> None:
+    assert load_recipe("denoise-gaussian", steps=7, seed=3).steps == 7
+
+
+def test_files_are_recipes_too(tiny_toml: Path, tiny: Recipe) -> None:
+    assert load_recipe(str(tiny_toml)) == tiny
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"learning_speed": 1}, "unknown keys: learning_speed; known are name"),
+        ({"steps": "many"}, "steps must be int, not 'many'"),
+        ({"steps": True}, "steps must be int"),
+        ({"steps": 0}, "at least 1"),
+        ({"blocks": [1]}, "one count of blocks"),
+        ({"loss": "psnr"}, "l1, charbonnier"),
+        ({"sigma": [50, 10]}, "low <= high"),
+        ({"patch": [16, 24, 32]}, "one entry a stage"),
+        ({"patch": [15, 24]}, "multiples of"),
+        ({"stages": [0.5, 0.7]}, "rise from 0"),
+        ({"grey": 2}, "share between 0 and 1"),
+        ({"ema": 1}, "below 1"),
+        ({"channels": 4}, "1 or 3"),
+    ],
+)
+def test_impossible_values_are_refused_in_words(
+    tiny: Recipe, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(TrainingError, match=words):
+        make_recipe({**tiny.to_dict(), **change}, "tiny")
+
+
+def test_unknown_names_and_broken_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="denoise-gaussian"):
+        load_recipe("denoise-all")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = = 3")
+    with pytest.raises(TrainingError, match="not TOML"):
+        load_recipe(str(broken))
+    broken.write_text("steps = 3")
+    with pytest.raises(TrainingError, match="no name"):
+        load_recipe(str(broken))
+
+
+def test_rates_rise_and_fall(tiny: Recipe) -> None:
+    recipe = make_recipe({**tiny.to_dict(), "steps": 100, "warmup": 10, "decay": 0.5}, "t")
+    rates = [recipe.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:50] == [1.0] * 40
+    assert rates[75] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.03
+
+
+def test_stages_begin_at_their_share(tiny: Recipe) -> None:
+    assert [tiny.stage(step) for step in (0, 3, 4, 7)] == [(2, 16), (2, 16), (1, 24), (1, 24)]
