@@ -13,6 +13,8 @@ from restore.cli import compare, denoise, evaluate, models, train
 from restore.cli.console import complain
 from restore.errors import RestoreError
 
+INTERRUPTED = 130  # what typer ends with after Ctrl-C
+
 app = typer.Typer(
     name="restore",
     help="Restore photographs with convolutional autoencoders.",
@@ -34,6 +36,7 @@ def main() -> None:
             raise
         complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        complain("interrupted; nothing was left half-written")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            complain("interrupted; nothing was left half-written")
+        raise

@@ -311,10 +311,10 @@ def _fit_channels(pixels: Pixels, channels: int) -> Pixels:
 
 def _blend(original: Pixels, restored: Pixels, strength: float) -> Pixels:
     """Between the two; strength 0 gives the original exactly. Never beyond the original's range."""
-    if strength == 0:
-        return original.copy()
     low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
     result: Pixels = np.clip(restored, np.float32(low), np.float32(high))
-    if strength < 1:
+    if strength == 0:
+        result = original.copy()
+    elif strength < 1:
         result = original + np.float32(strength) * (result - original)
     return result

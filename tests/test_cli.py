@@ -1,0 +1,276 @@
+"""The command as people meet it: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import restore
+from restore.cli import main
+from restore.cli.console import parse_seconds
+from restore.errors import InputError
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `restore ARGUMENTS` in this process and returns how it ended."""
+
+    def command(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["restore", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    return command
+
+
+def environment() -> dict[str, str]:
+    """For a process of its own: the package under test, wherever it is imported from."""
+    return {**os.environ, "PYTHONPATH": str(Path(restore.__file__).parent.parent)}
+
+
+@pytest.fixture
+def noisy(samples: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "noisy.png"
+    path.write_bytes((samples / "text.png").read_bytes())
+    return path
+
+
+def test_denoise_writes_beside_and_says_what_it_did(run: Run, noisy: Path, samples: Path) -> None:
+    ended = run("denoise", noisy, "--reference", samples / "text-clean.png")
+    assert ended.code == 0 and ended.err == ""
+    written = noisy.with_name("noisy-restored.png")
+    assert str(written) in ended.out
+    for word in ("size", "448x172", "denoise-gaussian", "cpu", "tiles", "MP/s", "grey", "8 bit"):
+        assert word in ended.out
+    before, after = map(float, re.findall(r"PSNR (\d+\.\d+) dB", ended.out))
+    assert after > before + 5
+    scored = run("compare", written, samples / "text-clean.png")
+    assert f"{after:.2f}" == f"{float(re.findall(r'([0-9.]+) dB', scored.out)[0]):.2f}"
+
+
+def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
+    pair = samples / "fur.png", samples / "fur-clean.png"
+    assert "RGB, 8 bit, no border" in run("compare", *pair).out
+    assert "Y, 8 bit, border 4" in run("compare", *pair, "--channel", "y", "--border", 4).out
+    assert run("compare", *pair, "--channel", "hue").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.png"], "none.png"),
+        (["{folder}"], "folder"),
+        (["{folder}/empty.png"], "empty"),
+        (["{folder}/text.png"], "not a picture|no picture"),
+        (["{folder}/half.png"], "half.png"),
+        (["{folder}/huge.png"], "huge.png"),
+        (["{noisy}", "--strength", "7"], "between 0"),
+        (["{noisy}", "--model", "nonesuch"], "denoise-gaussian"),
+        (["{noisy}", "--model", "{folder}/half.png"], "not a weights file"),
+        (["{noisy}", "--device", "gpu"], "here are"),
+        (["{noisy}", "--precision", "int8"], "no precision"),
+        (["{noisy}", "--tile", "8"], "smallest"),
+        (["{noisy}", "--tile", "0"], "smallest"),
+        (["{noisy}", "--quality", "90"], "quality"),
+        (["{noisy}", "--format", "gif"], "PNG"),
+        (["{noisy}", "-o", "{noisy}", "--overwrite"], "itself"),
+        (["{noisy}", "-o", "{folder}/no/such/out.png"], "no folder"),
+        (["{noisy}", "-o", "{folder}/empty.png"], "exists"),
+        (["{noisy}", "--reference", "{samples}/fur.png"], "reference is 320x300 RGB"),
+        (["{noisy}", "--reference", "none.png"], "none.png"),
+    ],
+)
+def test_bad_input_is_one_sentence_exit_code_2_and_nothing_written(
+    run: Run, noisy: Path, samples: Path, arguments: list[str], words: str
+) -> None:
+    folder = noisy.parent
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("this is not a picture")
+    (folder / "half.png").write_bytes(noisy.read_bytes()[:20_000])
+    header = noisy.read_bytes()
+    (folder / "huge.png").write_bytes(header[:16] + b"\x00\x0f\x42\x40" * 2 + header[24:])
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    filled = [a.format(folder=folder, noisy=noisy, samples=samples) for a in arguments]
+    ended = run("denoise", *filled)
+    assert ended.code == 2
+    assert re.search(words, ended.err), ended.err
+    assert ended.err.count("\n") == 1 and ended.err.startswith("restore: ")
+    assert "Traceback" not in ended.err and ended.out == ""
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    with pytest.raises(restore.RestoreError):
+        run("denoise", "none.png", "--debug")
+
+
+def test_corrupt_weights_are_named(run: Run, noisy: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    shipped = restore.available_models()["denoise-gaussian"].read_bytes()
+    weights.write_bytes(shipped[: len(shipped) // 2])
+    ended = run("denoise", noisy, "--model", weights)
+    assert ended.code == 2 and "w.safetensors" in ended.err
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_found_before_the_work(run: Run, noisy: Path) -> None:
+    noisy.parent.chmod(0o500)
+    try:
+        ended = run("denoise", noisy)
+    finally:
+        noisy.parent.chmod(0o700)
+    assert ended.code == 2 and "may not be written" in ended.err
+
+
+def test_overwrite_replaces_and_formats_convert(run: Run, noisy: Path) -> None:
+    assert run("denoise", noisy).code == 0
+    assert run("denoise", noisy).code == 2
+    assert run("denoise", noisy, "--overwrite").code == 0
+    assert run("denoise", noisy, "--format", "jpeg", "--quality", 70).code == 0
+    with Image.open(noisy.with_name("noisy-restored.jpg")) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (448, 172), "L")
+
+
+def test_strength_zero_gives_the_inputs_pixels(run: Run, noisy: Path) -> None:
+    assert run("denoise", noisy, "--strength", 0).code == 0
+    assert noisy.with_name("noisy-restored.png").read_bytes() == noisy.read_bytes()
+
+
+def test_models_lists_and_prints_cards(run: Run) -> None:
+    listed = run("models").out
+    assert "denoise-gaussian" in listed and "Apache-2.0" in listed
+    card = json.loads(run("models", "denoise-gaussian").out)
+    assert card["architecture"] == "Denoiser"
+    assert run("models", "nonesuch").code == 2
+
+
+def test_evaluate_prints_a_table_and_writes_json(run: Run, samples: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((samples / "text-clean.png").read_bytes())
+    out = tmp_path / "scores.json"
+    ended = run(
+        "evaluate", "denoise-gaussian", "--data", folder, "--noise", "gaussian:25", "--json", out
+    )
+    assert ended.code == 0 and "gaussian:25" in ended.out and "seed 0" in ended.out
+    stored = json.loads(out.read_text())
+    assert stored["means"][0]["pictures"] == 1
+    assert f"{stored['pictures'][0]['psnr']:.3f}" in ended.out
+    assert run("evaluate", "denoise-gaussian", "--data", folder, "--noise", "salt").code == 2
+    assert run("evaluate", "denoise-gaussian", "--data", tmp_path / "none").code == 2
+
+
+def test_recorded_scores_stand_in_the_card(run: Run, samples: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(restore.available_models()["denoise-gaussian"].read_bytes())
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((samples / "text-clean.png").read_bytes())
+    for _ in range(2):  # the second replaces the first
+        run("evaluate", weights, "--data", folder, "--noise", "gaussian:25", "--record")
+    scores = [s for s in json.loads(run("models", weights).out)["scores"] if s["data"] == "tiny"]
+    assert len(scores) == 1 and scores[0]["pictures"] == 1
+
+
+def test_train_writes_weights_that_denoise(run: Run, samples: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        'name = "small"\nwidths = [4, 8]\nblocks = [1, 1]\nbatch = 4\npatch = 32\nsteps = 20\n'
+        "validate_every = 10\nvalidate_side = 64\n"
+    )
+    out = tmp_path / "small.safetensors"
+    asked = ["train", recipe, "--data", samples, "--val", samples, "-o", out]
+    ended = run(*asked)
+    assert ended.code == 0 and str(out) in ended.out
+    assert ended.err.count("validation") == 2 and "pictures/s" in ended.err
+    assert run("denoise", samples / "text.png", "--model", out, "-o", tmp_path / "t.png").code == 0
+    assert run(*asked).code == 2  # an output is not replaced unasked
+    assert run(*asked, "--resume", "--steps", 30).code == 0
+    assert run(*asked, "--resume", "--steps", 30, "--time-limit", "soon").code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5s", 1.5), ("75m", 4500), ("1h30m", 5400)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "5x"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="1h30m"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize("command", ["", "denoise", "compare", "evaluate", "models", "train"])
+def test_help_answers_at_once_and_needs_no_torch(command: str) -> None:
+    code = (
+        "import sys, time; started = time.perf_counter(); "
+        f"sys.argv = ['restore', *{command.split()!r}, '--help']\n"
+        "from restore.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules\n"
+        "print('seconds', time.perf_counter() - started)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout
+    assert float(done.stdout.split()[-1]) < 0.5
+
+
+def test_the_module_is_the_command(samples: Path) -> None:
+    pair = [str(samples / "fur.png"), str(samples / "fur-clean.png")]
+    done = subprocess.run(
+        [sys.executable, "-m", "restore", "compare", *pair],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "PSNR" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_interrupting_leaves_no_partial_file(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    values = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
+    Image.fromarray(values).save(large, compress_level=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "restore", "denoise", str(large), "--precision", "fp32"],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)  # past the imports, within the network
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]

@@ -1,0 +1,138 @@
+"""Every command and every Python example in the README runs, as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", TEXT, re.S)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+INSTALLS = [line for line in SHELL if line.startswith("pip ")]
+COMMANDS = [line for line in SHELL if line not in INSTALLS]
+STEPS = "--steps 2 --no-compile"  # instead of an hour
+
+
+@pytest.fixture(scope="session")
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A virtual environment that has the dependencies at hand, and this package not."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    places = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
+    dependencies = sysconfig.get_paths()["purelib"]
+    Path(places["purelib"], "dependencies.pth").write_text(dependencies + "\n")
+    scripts = Path(places["scripts"])
+    for name in ("pip", "pytest"):
+        script = scripts / name
+        script.write_text(
+            f"#!{scripts / 'python'}\nimport runpy, sys\n"
+            f"sys.argv[0] = '{name}'\nrunpy.run_module('{name}', run_name='__main__')\n"
+        )
+        script.chmod(0o755)
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {
+        **kept,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "PIP_NO_INDEX": "1",  # the tests need no network
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's spelling of "no isolation"
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "PYTEST_ADDOPTS": "--collect-only -q",  # not the tests within the tests
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a person has after cloning, with stand-ins for the sets the README names."""
+    folder = tmp_path_factory.mktemp("clone") / "restore"
+    junk = shutil.ignore_patterns(
+        ".*", "*-restored.*", "__pycache__", "build", "dist", "*.egg-info", "runs"
+    )
+    shutil.copytree(ROOT, folder, ignore=junk)
+    for name in ("CBSD68", "Kodak24", "train", "val"):
+        (folder / name).mkdir()
+        shutil.copy(folder / "samples" / "fur-clean.png", folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(checkout: Path, clean_environment: dict[str, str]) -> dict[str, str]:
+    """The environment after the README's first command, which must have succeeded."""
+    done = bash(INSTALLS[0], checkout, clean_environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return clean_environment
+
+
+def bash(line: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first_screen = "\n".join(TEXT.splitlines()[:40])
+    assert len(INSTALLS) == 2
+    assert INSTALLS[0].startswith("pip install . && restore denoise samples/")
+    assert INSTALLS[1] == 'pip install ".[test]" && pytest'
+    assert all(line in first_screen for line in INSTALLS)
+
+
+def test_the_first_command_restores_a_sample(checkout: Path, installed: dict[str, str]) -> None:
+    source = Path(next(word for word in shlex.split(INSTALLS[0]) if word.endswith(".png")))
+    assert (checkout / source.with_name(source.stem + "-restored.png")).is_file()
+
+
+def test_the_second_command_finds_the_tests(checkout: Path, installed: dict[str, str]) -> None:
+    done = bash(INSTALLS[1], checkout, installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tests collected" in done.stdout
+
+
+def test_the_wheel_is_whole_from_an_empty_folder(
+    installed: dict[str, str], tmp_path: Path, samples: Path
+) -> None:
+    shutil.copy(samples / "text.png", tmp_path)
+    done = bash("restore denoise text.png && restore models", tmp_path, installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "text-restored.png").is_file()
+    where = bash("python -c 'import restore; print(restore.__file__)'", tmp_path, installed).stdout
+    assert not where.startswith(str(ROOT)) and str(Path(where).parent) in done.stdout
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_run(line: str, checkout: Path, installed: dict[str, str]) -> None:
+    if line.startswith("restore train") and "--steps" not in line:
+        line = f"{line} {STEPS}"
+    done = bash(line, checkout, installed)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_examples_run(code: str, checkout: Path, installed: dict[str, str]) -> None:
+    script = checkout / "example.py"
+    script.write_text(code)
+    done = bash("python example.py", checkout, installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_in_the_readme_is_left_out() -> None:
+    fences = re.findall(r"^```(\w*)$", TEXT, re.M)
+    assert set(fences) - {""} <= {"bash", "python", "text"}
+    assert SHELL and PYTHON
+    assert sys.version_info >= (3, 10)
