@@ -1,4 +1,4 @@
-"""How much of the machine a training step uses: `python benchmarks/training_speed.py [RESULT.json]`.
+"""How much of the machine a training step uses: `benchmarks/training_speed.py [RESULT.json]`.
 
 Measured in one run: the rate of a plain 3x3 convolution, forward and backward, at each width of
 the network and in the training's precision, weighted by the operations the network spends at that
@@ -67,7 +67,7 @@ def main() -> None:
         width: convolution_rate(width, patch // 2**level, batch, training.dtype)
         for level, width in enumerate(recipe.widths)
     }
-    # 3x3 convolutions of each level, both ways; each costs the same, for width doubles as sides halve
+    # 3x3 convolutions of each level; all cost the same, for widths double as sides halve
     counts = [
         4 * n if level + 1 < len(recipe.blocks) else 2 * n for level, n in enumerate(recipe.blocks)
     ]

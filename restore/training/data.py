@@ -38,33 +38,45 @@ class PictureStore:
         """How many pictures it holds."""
         return len(self.starts)
 
-    def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+    def crops(
+        self, count: int, side: int, generator: torch.Generator, candidates: int = 1
+    ) -> Tensor:
         """Random square crops, each turned or mirrored in one of the 8 dihedral ways.
 
-        Pictures are drawn in proportion to their area. Returns float32 (count, C, side, side) in
-        [0, 1], channels last in memory. `generator` must live on the store's device.
+        Pictures are drawn in proportion to their area. `candidates`: so many places are drawn for
+        each crop and the one with the most detail is taken, for half of a photograph is sky and
+        blur, which teach little. Returns float32 (count, C, side, side) in [0, 1], channels last
+        in memory. `generator` must live on the store's device.
         """
-        device = self.samples.device
+        firsts, strides = self._places(count * candidates, side, generator)
+        if candidates > 1:
+            detail = self._detail(firsts, strides, side).view(count, candidates)
+            best = detail.argmax(1) + torch.arange(count, device=detail.device) * candidates
+            firsts, strides = firsts[best], strides[best]
+        turns = torch.rand(3, count, 1, 1, generator=generator, device=firsts.device) < 0.5
+        rows, columns = _turned_grid(side, turns)
+        index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
+        return self.samples[index].permute(0, 3, 1, 2).float() / 255
+
+    def _places(
+        self, count: int, side: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Random squares: the index of each one's first pixel, and its picture's width."""
         areas = (self.heights * self.widths).double()
         chosen = torch.multinomial(areas, count, replacement=True, generator=generator)
-        draws = torch.rand(5, count, generator=generator, device=device)
+        draws = torch.rand(2, count, generator=generator, device=self.samples.device)
         heights, widths = self.heights[chosen], self.widths[chosen]
         top = (draws[0] * (heights - side + 1)).long()
         left = (draws[1] * (widths - side + 1)).long()
+        return self.starts[chosen] + top * widths + left, widths
 
-        ramp = torch.arange(side, device=device)
-        rows, columns = ramp.view(1, side, 1), ramp.view(1, 1, side)
-        flip_rows, flip_columns, transpose = (draws[2:] < 0.5).view(3, count, 1, 1)
-        rows = torch.where(flip_rows, side - 1 - rows, rows)
-        columns = torch.where(flip_columns, side - 1 - columns, columns)
-        rows, columns = rows.expand(-1, -1, side), columns.expand(-1, side, -1)
-        rows, columns = (
-            torch.where(transpose, rows.mT, rows),
-            torch.where(transpose, columns.mT, columns),
-        )
-        first = (self.starts[chosen] + top * widths + left).view(count, 1, 1)
-        index = first + rows * widths.view(count, 1, 1) + columns
-        return self.samples[index].permute(0, 3, 1, 2).float() / 255
+    def _detail(self, firsts: Tensor, strides: Tensor, side: int) -> Tensor:
+        """Mean absolute difference of neighbours in the middle channel, on every second row."""
+        rows = torch.arange(0, side, 2, device=firsts.device).view(1, -1, 1)
+        columns = torch.arange(side, device=firsts.device).view(1, 1, -1)
+        index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
+        values = self.samples[:, self.samples.shape[1] // 2][index].float()
+        return values.diff(dim=2).abs().mean((1, 2))
 
     def to(self, device: torch.device) -> PictureStore:
         """The same store on another device."""
@@ -74,6 +86,21 @@ class PictureStore:
             self.heights.to(device),
             self.widths.to(device),
         )
+
+
+def _turned_grid(side: int, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each pixel of a square after a turn: (count, side, side) each.
+
+    turns: bool (3, count, 1, 1): mirror the rows, mirror the columns, swap the two
+    """
+    ramp = torch.arange(side, device=turns.device)
+    rows, columns = ramp.view(1, side, 1), ramp.view(1, 1, side)
+    rows = torch.where(turns[0], side - 1 - rows, rows).expand(-1, -1, side)
+    columns = torch.where(turns[1], side - 1 - columns, columns).expand(-1, side, -1)
+    return (
+        torch.where(turns[2], rows.mT, rows),
+        torch.where(turns[2], columns.mT, columns),
+    )
 
 
 def build_store(

@@ -130,7 +130,7 @@ def train(
     saved, steps_here, shown = started, 0, 0
     while training.step < recipe.steps:
         batch, patch = recipe.stage(training.step)
-        crops_now = pictures.crops(batch, patch, training.generator)
+        crops_now = pictures.crops(batch, patch, training.generator, recipe.candidates)
         clean, noisy = degrade(crops_now, recipe, training.generator)
         loss = compute_loss(noisy, clean)
         _update(training, loss)

@@ -32,6 +32,7 @@ class Recipe:
     steps: int = 2000
     batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage
     patch: tuple[int, ...] = (96,)  # side of the crops; several: one for each stage
+    candidates: int = 1  # places drawn for each crop; the one with the most detail is taken
     stages: tuple[float, ...] = (0.0,)  # the share of the steps at which each stage begins
     kernel_rate: float = 0.02  # learning rate of Muon (hidden kernels)
     other_rate: float = 0.0003  # learning rate of AdamW (first and last layer)
@@ -53,8 +54,8 @@ class Recipe:
             and 0 <= self.sigma[0] <= self.sigma[1],
             "grey is a share between 0 and 1": 0 <= self.grey <= 1,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
-            "steps, batch, patch and validate_every are at least 1": min(
-                self.steps, *self.batch, *self.patch, self.validate_every
+            "steps, batch, patch, candidates and validate_every are at least 1": min(
+                self.steps, *self.batch, *self.patch, self.candidates, self.validate_every
             )
             >= 1,
             "batch, patch and stages have one entry a stage": len(self.batch)
