@@ -14,7 +14,13 @@ from PIL import Image
 import restore
 
 SIDE = 200
-CROPS = {"night": (120, 250), "fur": (60, 60), "text": (0, 20), "grey": (20, 60), "cut-out": (60, 60)}
+CROPS = {
+    "night": (120, 250),
+    "fur": (60, 60),
+    "text": (0, 20),
+    "grey": (20, 60),
+    "cut-out": (60, 60),
+}
 
 
 def crop(picture: restore.Picture, top: int, left: int) -> np.ndarray:

@@ -23,6 +23,9 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Weights file; default: NAME.safetensors.")
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="A model whose weights are trained further.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     time_limit: Annotated[
@@ -42,7 +45,7 @@ def command(
 
     limit = parse_seconds(time_limit)
     changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    job = Job(recipe, changes, data, val, output, resume, overwrite, device, precision)
+    job = Job(recipe, changes, data, val, output, start_from, resume, overwrite, device, precision)
     written = show(run_job(job, time_limit=limit, compiled=compiled))
     out().print(f"wrote {written}", soft_wrap=True)
 

@@ -58,9 +58,7 @@ class PictureStore:
         index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
         return self.samples[index].permute(0, 3, 1, 2).float() / 255
 
-    def _places(
-        self, count: int, side: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _places(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random squares: the index of each one's first pixel, and its picture's width."""
         areas = (self.heights * self.widths).double()
         chosen = torch.multinomial(areas, count, replacement=True, generator=generator)

@@ -16,7 +16,7 @@ from restore.errors import TrainingError
 from restore.image.folder import list_pictures
 from restore.inference.runtime import device_name, precision_name
 from restore.models.card import ModelCard
-from restore.models.weights import save_weights
+from restore.models.weights import load_model, read_card, save_weights
 from restore.training.data import load_store
 from restore.training.loop import Progress, Training, train
 from restore.training.recipe import load_recipe
@@ -39,6 +39,7 @@ class Job:
     data: Path
     validation: Path | None = None
     output: Path | None = None
+    start_from: str | None = None  # a model whose weights are trained further
     resume: bool = False
     overwrite: bool = False
     device: str = "auto"
@@ -60,6 +61,8 @@ def run_job(
     training = Training(recipe, job.device, job.precision)
     if job.resume:
         training.resume(checkpoint)
+    elif job.start_from is not None:
+        training.start_from(load_model(job.start_from))
     yield f"{recipe.name}: {describe(training)}"
     pictures = load_store(job.data, recipe.channels, max(recipe.patch))
     validation = None
@@ -111,10 +114,19 @@ def make_card(training: Training, job: Job) -> ModelCard:
             "device": f"{training.device.type} ({platform.machine()})",
             "precision": precision_name(training.dtype),
             "torch": torch.__version__,
+            **_lineage(job),
         },
         scores=scores,
         limits=LIMITS["denoise"],
     )
+
+
+def _lineage(job: Job) -> dict[str, Any]:
+    """The training that the weights started from, where they did not start afresh."""
+    if job.start_from is None:
+        return {}
+    before = read_card(job.start_from)
+    return {"started_from": {"name": before.name, "version": before.version, **before.training}}
 
 
 def describe_sources(folder: Path) -> dict[str, Any]:

@@ -79,6 +79,17 @@ class Training:
             "generator": self.generator.get_state(),
         }
 
+    def start_from(self, weights: Denoiser) -> None:
+        """Begin with the kernels of another network of the same shape, to train it further."""
+        if weights.arguments != self.network.arguments:
+            raise TrainingError(
+                f"the weights to start from have the shape {weights.arguments}, "
+                f"the recipe {self.network.arguments}; they must agree"
+            )
+        self.network.load_state_dict(weights.state_dict())
+        self.average.load_state_dict(weights.state_dict())
+        self.best_weights = _on_cpu(self.average.state_dict())
+
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe; only its number of steps may differ."""
         state = load_checkpoint(path)

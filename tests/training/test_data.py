@@ -52,6 +52,18 @@ def test_pictures_are_drawn_in_proportion_to_their_area(generator: torch.Generat
     assert share.item() == pytest.approx(1000 / 11000, abs=0.02)
 
 
+def test_of_several_candidates_the_most_detailed_is_taken(generator: torch.Generator) -> None:
+    flat = np.full((64, 64, 3), 100, np.uint8)
+    busy = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    store = build_store([flat, busy])
+    share = [
+        (store.crops(500, 16, generator, candidates)[:, 0].std((1, 2)) > 0.1).float().mean().item()
+        for candidates in (1, 3)
+    ]
+    assert share[0] == pytest.approx(1 / 2, abs=0.08)
+    assert share[1] == pytest.approx(1 - (1 / 2) ** 3, abs=0.06)
+
+
 def test_crops_are_channels_last_in_memory(generator: torch.Generator) -> None:
     crops = build_store([numbered(40, 40)]).crops(2, 16, generator)
     assert crops.is_contiguous(memory_format=torch.channels_last)

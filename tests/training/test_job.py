@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from restore.errors import TrainingError
 from restore.models.weights import load_model
@@ -30,6 +32,23 @@ def test_a_time_limit_is_said_and_can_be_resumed(tiny_toml: Path, samples: Path)
     resumed = list(run_job(Job(str(tiny_toml), {}, samples, samples, out, resume=True)))
     assert len([e for e in resumed if hasattr(e, "loss")]) == 7
     assert load_model(out).card.training["steps"] == 8  # type: ignore[union-attr]
+
+
+def test_weights_can_be_trained_further_and_the_card_says_so(
+    tiny_toml: Path, samples: Path
+) -> None:
+    first, second = (tiny_toml.with_name(f"{name}.safetensors") for name in "ab")
+    list(run_job(Job(str(tiny_toml), {}, samples, samples, first)))
+    changes = {"steps": 1, "kernel_rate": 1e-9, "other_rate": 1e-9, "weight_decay": 0.0}
+    list(run_job(Job(str(tiny_toml), changes, samples, samples, second, str(first))))
+    before, after = load_model(first), load_model(second)
+    for key, value in before.state_dict().items():
+        assert torch.allclose(value, after.state_dict()[key], atol=1e-3)
+    assert after.card is not None
+    assert after.card.training["started_from"]["steps"] == 8
+    other = Job("denoise-gaussian", {}, samples, output=tiny_toml.with_name("c.safetensors"))
+    with pytest.raises(TrainingError, match="must agree"):
+        next(run_job(replace(other, start_from=str(first))))
 
 
 def test_outputs_are_not_replaced_unasked(tiny_toml: Path, samples: Path, tmp_path: Path) -> None:

@@ -52,9 +52,8 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 def test_it_learns(tiny: Recipe, store: PictureStore) -> None:
-    recipe = make_recipe(
-        {**tiny.to_dict(), "steps": 150, "batch": [8, 8], "validate_every": 150, "ema": 0.9}, "t"
-    )
+    changes = {"steps": 250, "batch": [8, 8], "validate_every": 250, "ema": 0.9, "other_rate": 0.01}
+    recipe = make_recipe({**tiny.to_dict(), **changes}, "t")
     training = Training(recipe, "cpu", "fp32")
     events = run(training, store)
     assert events[-1].psnr is not None
