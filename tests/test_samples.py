@@ -1,0 +1,54 @@
+"""The samples are what the script makes of scikit-image's pictures, each with its reference."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from restore.image.read import load_image
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "make_samples.py"
+    spec = importlib.util.spec_from_file_location("make_samples", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["make_samples"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_makes_them_again(script: ModuleType, samples: Path, tmp_path: Path) -> None:
+    script.main(tmp_path)
+    made = {path.name for path in tmp_path.iterdir()}
+    kept = {path.name for path in samples.glob("*.png") if "-restored" not in path.name}
+    assert made == kept
+    for name in made:
+        mine, theirs = load_image(samples / name), load_image(tmp_path / name)
+        assert np.array_equal(mine.pixels, theirs.pixels), name
+        assert mine.depth == theirs.depth
+        assert (mine.alpha is None) == (theirs.alpha is None)
+
+
+def test_each_is_listed_with_source_and_licence(samples: Path) -> None:
+    rows = [r for r in (samples / "README.md").read_text().splitlines() if r.startswith("| `")]
+    listed = {row.split("`")[1] for row in rows}
+    noisy = {p.name for p in samples.glob("*.png") if not p.stem.endswith(("-clean", "-restored"))}
+    assert listed == noisy
+    assert all("public domain" in row or "CC0" in row for row in rows)
+
+
+def test_each_difficulty_is_there(samples: Path) -> None:
+    assert load_image(samples / "portrait-16bit.png").depth == 16
+    assert load_image(samples / "cut-out.png").alpha is not None
+    assert (
+        load_image(samples / "grey.png").channels == load_image(samples / "text.png").channels == 1
+    )
+    assert load_image(samples / "night-clean.png").pixels.mean() < 0.35
