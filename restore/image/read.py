@@ -27,6 +27,7 @@ from restore.image.image import Picture, Pixels, check_range
 
 MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
 _PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGINS}
 # `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
@@ -55,20 +56,42 @@ def read_bytes(path: Path) -> bytes:
             raise ReadError(f"{path} is a folder; give a picture file")
         if path.exists() and not path.is_file():
             raise ReadError(f"{path} is not a regular file; give a picture file")
-        return path.read_bytes()
+        before = path.stat()
+        data = path.read_bytes()
+        after = path.stat()
     except FileNotFoundError:
         raise ReadError(f"{path} does not exist; give the name of a picture file") from None
     except PermissionError:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
         raise ReadError(f"{path} cannot be read: {_words(error)}") from error
+    if _stamp(before) != _stamp(after) or len(data) != after.st_size:
+        raise ReadError(f"{path} changed while it was read; run again when it is written")
+    return data
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """What differs when a file has been written to or replaced."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def count_pixels(data: bytes) -> int:
+    """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    try:
+        if data[:4] in TIFF_STARTS:
+            height, width = tiff.read_header(data, "picture").size
+            return height * width
+        with _open(data, _kind(data, "picture"), "picture") as image:
+            return image.height * image.width
+    except ReadError:
+        return 0
 
 
 def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in the bytes of a file, as `load_image` has it; `name` is for error messages."""
     if not data:
         raise ReadError(f"{name} is empty; give a picture file")
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in TIFF_STARTS:
         return _decode_tiff(data, name, max_pixels)
     parts: list[png.Chunk] = []
     kind = _kind(data, name)

@@ -1,16 +1,14 @@
 """Picture files written whole or not at all, like the file they came from, with its metadata.
 
-A file is written aside in the same folder, flushed to the disk, and renamed: whoever looks sees the
-old file or the whole new one. PNG and TIFF hold 16 bits, TIFF holds floats; JPEG, WebP and BMP hold
+What a format cannot hold is refused before anything is written (`aside` does the writing). PNG and
+TIFF hold 16 bits, TIFF holds floats; JPEG, WebP and BMP hold
 8 bits, and BMP no metadata.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +18,7 @@ from PIL import Image
 
 from restore.errors import InputError, WriteError
 from restore.image import color, png, tiff
+from restore.image.aside import exists_words, write_aside
 from restore.image.image import Depth, Picture, quantise
 from restore.image.read import read_bytes
 
@@ -66,14 +65,14 @@ def save_image(
     place = Path(path)
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
     kind = format_of(place, format)
-    _write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
+    write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
     return place
 
 
 def copy_file(source: Path, path: Path, *, overwrite: bool = False) -> None:
     """The bytes of one file as another, written aside and renamed as `save_image` does it."""
     _check_place(path, overwrite)
-    _write_aside(path, read_bytes(source), overwrite)
+    write_aside(path, read_bytes(source), overwrite)
 
 
 def check_writable(
@@ -122,15 +121,11 @@ def _check_place(path: Path, overwrite: bool) -> None:
         if not path.parent.is_dir():
             raise WriteError(f"{path.parent} is no folder; make it first, or give another name")
         if os.path.lexists(path) and not overwrite:
-            raise WriteError(_exists(path))
+            raise WriteError(exists_words(path))
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise WriteError(f"{path.parent} may not be written to; choose another folder")
     except (OSError, ValueError) as error:
         raise WriteError(f"{path} is no name for a file: {error}") from error
-
-
-def _exists(path: Path) -> str:
-    return f"{path} exists; pass --overwrite / overwrite=True or another name"
 
 
 def check_format(
@@ -265,41 +260,3 @@ def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
 def _bmp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     dpi = picture.source.get("dpi")
     return {"dpi": dpi} if dpi else {}
-
-
-def _write_aside(path: Path, data: bytes, overwrite: bool) -> None:
-    """The bytes at `path`, all at once: written beside it, then renamed."""
-    target = path.resolve() if overwrite else path  # a link stays a link
-    aside = target.parent / f".restore-{secrets.token_hex(6)}.part"
-    try:
-        # Not `tempfile`: its files are private, and this one's mode should follow the umask.
-        handle = os.open(
-            aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(aside, target, overwrite)
-    except FileExistsError:
-        raise WriteError(_exists(path)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"{path} cannot be written: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            aside.unlink()
-
-
-def _rename(aside: Path, target: Path, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(aside, target)
-        return
-    try:
-        os.link(aside, target)  # unlike a rename, fails where a file has appeared meanwhile
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
-        if os.path.lexists(target):
-            raise FileExistsError(str(target)) from None
-        os.replace(aside, target)
