@@ -29,6 +29,8 @@ def write_aside(path: Path, data: bytes, overwrite: bool) -> None:
     try:
         handle, aside = _open_aside(target.parent)
         with os.fdopen(handle, "wb") as file:
+            if overwrite and target.is_file() and hasattr(os, "fchmod"):
+                os.fchmod(handle, target.stat().st_mode & 0o777)  # private pictures stay private
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -124,12 +126,16 @@ def backup_of(path: Path) -> Path:
 def keep_original(path: Path, data: bytes) -> Path:
     """A backup of a file whose bytes are `data`; returns its name.
 
-    A backup that already holds them is kept as it is (a killed run made it). Raises WriteError
-    where another file has that name.
+    The backup is the old file itself under a second name, with its times and its mode, where the
+    file system allows that. One that already holds the data is kept as it is: a killed run made
+    it. Raises WriteError where another file has that name.
     """
     backup = backup_of(path)
     if not os.path.lexists(backup):
-        write_aside(backup, data, overwrite=False)
+        try:
+            os.link(path.resolve(), backup)
+        except (OSError, NotImplementedError, AttributeError):
+            write_aside(backup, data, overwrite=False)
     elif not backup.is_file() or backup.read_bytes() != data:
         raise WriteError(f"{backup} exists and is no copy of {path.name}; move it away first")
     return backup

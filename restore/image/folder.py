@@ -85,12 +85,13 @@ def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator
     while any(glob.has_magic(part) for part in plain):
         plain.pop()
     root = Path(*plain)
+    leave_out = leave_out if _inside(leave_out, root) else None
     for name in sorted(glob.glob(os.fspath(pattern), recursive=True)):
         path = Path(name)
         if path.is_dir():
             if recursive and not _same(path, leave_out):
                 yield from _below(path, root, recursive, leave_out)
-        elif _is_picture(path) and not _inside(path, leave_out):
+        elif _is_picture(path) and not (leave_out and _inside(path, leave_out)):
             yield Found(path, _tree(path.parent, root))
 
 
@@ -122,8 +123,8 @@ def _same(folder: Path, other: Path | None) -> bool:
     return other is not None and os.path.realpath(folder) == os.path.realpath(other)
 
 
-def _inside(path: Path, folder: Path | None) -> bool:
+def _inside(path: Path | None, folder: Path) -> bool:
+    """Whether a path lies below a folder, links followed."""
     return (
-        folder is not None
-        and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+        path is not None and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import os
 import struct
 import threading
@@ -79,10 +80,9 @@ def count_pixels(data: bytes) -> int:
     """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
     try:
         if data[:4] in TIFF_STARTS:
-            height, width = tiff.read_header(data, "picture").size
-            return height * width
+            return math.prod(tiff.read_header(data, "picture").size)
         with _open(data, _kind(data, "picture"), "picture") as image:
-            return image.height * image.width
+            return math.prod(image.size)
     except ReadError:
         return 0
 

@@ -20,7 +20,6 @@ from restore.errors import InputError, WriteError
 from restore.image import color, png, tiff
 from restore.image.aside import exists_words, write_aside
 from restore.image.image import Depth, Picture, quantise
-from restore.image.read import read_bytes
 
 WEBP_QUALITY, JPEG_QUALITY = 90, 95
 
@@ -67,12 +66,6 @@ def save_image(
     kind = format_of(place, format)
     write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
     return place
-
-
-def copy_file(source: Path, path: Path, *, overwrite: bool = False) -> None:
-    """The bytes of one file as another, written aside and renamed as `save_image` does it."""
-    _check_place(path, overwrite)
-    write_aside(path, read_bytes(source), overwrite)
 
 
 def check_writable(
