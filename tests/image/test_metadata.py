@@ -226,7 +226,7 @@ def test_colours_of_wide_profiles_look_the_same(
     assert apart.mean() < 1
     if kind in ("png", "tif", "jp2"):
         assert apart.max() == 0
-    # littlecms agrees with the closed form, and without its profile the picture would look different.
+    # littlecms agrees with the closed form; without its profile the picture would look different.
     assert np.linalg.norm(truth - lab(flat, kept), axis=2).mean() < 1
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert np.linalg.norm(truth - lab(after, plain), axis=2)[middle].mean() > 1.5
