@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from restore.image.image import Picture as Picture
     from restore.image.read import load_image as load_image
     from restore.image.write import save_image as save_image
+    from restore.inference.batch import denoise_files as denoise_files
     from restore.inference.pipeline import Result as Result
     from restore.inference.pipeline import denoise as denoise
     from restore.models.weights import available_models as available_models
@@ -32,6 +33,7 @@ _HOMES = {
     "Scores": "restore.evaluation.metrics",
     "available_models": "restore.models.weights",
     "denoise": "restore.inference.pipeline",
+    "denoise_files": "restore.inference.batch",
     "load_image": "restore.image.read",
     "load_model": "restore.models.weights",
     "psnr": "restore.evaluation.metrics",

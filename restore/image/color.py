@@ -42,7 +42,8 @@ def as_grey(pixels: Pixels) -> Pixels:
 def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """A CMYK picture as sRGB: through its profile where it has a usable one, else inverted plainly.
 
-    Perceptual intent, as printers' profiles are made for it (ICC.1:2022, section 6.2).
+    Relative colorimetric intent: what both can show looks the same. The perceptual one would lift
+    the blacks, because littlecms maps the paper's black onto the screen's.
     """
     if icc:
         from PIL import ImageCms
@@ -50,7 +51,12 @@ def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             converted = ImageCms.profileToProfile(
-                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+                image,
+                profile,
+                ImageCms.createProfile("sRGB"),
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.HIGHRESPRECALC,
             )
         except (ImageCms.PyCMSError, OSError):
             converted = None

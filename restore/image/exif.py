@@ -235,6 +235,31 @@ def without_rotation(block: bytes) -> bytes:
     return bytes(patched[: len(block)])
 
 
+def without_thumbnail(block: bytes) -> bytes:
+    """The block without its thumbnail, whose pixels are no longer the picture's; no tag moves.
+
+    The second directory, which describes it, is unlinked; its pixels are cut off at the block's
+    end or zeroed, unless a damaged block lets them overlap something that is still needed.
+    """
+    try:
+        layout, offset = header(block)
+        directory = parse_directory(block, offset, layout)
+        if not directory.next:
+            return block
+        width, end = struct.calcsize(layout.offset), _end(block, offset, layout)
+        unlinked = block[:end] + bytes(width) + block[end + width :]
+        small = parse_directory(block, directory.next, layout, depth=2)
+    except (ValueError, struct.error):
+        return block
+    start, length = (small.integers(tag, layout)[:1] or (0,) for tag in (0x0201, 0x0202))
+    begin, stop = start[0], start[0] + length[0]
+    if not 8 <= begin < stop <= len(block):
+        return unlinked
+    blank = b"" if stop >= len(block) - 3 else bytes(stop - begin) + unlinked[stop:]
+    wiped = unlinked[:begin] + blank
+    return wiped if parse_exif(wiped)[1] == parse_exif(unlinked)[1] else unlinked
+
+
 def xmp_without_rotation(xmp: bytes) -> bytes:
     """The XMP packet with every `tiff:Orientation` set to 1; its length stays."""
     return _XMP_ROTATION.sub(rb"\g<1>1", xmp)

@@ -1,13 +1,27 @@
-"""Which files of a folder are pictures."""
+"""Which files are pictures: of a folder, of a pattern, of a whole list of both."""
 
 from __future__ import annotations
 
+import glob
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from restore.errors import ReadError
 
 RASTER = {".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".gif", ".ppm", ".pgm"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"} | RASTER)
+HEIF = frozenset({".heic", ".heif", ".hif"})
+RAW = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
+CAMERA = SUFFIXES | HEIF | RAW | {".j2k", ".jpx"}
+
+
+class Found(NamedTuple):
+    """A picture file, and its folder below the one that was asked for ("" where it was named)."""
+
+    path: Path
+    tree: str = ""
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -21,3 +35,96 @@ def list_pictures(folder: Path) -> list[Path]:
     if not found:
         raise ReadError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def find_pictures(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    leave_out: Path | None = None,
+) -> list[Found]:
+    """The pictures of files, folders and patterns (`photos/**/*.jpg`), each once, sorted by input.
+
+    A named file is taken whatever its suffix, and even where it is missing: to read it will tell.
+    Of folders and patterns hidden files are left out (a card's `._IMG.jpg` is no picture), links
+    to folders are not followed, and the folder `leave_out` is not looked into. Raises ReadError
+    for a folder or a pattern without a picture.
+    """
+    found: dict[str, Found] = {}
+    for given in inputs:
+        for picture in _pictures_of(Path(given), recursive, leave_out):
+            found.setdefault(os.path.realpath(picture.path), picture)
+    return list(found.values())
+
+
+def is_pattern(given: str | os.PathLike[str]) -> bool:
+    """Whether a name is a pattern: it holds `*`, `?` or `[`, and no file has just that name."""
+    return glob.has_magic(os.fspath(given)) and not os.path.lexists(given)
+
+
+def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[Found]:
+    if is_pattern(given):
+        found = list(_matches(given, recursive, leave_out))
+        if not found:
+            raise ReadError(f"no picture matches {given}; check the pattern")
+    elif given.is_dir():
+        found = list(_below(given, given, recursive, leave_out))
+        if not found:
+            deeper = (
+                "" if recursive else ", and without --recursive its folders are not looked into"
+            )
+            raise ReadError(f"{given} holds no pictures{deeper}")
+    else:
+        return [Found(given)]
+    return found
+
+
+def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
+    """The pictures that match; `tree` counts from the pattern's last plain folder."""
+    plain = [*pattern.parts]
+    while any(glob.has_magic(part) for part in plain):
+        plain.pop()
+    root = Path(*plain)
+    leave_out = leave_out if _inside(leave_out, root) else None
+    for name in sorted(glob.glob(os.fspath(pattern), recursive=True)):
+        path = Path(name)
+        if path.is_dir():
+            if recursive and not _same(path, leave_out):
+                yield from _below(path, root, recursive, leave_out)
+        elif _is_picture(path) and not (leave_out and _inside(path, leave_out)):
+            yield Found(path, _tree(path.parent, root))
+
+
+def _below(folder: Path, root: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
+    def refuse(error: OSError) -> None:
+        raise ReadError(f"{error.filename} cannot be looked into: {error.strerror}") from error
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        place = Path(here)
+        kept = sorted(
+            f for f in folders if not f.startswith(".") and not _same(place / f, leave_out)
+        )
+        folders[:] = kept if recursive else []
+        for name in sorted(files):
+            if _is_picture(place / name):
+                yield Found(place / name, _tree(place, root))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in CAMERA and not path.name.startswith(".") and path.is_file()
+
+
+def _tree(folder: Path, root: Path) -> str:
+    tree = os.path.relpath(folder, root)
+    return "" if tree == os.curdir else tree
+
+
+def _same(folder: Path, other: Path | None) -> bool:
+    return other is not None and os.path.realpath(folder) == os.path.realpath(other)
+
+
+def _inside(path: Path | None, folder: Path) -> bool:
+    """Whether a path lies below a folder, links followed."""
+    return (
+        path is not None and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import os
 import struct
 import threading
@@ -22,11 +23,13 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError, RestoreError
-from restore.image import color, exif, png, tiff
+from restore.image import camera, color, exif, jp2, png, tiff
 from restore.image.image import Picture, Pixels, check_range
 
 MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+EXR_START = b"\x76\x2f\x31\x01"
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
 _PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGINS}
 # `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
@@ -36,7 +39,8 @@ _QUIET = threading.Lock()
 def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in a file.
 
-    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, PPM, or a GIF of one frame. The depth comes from
+    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, PPM, a GIF of one frame, and with the extras
+    `heif` and `raw` HEIC and cameras' raw files. The depth comes from
     the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
     kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
 
@@ -55,21 +59,50 @@ def read_bytes(path: Path) -> bytes:
             raise ReadError(f"{path} is a folder; give a picture file")
         if path.exists() and not path.is_file():
             raise ReadError(f"{path} is not a regular file; give a picture file")
-        return path.read_bytes()
+        before = path.stat()
+        data = path.read_bytes()
+        after = path.stat()
     except FileNotFoundError:
         raise ReadError(f"{path} does not exist; give the name of a picture file") from None
     except PermissionError:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
         raise ReadError(f"{path} cannot be read: {_words(error)}") from error
+    if _stamp(before) != _stamp(after) or len(data) != after.st_size:
+        raise ReadError(f"{path} changed while it was read; run again when it is written")
+    return data
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """What differs when a file has been written to or replaced."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def count_pixels(data: bytes) -> int:
+    """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    try:
+        if data[:4] in TIFF_STARTS:
+            return math.prod(tiff.read_header(data, "picture").size)
+        with _open(data, _kind(data, "picture"), "picture") as image:
+            return math.prod(image.size)
+    except ReadError:
+        return 0
 
 
 def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in the bytes of a file, as `load_image` has it; `name` is for error messages."""
     if not data:
         raise ReadError(f"{name} is empty; give a picture file")
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in TIFF_STARTS:
         return _decode_tiff(data, name, max_pixels)
+    if data[:4] == EXR_START:
+        raise ReadError(
+            f"{name} is an OpenEXR file, of linear light without a known white; "
+            "save it as a TIFF of floats in [0, 1], or of 16 bits"
+        )
+    if camera.is_heif(data) or camera.is_raw(data):
+        decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
+        return _from_camera(decode, data, name, max_pixels)
     parts: list[png.Chunk] = []
     kind = _kind(data, name)
     if kind == "PNG":
@@ -93,14 +126,31 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
             planes = color.split(samples)
         else:
             planes = _checked(lambda: color.planes(image), name)
+        if kind == "AVIF" and _avif_is_grey(data):  # which Pillow spreads over three channels
+            planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
         info, source = dict(image.info), _source(image, kind, data, parts)
+    if kind == "JPEG2000":
+        said = jp2.read_metadata(data)
+        info |= {"icc_profile": said.icc, "exif": said.exif, "xmp": said.xmp}
     icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     found = Picture(*planes, icc=icc, format=kind, source=source)
     return _upright(found, _exif_of(info), _xmp_of(info))
 
 
+def _from_camera(
+    decode: Callable[[bytes, str, int], Picture], data: bytes, name: str, max_pixels: int
+) -> Picture:
+    with _reporting(name):
+        found = decode(data, name, max_pixels)
+    if not found.pixels.size:
+        raise ReadError(f"{name} is damaged: its header gives no size")
+    return found
+
+
 def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     page = tiff.read_header(data, name)
+    if tiff.is_raw(data, page):
+        return _from_camera(camera.decode_raw, data, name, max_pixels)
     _check_size(*page.size, max_pixels, name)
     if page.pages > 1:
         raise ReadError(_several(name, page.pages, "pages"))
@@ -272,6 +322,12 @@ def _webp_is_lossless(data: bytes) -> bool:
         length = struct.unpack_from("<I", data, at + 4)[0]
         at += 8 + length + length % 2
     return data[at : at + 4] == b"VP8L"
+
+
+def _avif_is_grey(data: bytes) -> bool:
+    """Whether the first picture says that it is monochrome (AV1 in ISOBMFF, section 2.3.3)."""
+    at = data.find(b"av1C")
+    return 0 < at < len(data) - 6 and bool(data[at + 6] & 0x10)
 
 
 def _exif_of(info: dict[Any, Any]) -> bytes | None:

@@ -111,11 +111,14 @@ def read_header(data: bytes, name: str) -> Header:
         raise ReadError(f"{name} is damaged or truncated: {error}") from error
     if directory.lost:
         raise ReadError(f"{name} is truncated: parts of its header lie beyond its end")
-    if data[8:10] == b"CR" or found.first(SUBFILE) & 1 or DNG_VERSION in directory.tags:
-        raise ReadError(
-            f"{name} is a camera's raw file; develop it first, for example to a 16-bit TIFF"
-        )
     return found
+
+
+def is_raw(data: bytes, page: Header) -> bool:
+    """Whether a file is a camera's: its first page is a preview, or says how to develop another."""
+    return (
+        data[8:10] == b"CR" or bool(page.first(SUBFILE) & 1) or DNG_VERSION in page.directory.tags
+    )
 
 
 def _count_pages(data: bytes, offset: int, layout: Layout) -> int:

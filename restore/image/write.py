@@ -1,16 +1,13 @@
 """Picture files written whole or not at all, like the file they came from, with its metadata.
 
-A file is written aside in the same folder, flushed to the disk, and renamed: whoever looks sees the
-old file or the whole new one. PNG and TIFF hold 16 bits, TIFF holds floats; JPEG, WebP and BMP hold
-8 bits, and BMP no metadata.
+What a format cannot hold is refused before anything is written (`aside` does the writing). PNG,
+TIFF and grey JPEG 2000 hold 16 bits, TIFF holds floats; the others hold 8 bits, BMP no metadata.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, png, tiff
+from restore.image import color, jp2, png, tiff
+from restore.image.aside import exists_words, write_aside
 from restore.image.image import Depth, Picture, quantise
-from restore.image.read import read_bytes
 
-WEBP_QUALITY, JPEG_QUALITY = 90, 95
+WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
 
 
 class Format(NamedTuple):
@@ -41,6 +38,8 @@ FORMATS = {
     "PNG": Format((".png",), (8, 16), True, False, 2**31 - 1),
     "WEBP": Format((".webp",), (8,), True, True, 16_383),
     "TIFF": Format((".tif", ".tiff"), (8, 16, "float"), True, False, 2**31 - 1),
+    "AVIF": Format((".avif",), (8,), True, True, 65_535),
+    "JPEG2000": Format((".jp2", ".jpx"), (8, 16), True, False, 2**31 - 1),
     "BMP": Format((".bmp",), (8,), False, False, 2**31 - 1),
 }
 
@@ -56,8 +55,8 @@ def save_image(
 ) -> Path:
     """Write the picture to `path`, which must not exist unless `overwrite`; returns the path.
 
-    format:  JPEG, PNG, WebP, TIFF or BMP; else the path's suffix says
-    quality: 1..100, for JPEG and WebP; else as the picture's source, or 95 and 90
+    format:  JPEG, PNG, WebP, TIFF, AVIF, JPEG2000 or BMP; else the path's suffix says
+    quality: 1..100, for JPEG, WebP and AVIF; else as the picture's source, or 95, 90 and 90
     depth:   8, 16 or "float"; else the picture's, or the deepest that the format can hold
 
     Raises WriteError for what the format cannot hold or the disk refuses, InputError for a quality
@@ -66,14 +65,8 @@ def save_image(
     place = Path(path)
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
     kind = format_of(place, format)
-    _write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
+    write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
     return place
-
-
-def copy_file(source: Path, path: Path, *, overwrite: bool = False) -> None:
-    """The bytes of one file as another, written aside and renamed as `save_image` does it."""
-    _check_place(path, overwrite)
-    _write_aside(path, read_bytes(source), overwrite)
 
 
 def check_writable(
@@ -122,15 +115,11 @@ def _check_place(path: Path, overwrite: bool) -> None:
         if not path.parent.is_dir():
             raise WriteError(f"{path.parent} is no folder; make it first, or give another name")
         if os.path.lexists(path) and not overwrite:
-            raise WriteError(_exists(path))
+            raise WriteError(exists_words(path))
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise WriteError(f"{path.parent} may not be written to; choose another folder")
     except (OSError, ValueError) as error:
         raise WriteError(f"{path} is no name for a file: {error}") from error
-
-
-def _exists(path: Path) -> str:
-    return f"{path} exists; pass --overwrite / overwrite=True or another name"
 
 
 def check_format(
@@ -149,8 +138,8 @@ def check_format(
             raise InputError(f"quality is a whole number from 1 to 100, not {quality!r}")
         if not limits.lossy:
             raise InputError(f"{kind} loses nothing and has no quality; leave quality out")
-    if depth is not None and depth not in limits.depths:
-        held = " or ".join(str(d) for d in limits.depths)
+    if depth is not None and depth not in _depths(kind, picture):
+        held = " or ".join(str(d) for d in _depths(kind, picture))
         raise WriteError(f"{name}: {kind} holds samples of {held} bits, not {depth!r}")
     if picture is None:
         return
@@ -166,6 +155,12 @@ def check_format(
         )
 
 
+def _depths(kind: str, picture: Picture | None) -> tuple[Depth, ...]:
+    """Bits to a sample; of JPEG 2000, Pillow writes 16 only for grey without alpha."""
+    plain = picture is None or (picture.channels == 1 and picture.alpha is None)
+    return FORMATS[kind].depths if plain or kind != "JPEG2000" else (8,)
+
+
 def _check_picture(picture: Picture) -> None:
     shape = picture.pixels.shape
     if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
@@ -179,7 +174,7 @@ def encode_image(
 ) -> bytes:
     """The bytes of a file of the format `kind` ("JPEG", "PNG" ...), as `save_image` writes them."""
     check_format(kind, picture, quality=quality, depth=depth)
-    depths = FORMATS[kind].depths
+    depths = _depths(kind, picture)
     stored = depth or (picture.depth if picture.depth in depths else depths[-1])
     samples = quantise(color.join(picture.pixels, picture.alpha), stored)
     try:
@@ -187,7 +182,15 @@ def encode_image(
             return _encode_png(samples, picture)
         if kind == "TIFF":
             return _encode_tiff(samples, picture)
-        options = {"JPEG": _jpeg_options, "WEBP": _webp_options}.get(kind, _bmp_options)
+        if kind == "JPEG2000":
+            said = jp2.Said(picture.icc, picture.exif, picture.xmp)
+            plain = _encode(samples, kind, {})
+            return jp2.with_metadata(plain, said, picture.source.get("dpi"))
+        if kind == "AVIF" and samples.shape[2] < 3:  # Pillow wants colour even of what is grey
+            samples = np.concatenate([samples[:, :, :1]] * 2 + [samples], axis=2)
+        options = {"JPEG": _jpeg_options, "WEBP": _webp_options, "AVIF": _avif_options}.get(
+            kind, _bmp_options
+        )
         return _encode(samples, kind, options(picture, quality))
     except (ValueError, OSError, OverflowError) as error:
         raise WriteError(f"the picture cannot be written as {kind}: {error}") from error
@@ -262,44 +265,13 @@ def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
+def _avif_options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    """Without subsampling of colour, and grey as grey."""
+    options = {**_metadata(picture), "quality": AVIF_QUALITY if quality is None else quality}
+    options["subsampling"] = "4:0:0" if picture.channels == 1 else "4:4:4"
+    return options
+
+
 def _bmp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     dpi = picture.source.get("dpi")
     return {"dpi": dpi} if dpi else {}
-
-
-def _write_aside(path: Path, data: bytes, overwrite: bool) -> None:
-    """The bytes at `path`, all at once: written beside it, then renamed."""
-    target = path.resolve() if overwrite else path  # a link stays a link
-    aside = target.parent / f".restore-{secrets.token_hex(6)}.part"
-    try:
-        # Not `tempfile`: its files are private, and this one's mode should follow the umask.
-        handle = os.open(
-            aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(aside, target, overwrite)
-    except FileExistsError:
-        raise WriteError(_exists(path)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"{path} cannot be written: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            aside.unlink()
-
-
-def _rename(aside: Path, target: Path, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(aside, target)
-        return
-    try:
-        os.link(aside, target)  # unlike a rename, fails where a file has appeared meanwhile
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
-        if os.path.lexists(target):
-            raise FileExistsError(str(target)) from None
-        os.replace(aside, target)

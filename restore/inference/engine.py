@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ def run(
     while True:
         window = _window(network, padded.shape[0], padded.shape[1], budget, tile)
         plan = _plan(network, padded, window, batch, device, dtype)
-        outcome = _attempt(network, padded, plan, report)
+        outcome = _attempt(_whole(network, padded, plan, report), plan)
         if isinstance(outcome, np.ndarray):
             scale = network.scale
             return Output(outcome[: height * scale, : width * scale], plan)
@@ -87,6 +87,30 @@ def run(
         else:
             budget, tile = _smaller(network, window, tile)
         log.warning("out of memory on %s; starting again with smaller tiles", device)
+
+
+def run_together(
+    network: Network, pictures: Sequence[Pixels], device: torch.device, dtype: torch.dtype
+) -> list[Output]:
+    """Pictures of one size through the network in one batch, each as `run` gives it.
+
+    It pays for pictures much smaller than a window. What does not fit into memory, or overflows,
+    goes through one by one.
+    """
+    if len(pictures) > 1:
+        padded = np.stack([pad(p, network.multiple_of) for p in pictures])
+        window = (padded.shape[1], padded.shape[2])
+        plan = _plan(network, padded[0], window, len(pictures), device, dtype)
+        outcome = _attempt(lambda: _compute_stack(network, padded, plan), plan)
+        if isinstance(outcome, np.ndarray):
+            height, width = (side * network.scale for side in pictures[0].shape[:2])
+            return [Output(np.ascontiguousarray(o[:height, :width]), plan) for o in outcome]
+    return [run(network, p, device, dtype) for p in pictures]
+
+
+@torch.inference_mode()
+def _compute_stack(network: Network, padded: Pixels, plan: Plan) -> Pixels:
+    return _infer(prepare(network, plan.device, plan.dtype), torch.from_numpy(padded), plan)
 
 
 def pad(pixels: Pixels, multiple: int) -> Pixels:
@@ -103,8 +127,28 @@ def default_budget(device: torch.device) -> int:
     return 2**20 if device.type == "cpu" else 2**22
 
 
+class Kept:
+    """A network that is not changed any more: its prepared copies are kept for the next picture."""
+
+    def __init__(self, network: Network) -> None:
+        """Wrap a network."""
+        self.network, self.card = network, network.card
+        self.channels, self.scale = network.channels, network.scale
+        self.multiple_of, self.halo = network.multiple_of, network.halo
+        self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """As the network itself."""
+        return self.network(x)
+
+
 def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """The network on the device, its kernels in `dtype` and channels last; the given one stays."""
+    if isinstance(network, Kept):
+        key = (device, dtype)
+        if key not in network.copies:
+            network.copies[key] = prepare(network.network, device, dtype)
+        return network.copies[key]
     if not isinstance(network, nn.Module):
         return network
     return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -155,14 +199,20 @@ def _smaller(network: Network, window: tuple[int, int], tile: int | None) -> tup
     return budget, None if tile is None else max(smallest, int(budget**0.5))
 
 
-def _attempt(network: Network, padded: Pixels, plan: Plan, report: Report | None) -> Pixels | str:
+def _whole(
+    network: Network, padded: Pixels, plan: Plan, report: Report | None
+) -> Callable[[], Pixels]:
+    return lambda: _compute(prepare(network, plan.device, plan.dtype), padded, plan, report)
+
+
+def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
     """The whole picture, or why it could not be computed: "out of memory" or "not finite".
 
     The failure is returned and not handled here: inside `except` the traceback would keep the
     failed tensors alive, so that a smaller try could fail for the memory of the larger one.
     """
     try:
-        return _compute(prepare(network, plan.device, plan.dtype), padded, plan, report)
+        return compute()
     except _NotFiniteError:
         failure = "not finite"
     except (torch.OutOfMemoryError, MemoryError):

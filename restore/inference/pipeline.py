@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from restore.errors import InputError, WriteError
+from restore.errors import InputError
 from restore.evaluation.metrics import Scores, compare
 from restore.image.arrays import (
     from_array,
@@ -29,11 +29,12 @@ from restore.image.arrays import (
 )
 from restore.image.color import as_grey, as_rgb
 from restore.image.image import Picture, Pixels
-from restore.image.read import load_image
-from restore.image.write import check_writable, copy_file, format_of, save_image, suffix_of
+from restore.image.metadata import without_thumbnails
+from restore.image.read import load_image, read_bytes
+from restore.inference.files import Saving, open_picture, save_result
 
 if TYPE_CHECKING:
-    from restore.inference.engine import Report
+    from restore.inference.engine import Output, Report
     from restore.models.weights import Network
 
 DEFAULT_MODEL = "denoise-gaussian"
@@ -133,31 +134,39 @@ def _restore(
     tile: int | None,
     report: Report | None,
 ) -> Result:
-    """The picture through the network; channels, alpha and depth put back as they were."""
     from restore.inference.engine import run
-    from restore.inference.runtime import (
-        choose_device,
-        choose_precision,
-        device_name,
-        precision_name,
-    )
+    from restore.inference.runtime import choose_device, choose_precision
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    network = _network(model)
+    network = find_network(model)
     started = time.perf_counter()
-    seen = _fit_channels(picture.pixels, network.channels)
-    ran = run(network, seen, chosen, dtype, tile=tile, report=report)
+    ran = run(network, seen_by(network, picture), chosen, dtype, tile=tile, report=report)
+    return put_back(picture, ran, network, strength, time.perf_counter() - started)
+
+
+def seen_by(network: Network, picture: Picture) -> Pixels:
+    """The pixels in the channels that the network wants."""
+    return _fit_channels(picture.pixels, network.channels)
+
+
+def put_back(
+    picture: Picture, ran: Output, network: Network, strength: float, seconds: float
+) -> Result:
+    """What the network gave as a picture like the one it saw: channels, alpha, depth, metadata."""
+    from restore.inference.runtime import device_name, precision_name
+
     pixels = _blend(picture.pixels, _fit_channels(ran.pixels, picture.channels), strength)
+    restored = picture.replace(pixels=pixels)
     return Result(
         image=None,
-        picture=picture.replace(pixels=pixels),
+        picture=restored if strength == 0 else without_thumbnails(restored),
         model=network.card.name if network.card else type(network).__name__,
-        device=device_name(chosen),
+        device=device_name(ran.plan.device),
         precision=precision_name(ran.plan.dtype),
         tiles=len(ran.plan.tiles),
         window=ran.plan.window,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
 
 
@@ -168,6 +177,7 @@ def denoise_file(
     file_format: str | None = None,
     quality: int | None = None,
     overwrite: bool = False,
+    strip_metadata: bool = False,
     **settings: Any,
 ) -> tuple[Result, Path]:
     """Denoise a picture file into another; returns the result and the file written.
@@ -175,49 +185,20 @@ def denoise_file(
     target: default is `NAME-restored` beside the source, with the source's suffix, or the one of
             `file_format`; a folder takes a file of that name
     file_format, quality: as for `save_image`; by default the source's own
+    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
     settings: as for `denoise`
 
     All that can be refused is refused before the network runs. With strength 0 and nothing to
     convert, the file is copied byte for byte. Raises what `denoise` and `save_image` raise.
     """
     source = Path(source)
-    picture = load_image(source)
-    place = default_target(source, target, picture, file_format)
-    if same_file(source, place):
-        raise WriteError(f"{place} is the picture itself; give another name for the result")
-    asked: dict[str, Any] = {"format": file_format, "quality": quality, "overwrite": overwrite}
-    check_writable(place, picture, **asked)
-    result = denoise(picture, **settings)
-    untouched = settings.get("strength", 1.0) == 0 and quality is None
-    if untouched and format_of(place, file_format) == picture.format:
-        copy_file(source, place, overwrite=overwrite)
-    else:
-        save_image(result.picture, place, **asked)
-    return result, place
-
-
-def default_target(
-    source: Path,
-    target: str | os.PathLike[str] | None,
-    picture: Picture,
-    file_format: str | None = None,
-) -> Path:
-    """Where the result of a source goes: beside it, into the folder asked for, or as asked."""
-    if target is not None and not Path(target).is_dir():
-        return Path(target)
-    suffix = source.suffix
-    if file_format is not None:
-        suffix = suffix_of(source, file_format)
-    folder = source.parent if target is None else Path(target)
-    return folder / f"{source.stem}-restored{suffix}"
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Whether two names lead to one file; a name that leads nowhere is nobody's."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+    saving = Saving(file_format, quality, overwrite, strip_metadata)
+    opened = open_picture(
+        source, None if target is None else Path(target), saving, read_bytes(source)
+    )
+    result = denoise(opened.picture, **settings)
+    untouched = settings.get("strength", 1.0) == 0
+    return result, save_result(opened, result.picture, saving, untouched)
 
 
 def check_strength(strength: float) -> None:
@@ -285,7 +266,7 @@ def _natural_array(picture: Picture) -> Array:
     return np.empty((1, 1, channels), dtypes[picture.depth])
 
 
-def _network(model: str | os.PathLike[str] | Network) -> Network:
+def find_network(model: str | os.PathLike[str] | Network) -> Network:
     """The network itself; a name or a file is loaded once and kept while the file is the same."""
     if not isinstance(model, (str, os.PathLike)):
         return model
@@ -311,10 +292,12 @@ def _fit_channels(pixels: Pixels, channels: int) -> Pixels:
 
 def _blend(original: Pixels, restored: Pixels, strength: float) -> Pixels:
     """Between the two; strength 0 gives the original exactly. Never beyond the original's range."""
+    if strength == 0:
+        return np.array(original)
     low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
     result: Pixels = np.clip(restored, np.float32(low), np.float32(high))
-    if strength == 0:
-        result = original.copy()
-    elif strength < 1:
-        result = original + np.float32(strength) * (result - original)
+    if strength < 1:
+        result -= original
+        result *= np.float32(strength)
+        result += original
     return result

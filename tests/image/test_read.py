@@ -175,6 +175,22 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         load_image(tmp_path / "pipe.png")
 
 
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(image_of("L"), "PNG"))
+    read = type(path).read_bytes
+
+    def disturbed(self):
+        data = read(self)
+        with self.open("ab") as file:
+            file.write(b"more")
+        return data
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", disturbed)
+    with pytest.raises(ReadError, match="changed while it was read"):
+        load_image(path)
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_several_frames_are_refused(kind):
     frames = [Image.fromarray(samples((8, 8, 3), seed=s)) for s in range(3)]

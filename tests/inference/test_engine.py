@@ -13,7 +13,7 @@ from torch import Tensor
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels, quantise
-from restore.inference.engine import pad, run
+from restore.inference.engine import Kept, pad, prepare, run, run_together
 from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model
 
@@ -182,3 +182,39 @@ def test_progress_counts_every_tile(identity: Any) -> None:
     )
     assert seen[-1] == (len(output.plan.tiles),) * 2
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+# ---- several pictures at once
+
+
+def test_pictures_together_are_each_as_alone(
+    small_network: Denoiser, rng: np.random.Generator
+) -> None:
+    pictures = [rng.random((21, 34, 3)).astype(np.float32) for _ in range(5)]
+    together = run_together(Kept(small_network), pictures, CPU, FP32)
+    for picture, output in zip(pictures, together, strict=True):
+        alone = run(small_network, picture, CPU, FP32).pixels
+        np.testing.assert_allclose(output.pixels, alone, atol=1e-5)
+        assert output.pixels.shape == (21, 34, 3)
+
+
+def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generator) -> None:
+    class Small:
+        channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] > 1:
+                raise torch.OutOfMemoryError
+            return x
+
+    pictures = [rng.random((6, 7, 3)).astype(np.float32) for _ in range(3)]
+    outputs = run_together(Small(), pictures, CPU, FP32)
+    assert all(np.array_equal(o.pixels, p) for o, p in zip(outputs, pictures, strict=True))
+
+
+def test_a_kept_network_is_prepared_once_and_itself_untouched(small_network: Denoiser) -> None:
+    kept = Kept(small_network)
+    first = prepare(kept, CPU, torch.bfloat16)
+    assert prepare(kept, CPU, torch.bfloat16) is first is not small_network
+    assert next(small_network.parameters()).dtype == torch.float32
+    assert prepare(kept, CPU, FP32) is not first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,34 @@ def test_scores_can_be_replaced_and_nothing_else_changes(file: Path) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownModelError, match="denoise-gaussian"):
         load_model("denoise-everything")
+
+
+@pytest.mark.parametrize("shape", [[2**40, 2**20], [2**62, 4], [-1, 3], [2**31, 2**31, 2**31]])
+def test_absurd_shapes_in_a_header_are_refused_before_memory_is_taken(
+    tmp_path: Path, shape: list[int]
+) -> None:
+    path = tmp_path / "absurd.safetensors"
+    header = {
+        "__metadata__": {"restore": card().to_json()},
+        "head.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 16]},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError):
+            load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [2**63, 2**40, 10**9])
+def test_absurd_header_lengths_are_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "absurd.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}")
+    with pytest.raises(WeightsError):
+        load_model(path)
 
 
 def test_every_length_of_a_truncated_file_is_refused(file: Path) -> None:

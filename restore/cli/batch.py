@@ -1,0 +1,157 @@
+"""How `restore denoise` shows a batch: a live bar, plain lines in a pipe, JSON, a summary."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from restore.cli.console import err, out
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from restore.inference.batch import Batch
+    from restore.inference.flow import Outcome
+
+
+def denoise_many(
+    pictures: list[Path],
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    *,
+    debug: bool,
+    **asked: Any,
+) -> None:
+    """Restore a batch and show how it goes; exit code 1 where a picture failed."""
+    from restore.inference.batch import denoise_files
+
+    batch = denoise_files(pictures, output, **asked)
+    with Display(batch, as_json, quiet) as display:
+        batch.report = display.tile
+        for outcome in batch:
+            display.add(outcome)
+            if debug and outcome.error is not None:
+                err().print("".join(traceback.format_exception(outcome.error)), soft_wrap=True)
+    display.summary()
+    if display.failed:
+        raise typer.Exit(1)
+
+
+class Display:
+    """What is shown of a batch while it runs and at its end."""
+
+    def __init__(self, batch: Batch, as_json: bool, quiet: bool) -> None:
+        """Nothing is shown before it is entered."""
+        self.batch, self.quiet, self.as_json = batch, quiet, as_json
+        self.done = dict.fromkeys(("written", "skipped", "failed"), 0)
+        self.failed: list[Outcome] = []
+        self.megapixels = 0.0
+        self.bytes_left = {job.source: _size(job.source) for job in batch.jobs}
+        self.bytes_done = 0
+        live = err().is_terminal and not quiet
+        self.lines = not quiet and not as_json and not (live and out().is_terminal)
+        self.bar: Progress | None = _bar() if live else None
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Display:
+        """Show the bar, where there is one."""
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=len(self.batch), name="", speed="", left="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def tile(self, picture: Path, done: int, total: int) -> None:
+        """A tile of a picture is done; called from the network's thread."""
+        if self.bar is not None and self.task is not None:
+            words = picture.name if total == 1 else f"{picture.name} {done}/{total}"
+            self.bar.update(self.task, name=words)
+
+    def add(self, outcome: Outcome) -> None:
+        """A picture is done."""
+        self.done[outcome.status] += 1
+        size = self.bytes_left.pop(outcome.source, 0)
+        if outcome.status == "written":
+            self.megapixels += outcome.megapixels
+        if outcome.status != "skipped":
+            self.bytes_done += size
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+        if self.as_json:
+            out().print(json.dumps(outcome.to_dict(), ensure_ascii=False), soft_wrap=True)
+        elif self.lines:
+            count = f"[{sum(self.done.values())}/{len(self.batch)}]"
+            out().print(f"{count} {_line(outcome)}", soft_wrap=True)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, advance=1, speed=self._speed(), left=self._left())
+
+    def _speed(self) -> str:
+        return f"{self.megapixels / max(self.batch.seconds, 1e-9):.2f} MP/s"
+
+    def _left(self) -> str:
+        """Time left, by the bytes of the files that are still to come."""
+        if not self.bytes_done:
+            return ""
+        seconds = self.batch.seconds * sum(self.bytes_left.values()) / self.bytes_done
+        return f"{format_time(seconds)} left"
+
+    def summary(self) -> None:
+        """The counts, and each failure with its reason, on standard error."""
+        if not self.quiet:
+            err().print(
+                f"{self.done['written']} restored, {self.done['skipped']} skipped, "
+                f"{self.done['failed']} failed; {self.megapixels:.1f} MP in "
+                f"{self.batch.seconds:.1f} s, {self._speed()}; the network ran "
+                f"{self.batch.network_share:.0%} of the time",
+                soft_wrap=True,
+            )
+        for outcome in self.failed:
+            err().print(f"  failed: {outcome.reason}", soft_wrap=True)
+
+
+def _bar() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        *(
+            TextColumn(f"{{task.fields[{field}]}}", markup=False)
+            for field in ("speed", "left", "name")
+        ),
+        console=err(),
+        transient=True,
+    )
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.status == "failed":
+        return f"failed: {outcome.reason}"
+    if outcome.status == "skipped":
+        return f"skipped: {outcome.reason}"
+    return f"{outcome.source} -> {outcome.target} ({outcome.megapixels:.2f} MP)"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def format_time(seconds: float) -> str:
+    """A time such as 42s, 3m05s or 2h07m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"

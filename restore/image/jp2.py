@@ -1,0 +1,87 @@
+"""What a JPEG 2000 file says beside its pixels: profile, resolution, EXIF and XMP, as boxes.
+
+Pillow codes the pixels and leaves these out. Sources: JPEG 2000 part 1, annex I; for EXIF and XMP
+the UUIDs that Adobe and ExifTool use.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+EXIF = b"JpgTiffExif->JP2"
+XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+ICC_METHOD = b"\x02\x00\x00"  # a restricted profile, precedence 0, no approximation
+
+
+class Said(NamedTuple):
+    """The metadata of a file, each None where it is missing."""
+
+    icc: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of each box, up to the first that is not whole."""
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if length == 1 and at + 16 <= len(data):
+            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
+        end = at + length if length else len(data)
+        if (length and length < head) or end > len(data):
+            return
+        yield kind, data[at + head : end]
+        at = end
+
+
+def read_metadata(data: bytes) -> Said:
+    """The metadata of a file; of a bare code stream there is none."""
+    icc = exif = xmp = None
+    for kind, body in boxes(data) if data.startswith(SIGNATURE) else ():
+        if kind == b"jp2h":
+            profiles = [b[3:] for k, b in boxes(body) if k == b"colr" and b[:1] == b"\x02"]
+            icc = icc or next(iter(profiles), None)
+        elif kind == b"uuid" and body[:16] == EXIF:
+            exif = body[16:].removeprefix(b"Exif\0\0") or None
+        elif kind == b"uuid" and body[:16] == XMP:
+            xmp = body[16:] or None
+    return Said(icc, exif, xmp)
+
+
+def with_metadata(data: bytes, said: Said, dpi: tuple[float, float] | None) -> bytes:
+    """A file with metadata put in: profile and resolution into its header, the rest at its end."""
+    parts = [
+        (kind, _header(body, said.icc, dpi) if kind == b"jp2h" else body)
+        for kind, body in boxes(data)
+    ]
+    for mark, body in ((EXIF, said.exif), (XMP, said.xmp)):
+        if body:
+            parts.append((b"uuid", mark + body))
+    return b"".join(_pack(kind, body) for kind, body in parts)
+
+
+def _header(body: bytes, icc: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+    parts = list(boxes(body))
+    if icc:
+        parts = [(k, ICC_METHOD + icc if k == b"colr" else b) for k, b in parts]
+    if dpi:  # dots per metre as numerator, denominator and power of ten, down before across
+        across, down = (round(value / 0.0254 * 100) for value in dpi)
+        exponents = [0, 0]
+        sizes = [down, across]
+        for axis in (0, 1):  # numerators have 16 bits
+            while sizes[axis] > 65535:
+                sizes[axis], exponents[axis] = round(sizes[axis] / 10), exponents[axis] + 1
+        body = struct.pack(">HHHHbb", sizes[0], 100, sizes[1], 100, *exponents)
+        parts.append((b"res ", _pack(b"resc", body)))
+    return b"".join(_pack(kind, body) for kind, body in parts)
+
+
+def _pack(kind: bytes, body: bytes) -> bytes:
+    if len(body) + 8 < 2**32:
+        return struct.pack(">I4s", len(body) + 8, kind) + body
+    return struct.pack(">I4sQ", 1, kind, len(body) + 16) + body

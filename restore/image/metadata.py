@@ -1,0 +1,66 @@
+"""What a picture may still say about itself: no stale thumbnail, and nothing at all on request."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from restore.image import exif
+from restore.image.image import Picture
+
+# Thumbnails that editors put into XMP, and into image resources 1033 and 1036 of APP13.
+_XMP_THUMBNAILS = re.compile(
+    rb"<(xmp|xap):Thumbnails\b[^>]*?(?:/>|>.*?</\1:Thumbnails>)", re.DOTALL
+)
+WORDS = (b"tEXt", b"zTXt", b"iTXt")
+RESOURCES = b"Photoshop 3.0\0"
+SMALL_PICTURES = (1033, 1036)
+
+
+def without_thumbnails(picture: Picture) -> Picture:
+    """The picture without the small copies of its old pixels that its metadata held."""
+    source = dict(picture.source)
+    if source.get("app13"):
+        source["app13"] = [_without_resources(block) for block in source["app13"]]
+    return picture.replace(
+        exif=exif.without_thumbnail(picture.exif) if picture.exif else None,
+        xmp=_XMP_THUMBNAILS.sub(b"", picture.xmp) if picture.xmp else None,
+        source=source,
+    )
+
+
+def without_metadata(picture: Picture) -> Picture:
+    """The picture without EXIF, XMP, IPTC and comments; what gives its colours their sense stays.
+
+    That is the ICC profile and PNG's chunks of colour; the resolution stays, too.
+    """
+    source: dict[str, Any] = {
+        k: v for k, v in picture.source.items() if k not in ("app13", "comment", "iptc")
+    }
+    if "chunks" in source:
+        source["chunks"] = [c for c in source["chunks"] if c.type not in WORDS]
+    return picture.replace(exif=None, xmp=None, source=source)
+
+
+def resources(block: bytes) -> list[tuple[int, bytes]]:
+    """Photoshop's image resources in an APP13 block: each one's number, and all its bytes.
+
+    A block that is not understood to its end is given as far as it is. Source: Adobe Photoshop
+    file formats specification, "Image Resource Blocks".
+    """
+    found, at = [], len(RESOURCES)
+    while block.startswith(RESOURCES) and block[at : at + 4] == b"8BIM" and at + 12 <= len(block):
+        name = block[at + 6] + 1
+        head = at + 6 + name + name % 2
+        end = head + 4 + int.from_bytes(block[head : head + 4], "big")
+        end += (end - head) % 2
+        found.append((int.from_bytes(block[at + 4 : at + 6], "big"), block[at:end]))
+        at = end
+    return found
+
+
+def _without_resources(block: bytes) -> bytes:
+    parts = resources(block)
+    if not any(number in SMALL_PICTURES for number, _ in parts):
+        return block
+    return RESOURCES + b"".join(part for number, part in parts if number not in SMALL_PICTURES)

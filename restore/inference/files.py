@@ -1,0 +1,130 @@
+"""One picture file into another: what is refused before the network runs, and how it is saved."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore.errors import ReadError, WriteError
+from restore.image.aside import keep_original, write_aside
+from restore.image.folder import CAMERA, RAW
+from restore.image.image import Picture
+from restore.image.metadata import without_metadata
+from restore.image.read import decode_image, read_bytes
+from restore.image.write import (
+    FORMATS,
+    check_writable,
+    format_of,
+    save_image,
+    suffix_of,
+)
+
+WRITTEN = frozenset(suffix for limits in FORMATS.values() for suffix in limits.suffixes)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How results become files.
+
+    file_format, quality: as for `save_image`; by default the source's own
+    overwrite:      whether a result may replace an older file
+    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
+    in_place:       replace the picture itself, after its original went to `NAME.orig`
+    """
+
+    file_format: str | None = None
+    quality: int | None = None
+    overwrite: bool = False
+    strip_metadata: bool = False
+    in_place: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture that was read to be restored, its file's bytes, and where its result will go."""
+
+    picture: Picture
+    data: bytes
+    source: Path
+    target: Path
+
+
+def open_picture(source: Path, target: Path | None, saving: Saving, data: bytes) -> Opened:
+    """A picture from its file's bytes, its target known; all that can be refused is refused now.
+
+    target: a file, a folder, or None for a name beside the source
+    """
+    picture = decode_image(data, name=str(source)).replace(path=source)
+    place = source if saving.in_place else default_target(source, target, picture, saving)
+    if same_file(source, place) and not saving.in_place:
+        raise WriteError(f"{place} is the picture itself; give another name for the result")
+    check_writable(
+        place,
+        picture,
+        format=saving.file_format,
+        quality=saving.quality,
+        overwrite=saving.overwrite or saving.in_place,
+    )
+    return Opened(picture, data, source, place)
+
+
+def save_result(opened: Opened, restored: Picture, saving: Saving, untouched: bool) -> Path:
+    """Write a restored picture; where nothing was changed or converted, the very bytes it had."""
+    overwrite = saving.overwrite or saving.in_place
+    same = untouched and saving.quality is None and not saving.strip_metadata
+    if saving.in_place:
+        _secure_original(opened)
+    if same and format_of(opened.target, saving.file_format) == opened.picture.format:
+        write_aside(opened.target, opened.data, overwrite)
+        return opened.target
+    if saving.strip_metadata:
+        restored = without_metadata(restored)
+    return save_image(
+        restored,
+        opened.target,
+        format=saving.file_format,
+        quality=saving.quality,
+        overwrite=overwrite,
+    )
+
+
+def _secure_original(opened: Opened) -> None:
+    """A backup of the picture that is about to be replaced, unless it is another one by now."""
+    if read_bytes(opened.source) != opened.data:
+        raise ReadError(f"{opened.source} changed while it was restored; run again")
+    keep_original(opened.source, opened.data)
+
+
+def default_target(
+    source: Path,
+    target: str | os.PathLike[str] | None,
+    picture: Picture | None = None,
+    saving: Saving | None = None,
+) -> Path:
+    """Where the result of a source goes: beside it, into the folder asked for, or as asked."""
+    if target is not None and not Path(target).is_dir():
+        return Path(target)
+    folder = source.parent if target is None else Path(target)
+    return folder / f"{source.stem}-restored{result_suffix(source, saving or Saving())}"
+
+
+def result_suffix(source: Path, saving: Saving) -> str:
+    """The suffix of a source's result: of the format asked for, else the source's own.
+
+    Of what can be read and not written, a camera's raw file goes on as TIFF, others as PNG.
+    """
+    if saving.file_format is not None:
+        return suffix_of(source, saving.file_format)
+    suffix = source.suffix.lower()
+    if suffix in WRITTEN or suffix not in CAMERA:
+        return source.suffix
+    return ".tif" if suffix in RAW else ".png"
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file; a name that leads nowhere is nobody's."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

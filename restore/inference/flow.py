@@ -1,0 +1,359 @@
+"""The threads of a batch: several read and decode, one runs the network, several encode and write.
+
+What is under way at once is bounded by its pixels, so that memory does not grow with the number of
+files. Small pictures of one size that wait together go through the network together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from restore.errors import RestoreError
+from restore.image.read import count_pixels, read_bytes
+from restore.image.write import FORMATS, format_of
+from restore.inference.files import Opened, Saving, open_picture, save_result
+from restore.inference.pipeline import put_back, seen_by
+from restore.inference.resume import make_folder, why_skipped
+from restore.inference.targets import Job
+
+if TYPE_CHECKING:
+    import torch
+
+    from restore.inference.engine import Output
+    from restore.models.weights import Network
+
+# A decoded picture, its result and both files take about 40 bytes for each pixel.
+BYTES_PER_PIXEL = 40
+MOST_PIXELS, FEWEST_PIXELS = 128_000_000, 32_000_000
+MOST_PICTURES = 64  # under way at once
+MOST_THREADS = 8  # that decode, and as many that encode
+Status = Literal["written", "skipped", "failed"]
+Tiles = Callable[[Path, int, int], None]  # the picture, its tiles done, its tiles in all
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture of a batch.
+
+    target:  the file that holds the result; None where it was never known
+    reason:  one sentence: why it failed or was skipped
+    error:   the exception of a failure
+    seconds: of the network; of pictures that went through it together, each one's share
+    """
+
+    source: Path
+    target: Path | None
+    status: Status
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+    error: Exception | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def megapixels(self) -> float:
+        """Millions of pixels; 0 where nothing was restored."""
+        return self.width * self.height / 1e6
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found = dataclasses.asdict(dataclasses.replace(self, error=None))
+        found.pop("error")
+        found["source"] = os.fspath(self.source)
+        found["target"] = None if self.target is None else os.fspath(self.target)
+        return found
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a batch does with each of its pictures."""
+
+    network: Network
+    strength: float
+    device: torch.device
+    dtype: torch.dtype
+    tile: int | None
+    saving: Saving
+    skip_existing: bool
+
+
+class Room:
+    """The bound on what is under way: pixels and pictures, and always at least one picture."""
+
+    def __init__(self, most_pixels: int, most_pictures: int = MOST_PICTURES) -> None:
+        """An empty room."""
+        self.most_pixels, self.most_pictures = most_pixels, most_pictures
+        self.pixels = self.pictures = 0
+        self.closed = False
+        self.changed = threading.Condition()
+
+    def enter(self, pixels: int) -> bool:
+        """Wait until there is room; False where the room was closed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.closed or self._fits(pixels))
+            self.pixels += pixels
+            self.pictures += 1
+            return not self.closed
+
+    def _fits(self, pixels: int) -> bool:
+        return self.pictures == 0 or (
+            self.pictures < self.most_pictures and self.pixels + pixels <= self.most_pixels
+        )
+
+    def leave(self, pixels: int) -> None:
+        """Make room for others."""
+        with self.changed:
+            self.pixels -= pixels
+            self.pictures -= 1
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+
+def default_room() -> int:
+    """Pixels under way: what a quarter of the machine's memory holds, within limits."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return FEWEST_PIXELS
+    return max(FEWEST_PIXELS, min(MOST_PIXELS, memory // 4 // BYTES_PER_PIXEL))
+
+
+@dataclass(eq=False)
+class Item:
+    """A picture under way: as it was opened, and later what the network made of it."""
+
+    job: Job
+    opened: Opened
+    room: int
+    output: Output | None = None
+    seconds: float = 0.0
+
+
+class _StoppedError(Exception):
+    """Nobody waits for the results any more."""
+
+
+class Flow:
+    """One run over the jobs; `outcomes` gives what became of each, then None."""
+
+    def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
+        """Threads that are not started yet."""
+        from restore.inference.engine import Kept
+
+        self.settings, self.report = settings, report
+        self.network = Kept(settings.network)
+        self.network_seconds = 0.0
+        self.room = Room(default_room())
+        self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+        self._jobs = iter(jobs)
+        self._lock = threading.Lock()
+        self._opened: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._restored: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        count = max(2, min(MOST_THREADS, len(jobs), (os.cpu_count() or 2) // 2))
+        self._readers = [self._thread(self._read) for _ in range(count)]
+        self._writers = [self._thread(self._write) for _ in range(count)]
+        self._middle = self._thread(self._restore)
+        self._threads = [*self._readers, self._middle, *self._writers]
+        self._reading, self._writing = count, count
+
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except _StoppedError:
+                pass
+            except BaseException as error:  # a defect of ours: the caller shall see it, not wait
+                self.outcomes.put(error)
+
+        return threading.Thread(target=run, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End, at the next picture or tile; what is being written is written to its end."""
+        self.room.close()
+        self._opened.put(None)
+        for _ in self._writers:
+            self._restored.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    # ---- reading
+
+    def _read(self) -> None:
+        while (job := self._next()) is not None and not self.room.closed:
+            self._read_one(job)
+        with self._lock:
+            self._reading -= 1
+            if not self._reading:
+                self._opened.put(None)
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            return next(self._jobs, None)
+
+    def _read_one(self, job: Job) -> None:
+        room = None
+        try:
+            if reason := why_skipped(job, self.settings.saving, self.settings.skip_existing):
+                self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
+                return
+            data = read_bytes(job.source)
+            pixels = count_pixels(data)
+            if not self.room.enter(pixels):
+                raise _StoppedError
+            room = pixels
+            make_folder(job.target.parent)
+            opened = open_picture(job.source, job.target, self._saving(job), data)
+        except _StoppedError:
+            raise
+        except Exception as error:
+            if room is not None:
+                self.room.leave(room)
+            self._fail(job, error)
+        else:
+            self._opened.put(Item(job, opened, room))
+
+    def _saving(self, job: Job) -> Saving:
+        """Quality concerns only formats that have one; a mixed batch may hold others."""
+        saving = self.settings.saving
+        lossy = FORMATS[format_of(job.target, saving.file_format)].lossy
+        return saving if lossy else dataclasses.replace(saving, quality=None)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        reason = str(error)
+        if not isinstance(error, RestoreError):  # no reason to stop the other pictures
+            reason = f"unexpected {type(error).__name__}: {error}"
+        if str(job.source) not in reason:
+            reason = f"{job.source}: {reason}"
+        self.outcomes.put(Outcome(job.source, job.target, "failed", reason, error=error))
+
+    # ---- the network
+
+    def _restore(self) -> None:
+        waiting: list[Item] = []
+        ended = False
+        while waiting or not ended:
+            while not ended:
+                try:
+                    item = self._opened.get(block=not waiting)
+                except queue.Empty:
+                    break
+                if item is None:
+                    ended = True
+                else:
+                    waiting.append(item)
+            self._check_stopped()
+            group = self._group(waiting)
+            waiting = [item for item in waiting if item not in group]
+            self._run(group)
+        for _ in self._writers:
+            self._restored.put(None)
+
+    def _check_stopped(self) -> None:
+        if self.room.closed:
+            raise _StoppedError
+
+    def _group(self, waiting: list[Item]) -> list[Item]:
+        """The first that waits, with others of its size as long as all fit into one window."""
+        from restore.inference.engine import default_budget
+
+        if self.settings.tile is not None:
+            return waiting[:1]
+        sizes = [item.opened.picture.pixels.shape[:2] for item in waiting]
+        alike = [item for item, size in zip(waiting, sizes, strict=True) if size == sizes[0]]
+        area = sizes[0][0] * sizes[0][1] if sizes else 1
+        return alike[: max(1, default_budget(self.settings.device) // area)]
+
+    def _run(self, group: list[Item]) -> None:
+        """The network over a group; where that fails, over each of it, so that one fails alone."""
+        try:
+            outputs = self._timed(group)
+        except _StoppedError:
+            raise
+        except Exception as error:
+            for item in group if len(group) > 1 else ():
+                self._run([item])
+            if len(group) == 1:
+                self.room.leave(group[0].room)
+                self._fail(group[0].job, error)
+            return
+        for item, output in zip(group, outputs, strict=True):
+            item.output = output
+            self._restored.put(item)
+
+    def _timed(self, group: list[Item]) -> list[Output]:
+        from restore.inference.engine import run, run_together
+
+        if not group:
+            return []
+        asked = self.settings
+        seen = [seen_by(asked.network, item.opened.picture) for item in group]
+        began = time.perf_counter()
+        try:
+            if len(group) > 1:
+                return run_together(self.network, seen, asked.device, asked.dtype)
+            report = self._tiles(group[0].job)
+            return [
+                run(
+                    self.network, seen[0], asked.device, asked.dtype, tile=asked.tile, report=report
+                )
+            ]
+        finally:
+            took = time.perf_counter() - began
+            self.network_seconds += took
+            for item in group:
+                item.seconds = took / len(group)
+
+    def _tiles(self, job: Job) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            self._check_stopped()
+            if self.report is not None:
+                self.report(job.source, done, total)
+
+        return report
+
+    # ---- writing
+
+    def _write(self) -> None:
+        while (item := self._restored.get()) is not None:
+            self._write_one(item)
+        with self._lock:
+            self._writing -= 1
+            if not self._writing:
+                self.outcomes.put(None)
+
+    def _write_one(self, item: Item) -> None:
+        job, asked = item.job, self.settings
+        picture = item.opened.picture
+        try:
+            assert item.output is not None
+            result = put_back(picture, item.output, asked.network, asked.strength, item.seconds)
+            item.output = None
+            untouched = asked.strength == 0
+            written = save_result(item.opened, result.picture, self._saving(job), untouched)
+        except Exception as error:
+            self._fail(job, error)
+        else:
+            size = picture.width, picture.height
+            self.outcomes.put(
+                Outcome(job.source, written, "written", "", *size, seconds=item.seconds)
+            )
+        finally:
+            self.room.leave(item.room)

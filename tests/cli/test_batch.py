@@ -1,0 +1,152 @@
+"""`restore denoise` for many files: what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restore.cli import main
+from restore.models.card import ModelCard
+from restore.models.denoiser import Denoiser
+from restore.models.weights import save_weights
+
+
+@pytest.fixture
+def model(tmp_path: Path, small_network: Denoiser) -> str:
+    arguments = {"channels": 3, "widths": [4, 8], "blocks": [1, 1]}
+    path = tmp_path / "tiny.safetensors"
+    card = ModelCard(name="tiny", task="denoise", architecture="Denoiser", arguments=arguments)
+    save_weights(small_network, card, path)
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, samples: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("text.png", "sub/grey.png"):
+        (folder / name).write_bytes((samples / Path(name).name).read_bytes())
+    return folder
+
+
+@pytest.fixture
+def restore_command(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        words = ["restore", "denoise", *map(str, arguments), "--model", model, "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return int(code or 0), *capsys.readouterr()
+
+    return call
+
+
+def test_plain_lines_in_a_pipe_and_a_summary(restore_command: Any, photos: Path) -> None:
+    code, out, err = restore_command(photos, "--recursive", "-o", photos.parent / "out")
+    assert code == 0
+    assert sorted(line[6:] for line in out.splitlines()) == [
+        f"{photos}/sub/grey.png -> {photos.parent}/out/sub/grey-restored.png (0.10 MP)",
+        f"{photos}/text.png -> {photos.parent}/out/text-restored.png (0.08 MP)",
+    ]
+    assert [line[:5] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
+    assert err.startswith("2 restored, 0 skipped, 0 failed; 0.2 MP in ")
+    assert "the network ran" in err and "\x1b" not in out + err
+    code, out, err = restore_command(photos, "--recursive", "-o", photos.parent / "out")
+    assert code == 0 and out.count("skipped:") == 2 and "0 restored, 2 skipped" in err
+
+
+def test_a_failure_is_told_at_the_end_and_by_the_exit_code(
+    restore_command: Any, photos: Path
+) -> None:
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    code, out, err = restore_command(photos)
+    assert code == 1
+    assert "1 restored, 0 skipped, 1 failed" in err.splitlines()[0]
+    assert err.splitlines()[1].startswith(f"  failed: {photos}/bad.jpg is not a picture")
+    assert (photos / "text-restored.png").exists() and "Traceback" not in out + err
+
+
+def test_quiet_says_nothing_but_failures(restore_command: Any, photos: Path) -> None:
+    assert restore_command(photos, "--quiet") == (0, "", "")
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    code, out, err = restore_command(photos, "--quiet")
+    assert (code, out) == (1, "") and err.count("\n") == 1 and "bad.jpg" in err
+    assert restore_command(photos / "sub" / "grey.png", "--quiet") == (0, "", "")
+
+
+def test_json_is_a_line_for_each_picture(restore_command: Any, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    code, out, _ = restore_command(photos, "--json")
+    lines = {Path(line["source"]).name: line for line in map(json.loads, out.splitlines())}
+    assert code == 1 and set(lines) == {"bad.jpg", "text.png"}
+    assert lines["text.png"]["status"] == "written" and lines["text.png"]["width"] == 448
+    assert lines["text.png"]["target"] == str(photos / "text-restored.png")
+    assert lines["bad.jpg"]["status"] == "failed" and "bad.jpg" in lines["bad.jpg"]["reason"]
+    code, out, _ = restore_command(photos / "text.png", "--json")
+    assert code == 0 and json.loads(out)["status"] == "skipped"
+
+
+def test_quoted_patterns_are_expanded(restore_command: Any, photos: Path) -> None:
+    code, _, _ = restore_command(f"{photos}/**/*.png", "-o", f"{photos.parent}/{{stem}}.webp")
+    assert code == 0
+    assert sorted(p.name for p in photos.parent.glob("*.webp")) == ["grey.webp", "text.webp"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("-o", "{nix}.png"), "there are {stem}"),
+        (("--in-place",), "--backup"),
+        (("--reference", "x.png"), "belongs to one picture"),
+        (("--strength", "2"), "between 0"),
+    ],
+)
+def test_refused_up_front_with_exit_code_2(
+    restore_command: Any, photos: Path, more: tuple[str, ...], words: str
+) -> None:
+    before = sorted(photos.rglob("*"))
+    code, out, err = restore_command(photos, *more)
+    assert code == 2 and out == "" and words in err and err.startswith("restore: ")
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_two_inputs_with_one_output_are_refused_up_front(
+    restore_command: Any, photos: Path
+) -> None:
+    (photos / "grey.png").write_bytes((photos / "sub" / "grey.png").read_bytes())
+    code, _, err = restore_command(f"{photos}/**/*.png", "-o", f"{photos.parent}/{{stem}}.png")
+    assert code == 2 and "would both become" in err
+    assert not list(photos.parent.glob("*.png"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
+def test_on_a_terminal_the_progress_is_live(photos: Path, model: str, root: Path) -> None:
+    import pty
+
+    words = ["-m", "restore", "denoise", str(photos), "--recursive", "--model", model]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
+    process = subprocess.Popen(
+        [sys.executable, *words], stdout=theirs, stderr=theirs, cwd=root, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:  # Linux ends a terminal so
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "\x1b[" in text and "2/2" in text and "MP/s" in text and "left" in text
+    assert "text.png" in text and "2 restored, 0 skipped, 0 failed" in text

@@ -1,0 +1,158 @@
+"""Raw files and HEIC: against colours that are known, and sentences where a library is missing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from restore.errors import ReadError
+from restore.image.read import decode_image
+
+# Made with libheif and x265: 96x64 pixels, red 2.5 x, green 3.5 y, blue 128; HEVC, quality 70, EXIF
+# with orientation 6 and a maker; and the same with 10 bits, quality 90, without EXIF.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAaFtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAABxQABAAAAAAAAAR8AAgAAAAAC5AABAAAAAAAAADYAAAA4aWluZgAA"
+    "AAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAAA4Glwcn"
+    "AAAADAaXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroC"
+    "QGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoDCBBZbqSSmubgIaAggAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2"
+    "xybmNseAABAA0AAYAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBwaXhpAAAAAAMICAgAAAAJaXJvdAMAAAAYaXBtYQAA"
+    "AAAAAAABAAEFgQIDBIUAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAV1tZGF0AAABGygBrw7g6EuGu6lhg6rFyo"
+    "089f+q8oe9B7TH9Owm6QkdBW9R6aZr/1QdBKv9mmBPTnSHUJefe269+bFj3TU0fgCp0Q1ocrg7fbzzNalbLPN3+8fn"
+    "Ku9lLk90v1GWvY9bAcyMC87LuvM4nTBgYqV0ZCe0gRrUy5dK0wE1i2H8Rir3ZgfLb1sPpUpzbht0BqhyUzBmrqV5aI"
+    "27o9WBhQAAtjspWIURjg+wZyl5XsrQhYwPJzSlcIFGavxJAFmB9K/9xlyv1qiMWvFLnFsxuqWEMXuCyMl6EIT0jZtg"
+    "7KEf4+DmUQsgRUB3iUY3VPoqt0BRNoUqht47vPzH+SkuwOMqyUUYiAiavPOFTGh6zLloXIxy24GVUG8oCkQZo7AAAA"
+    "AGRXhpZgAATU0AKgAAAAgAAgEPAAIAAAAGAAAAJgESAAMAAAABAAYAAAAAAABNYWtlcgA="
+)
+HEIC10 = base64.b64decode(
+    "AAAAHGZ0eXBoZWl4AAAAAG1pZjFoZWl4bWlhZgAAAVNtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABdwABAAAAAAAAAbwAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAAB"
+    "AABodmMxAAAAAA5waXRtAAAAAAABAAAA02lwcnAAAAC0aXBjbwAAAHVodmNDAQQIAAAAnbgAAAAAHvAA/P36+gAADw"
+    "NgAAEAF0ABDAH//wQIAAADAJ24AAADAAAeugJAYQABAClCAQEECAAAAwCduAAAAwAAHqAwgQTZbqSSmubgIaDAgAAA"
+    "DIAAAAMAhGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBwaXhpAA"
+    "AAAAMKCgoAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAcRtZGF0AAABuCgBrwY4rhydISwMK563477O6aU/GJFgr+cG"
+    "a47U7oMobaABb96D/WOkfF27pry+98mBQo8d/XxDLpZw/UVn3USPD1S4dIr68kFYvSBYVrqyTXSzhjhfqsZKndxenZ"
+    "DYwlWh5AP6zTnbYnioyPx1k0RnCyA+rtjIx5IHL3rLdF8zXmdLjdO23ge7KGWWiLU8sbXTJbyK3wo+QVqqcbdswoKe"
+    "jpufjaLsl1criY0A0pz9F+yYsCj05cd/fx5XfP57GX8y/+sP/Pi7C7e7BftgMuvWcenotd+wrvkEx9cSvrfcth/y9L"
+    "ccpDh5L5qeFEVylM8bS9zj4/7VlIErBh2YyPBmqKZ4kts7/ziCVTKZ4OZexj2+oZ6treEy7zOLjzmgwGhOajcOMLxn"
+    "N/mh5thw9LGrBcAFXdAh9e5Hiu5wYnWa24sBsP0/ytE//TS4918yXhO1sLMWaHaVjOp2m4UjLDyihGvXwtvfJ1NZO8"
+    "Sy/Imgi7ShoWCi4hzpgJ/JVWkB3kuN1bkx+BfKald2EO52GZOZ6x3AFkVbzJ0/9BGPumuw1eKJGQSUT+cJ+3pfc+Pc"
+    "0WlXtWbZso+4"
+)
+
+
+def ramp() -> np.ndarray:
+    y, x = np.mgrid[0:64, 0:96]
+    return np.stack([x * 2.5, y * 3.5, 128 + 0 * x], 2).astype(np.uint8) / np.float32(255)
+
+
+def dng(orientation: int = 1) -> tuple[bytes, np.ndarray]:
+    """A Bayer file of 16 bits of two flat colours, and their linear sRGB.
+
+    Its colour matrix is that of sRGB, so that the camera's colours are the screen's; its white is
+    (0.5, 1, 0.8), so that without the camera's white balance the colours would be far off.
+    """
+    rgb = np.zeros((64, 96, 3))
+    rgb[:, :48], rgb[:, 48:] = (0.5, 0.25, 0.125), (0.1, 0.4, 0.2)
+    seen = rgb * (0.5, 1.0, 0.8)
+    mosaic = np.empty((64, 96), np.uint16)
+    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        mosaic[y::2, x::2] = np.round(seen[y::2, x::2, channel] * 65535)
+    matrix = (32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570)
+    tags = [
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50707, 1, 4, bytes([1, 1, 0, 0]), True),
+        (50708, 2, 0, "Test Camera", True),
+        (50721, 10, 9, [v for m in matrix for v in (m, 10000)], True),
+        (50728, 5, 3, [5, 10, 10, 10, 8, 10], True),
+        (50717, 4, 1, 65535, True),
+        (50778, 3, 1, 21, True),
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "Model", True),
+        (274, 3, 1, orientation, True),
+    ]
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, mosaic, photometric=32803, extratags=tags, metadata=None)
+    return memory.getvalue(), rgb
+
+
+def srgb(linear: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def test_a_raw_file_is_developed_to_the_colours_that_were_there() -> None:
+    pytest.importorskip("rawpy")
+    data, rgb = dng()
+    picture = decode_image(data)
+    assert (picture.depth, picture.format) == (16, "RAW") and picture.pixels.shape == (64, 96, 3)
+    for x in (24, 72):
+        np.testing.assert_allclose(picture.pixels[32, x], srgb(rgb[32, x]), atol=2e-4)
+    tags = Image.Exif()
+    tags.load(picture.exif or b"")
+    assert tags[271] == "Maker" and tags[272] == "Model"
+    assert 50706 not in tags and 274 not in tags
+
+
+def test_a_raw_file_is_turned_exactly_once() -> None:
+    pytest.importorskip("rawpy")
+    upright, turned = decode_image(dng(1)[0]), decode_image(dng(6)[0])
+    assert np.array_equal(turned.pixels, np.rot90(upright.pixels, -1))
+
+
+def test_a_raw_file_beyond_the_limit_is_refused() -> None:
+    pytest.importorskip("rawpy")
+    with pytest.raises(ReadError, match="beyond the limit"):
+        decode_image(dng()[0], max_pixels=6000)
+
+
+def test_heic_is_read_upright_with_its_words() -> None:
+    pytest.importorskip("pi_heif")
+    picture = decode_image(HEIC)
+    assert (picture.depth, picture.format) == (8, "HEIF")
+    truth = np.rot90(ramp(), -1)
+    assert picture.pixels.shape == truth.shape
+    assert np.abs(picture.pixels - truth).mean() < 0.01
+    tags = Image.Exif()
+    tags.load(picture.exif or b"")
+    assert tags[271] == "Maker" and tags.get(274, 1) == 1
+
+
+def test_heic_of_10_bits_is_16_bit_and_white_stays_white() -> None:
+    pytest.importorskip("pi_heif")
+    picture = decode_image(HEIC10)
+    assert picture.depth == 16
+    assert np.abs(picture.pixels - ramp()).mean() < 0.01
+    samples = np.unique(np.rint(picture.pixels * 65535).astype(np.uint16))
+    assert len(samples) > 256
+    assert np.array_equal(samples & 63, samples >> 10)  # 10 bits, repeated below
+
+
+@pytest.mark.parametrize(("module", "extra"), [("rawpy", "raw"), ("pi_heif", "heif")])
+def test_without_the_library_the_sentence_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ReadError, match=rf"pip install 'restore\[{extra}\]'"):
+        decode_image(dng()[0] if extra == "raw" else HEIC)
+
+
+def test_openexr_is_refused_in_words() -> None:
+    with pytest.raises(ReadError, match=r"OpenEXR.*save it as a TIFF"):
+        decode_image(b"\x76\x2f\x31\x01" + bytes(100))
+
+
+@pytest.mark.parametrize("cut", [40, 200, 500])
+def test_cut_files_are_refused(cut: int) -> None:
+    for module, data in (("pi_heif", HEIC), ("rawpy", dng()[0])):
+        pytest.importorskip(module)
+        with pytest.raises(ReadError):
+            decode_image(data[:cut])

@@ -1,0 +1,31 @@
+"""Real faults under a batch: killed processes, full and read-only disks, restless sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed by POSIX's means")
+def test_nothing_is_lost_under_real_faults(root: Path, tmp_path: Path) -> None:
+    """`benchmarks/faults.py` in small; it stops with exit code 1 at the first loss."""
+    found = tmp_path / "faults.json"
+    words = ["benchmarks/faults.py", "--kills", "4", "--rounds", "1", "--json", str(found)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(found.read_text())
+    assert len(results) == 5
+    killed = [r for name, r in results.items() if name.startswith("SIGKILL")]
+    assert sum(r["killed while running"] for r in killed) >= 1
+    assert all(r["lost"] == 0 for r in results.values() if "skipped" not in r or "lost" in r)
+    unmounted = [r["skipped"] for name, r in results.items() if "tmpfs" in name and "lost" not in r]
+    if unmounted:
+        pytest.skip(f"small file systems were not tried: {unmounted[0]}")
