@@ -146,6 +146,10 @@ class LinearAutoencoder(Autoencoder):
         self.encoder = nn.Linear(self.size, latent)
         self.decoder = nn.Linear(latent, self.size)
         initialise(self, seed)
+        if seed is not None:  # what lies off the data's subspace never decays: begin near zero
+            with torch.no_grad():
+                self.encoder.weight.mul_(0.02)
+                self.decoder.weight.mul_(0.02)
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""

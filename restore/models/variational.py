@@ -100,3 +100,21 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     In closed form (Kingma and Welling 2014, appendix B): -1/2 sum(1 + log s^2 - m^2 - s^2).
     """
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
+
+
+def walk(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Codes on the way from one to another: two (N, latent) -> (N, steps, latent).
+
+    Along the sphere rather than the chord (Shoemake, SIGGRAPH 1985): in many dimensions the prior's
+    mass lies in a thin shell, and the middle of a chord is outside it. Lengths change linearly.
+    """
+    along = torch.linspace(0, 1, steps).view(1, -1, 1)
+    lengths = [z.norm(dim=1, keepdim=True).clamp(min=1e-12) for z in (start, end)]
+    a, b = start / lengths[0], end / lengths[1]
+    angle = (a * b).sum(1, keepdim=True).clamp(-1, 1).acos().clamp(1e-3, math.pi - 1e-3)[:, None]
+    direction = (((1 - along) * angle).sin() * a[:, None] + (along * angle).sin() * b[:, None]) / (
+        angle.sin()
+    )
+    length = (1 - along) * lengths[0][:, None] + along * lengths[1][:, None]
+    codes: Tensor = direction * length
+    return codes
