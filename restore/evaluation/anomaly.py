@@ -74,15 +74,15 @@ def tile_positions(size: int, side: int, stride: int) -> list[int]:
 
 
 def heat_map(
-    network: Autoencoder, pixels: Pixels, stride: int | None = None, blur: float = 1.0
+    network: Autoencoder, pixels: Pixels, stride: int | None = None, blur: float = 0.0
 ) -> npt.NDArray[np.float32]:
     """The error of reconstruction at each pixel of a picture of any size: `(height, width)`.
 
     Windows of the network's size overlap; their reconstructions are averaged, and the absolute
-    difference, averaged over the channels, is blurred by a Gaussian of `blur` pixels, for a fault
-    is larger than the noise of a pixel.
+    difference is averaged over the channels.
 
     stride: pixels between two windows; default a quarter of the window
+    blur:   of the map, the sigma of a Gaussian in pixels; for faults larger than a pixel in noise
     Raises InputError where the picture is smaller than a window or differs in channels.
     """
     channels, high, wide = network.shape
@@ -124,5 +124,5 @@ def gaussian_blur(plane: Tensor, sigma: float) -> Tensor:
 def set_thresholds(network: Autoencoder, normal: Tensor, share: float) -> Thresholds:
     """From the scores and the pixels of normal pictures (N, C, H, W)."""
     given_back = in_batches(network, normal)
-    heat = torch.stack([gaussian_blur(e, 1.0) for e in (given_back - normal).abs().mean(1)[:500]])
+    heat = (given_back - normal).abs().mean(1)
     return Thresholds(quantile(scores(network, normal), share), quantile(heat, share), share)

@@ -195,10 +195,10 @@ def _downloaded(name: str, download: bool) -> Path:
 def _read_numpy(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """A .npy array, or the arrays "pictures" (or "x", or the first) and "labels" (or "y")."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
+        with open(path, "rb") as file:  # of a damaged archive np.load leaves its own file open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded, None
             names = loaded.files
             if not names:
                 raise ReadError(f"{path} holds no arrays")
