@@ -214,7 +214,7 @@ def test_sparsity_penalties_in_closed_form() -> None:
 
 def test_a_fresh_sparse_layer_begins_near_its_target() -> None:
     network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
-    assert 0.05 < float(network.features(torch.rand(50, 1, 12, 12)).mean()) < 0.2
+    assert 0.05 < network.features(torch.rand(50, 1, 12, 12)).mean().item() < 0.2
 
 
 def test_corruptions_are_what_they_say(generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The family trained on real digits, against PCA, closed forms and published orders of magnitude."""
+"""The family trained on real digits, against PCA, closed forms and published figures."""
 
 from __future__ import annotations
 
