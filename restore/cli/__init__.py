@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from restore.cli import compare, denoise, evaluate, models, train
+from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train
 from restore.cli.console import complain
 from restore.errors import RestoreError
 
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 for module in (denoise, compare, evaluate, models, train):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.add_typer(autoencoder.app, name="autoencoder")
+app.add_typer(anomaly.app, name="anomaly")
 
 
 def main() -> None:

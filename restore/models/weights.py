@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +15,17 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from restore.errors import ModelError, UnknownModelError, WeightsError
+from restore.models.autoencoders import Autoencoder
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
+from restore.models.family import KINDS
 
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 
-ARCHITECTURES: dict[str, type[Denoiser]] = {"Denoiser": Denoiser}
+DENOISERS: dict[str, type[Denoiser]] = {"Denoiser": Denoiser}
+AUTOENCODERS: dict[str, type[Autoencoder]] = {cls.__name__: cls for cls in KINDS.values()}
+ARCHITECTURES: dict[str, type[Any]] = {**DENOISERS, **AUTOENCODERS}
 
 
 class Network(Protocol):
@@ -112,13 +117,28 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Denoiser:
     Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, pickled,
     or does not fit its card. Loading never runs code.
     """
+    network = _load(name_or_path, DENOISERS)
+    assert isinstance(network, Denoiser)
+    return network
+
+
+def load_autoencoder(path: str | os.PathLike[str]) -> Autoencoder:
+    """A member of the autoencoder family rebuilt from its weights file alone, as `load_model`."""
+    network = _load(path, AUTOENCODERS)
+    assert isinstance(network, Autoencoder)
+    return network
+
+
+def _load(name_or_path: str | os.PathLike[str], wanted: Mapping[str, type[nn.Module]]) -> nn.Module:
     path = find_weights(name_or_path)
     data = _read(path)
     card = _card(data, path)
-    if card.architecture not in ARCHITECTURES:
+    if card.architecture not in wanted:
+        elsewhere = " (an autoencoder: see `restore autoencoder --help`)"
         raise WeightsError(
-            f"{path} is for an architecture '{card.architecture}'; "
-            f"known are {', '.join(ARCHITECTURES)}"
+            f"{path} is for an architecture '{card.architecture}'"
+            f"{elsewhere if card.architecture in AUTOENCODERS else ''}; "
+            f"known are {', '.join(wanted)} here"
         )
     try:
         tensors = load(data)
@@ -129,7 +149,8 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Denoiser:
         raise WeightsError(f"{path} is corrupt or does not fit its card: {error}") from error
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     network.card = card
-    return network.eval().requires_grad_(False)
+    loaded: nn.Module = network.eval().requires_grad_(False)
+    return loaded
 
 
 def _check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

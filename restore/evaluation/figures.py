@@ -1,0 +1,171 @@
+"""Figures that people look at, as PNG files: grids of pictures, curves, scatter plots, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from restore.errors import InputError, WriteError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[Any]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """As PNG. Raises InputError for another name, WriteError where it cannot be written."""
+    if path.suffix.lower() != ".png":
+        raise InputError(f"figures are written as .png; {path} is named otherwise")
+    try:
+        figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """In inches. Without pyplot, which keeps every figure alive and may open windows."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_rows(rows: Mapping[str, Tensor], title: str = "") -> Figure:
+    """A row of pictures under each name: name -> (N, C, H, W) in [0, 1], N at most 24."""
+    count = max(len(x) for x in rows.values())
+    figure = new_figure(1.5 + 0.75 * count, 0.4 + 0.8 * len(rows))
+    grid: Any = figure.subplots(len(rows), count, squeeze=False)
+    for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
+        for axes in axes_row:
+            axes.axis("off")
+        for axes, picture in zip(axes_row, pictures, strict=False):
+            show_picture(axes, picture)
+        axes_row[0].text(
+            -0.15, 0.5, name, transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9
+        )
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def show_picture(axes: Axes, picture: Tensor) -> None:
+    """One picture (C, H, W) in [0, 1], pixel by pixel, without axes."""
+    pixels = picture.detach().clamp(0, 1).permute(1, 2, 0).numpy()
+    axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+
+
+def tile_pictures(pictures: Tensor, columns: int, gap: int = 2) -> Array:
+    """(N, C, H, W) in [0, 1] side by side as one `(height, width, C)` array, white between them."""
+    count, channels, height, width = pictures.shape
+    rows = -(-count // columns)
+    tall, wide = rows * (height + gap) + gap, columns * (width + gap) + gap
+    sheet = np.ones((tall, wide, channels), np.float32)
+    for index, picture in enumerate(pictures.detach().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
+        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def draw_sheet(pictures: Tensor, columns: int, title: str = "") -> Figure:
+    """Pictures in a grid without names."""
+    sheet = tile_pictures(pictures, columns)
+    height, width = sheet.shape[:2]
+    figure = new_figure(7.0, 0.4 + 7.0 * height / width)
+    axes = figure.subplots()
+    show_picture(axes, torch.from_numpy(sheet).permute(2, 0, 1))
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def filter_pictures(weights: Tensor, shape: tuple[int, ...], count: int) -> Tensor:
+    """The strongest rows of a first layer as pictures (count, C, H, W), zero being mid-grey.
+
+    weights: (units, C*H*W); each is scaled on its own, so that its pattern can be seen
+    """
+    strongest = weights.norm(dim=1).argsort(descending=True)[:count]
+    rows = weights.detach()[strongest]
+    scaled = 0.5 + 0.5 * rows / rows.abs().amax(1, keepdim=True).clamp(min=1e-12)
+    return scaled.view(-1, *shape)
+
+
+def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Figure:
+    """Lines over epochs: name -> (epoch, value); the axis is logarithmic where all are positive."""
+    figure = new_figure(6.5, 4.0)
+    axes = figure.subplots()
+    for name, points in curves.items():
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, marker="." if len(points) < 40 else None, label=name)
+    if all(value > 0 for points in curves.values() for _, value in points):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.grid(True, which="both", alpha=0.25)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_scatter(points: Tensor, labels: Tensor | None, title: str) -> Figure:
+    """Points (N, 2), coloured by their label where there are labels."""
+    figure = new_figure(6.5, 5.5)
+    axes = figure.subplots()
+    x, y = points.detach().numpy().T
+    if labels is None:
+        axes.scatter(x, y, s=4)
+    else:
+        names = labels.unique().tolist()
+        for index, name in enumerate(names):
+            chosen = (labels == name).numpy()
+            colour = f"C{index}" if len(names) <= 10 else None
+            axes.scatter(x[chosen], y[chosen], s=5, color=colour, label=str(name))
+        if len(names) <= 20:
+            axes.legend(markerscale=3, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def draw_compressed(pixels: Array, kept: Mapping[str, Array]) -> Figure:
+    """A picture `(height, width, channels)` and what is left of it, under their names."""
+    panels = {"original": pixels, **kept}
+    columns = 3
+    lines = -(-len(panels) // columns)
+    height, width = pixels.shape[:2]
+    figure = new_figure(9.0, lines * (0.3 + 3.0 * height / width))
+    grid: Any = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (name, image) in zip(grid.flat, panels.items(), strict=False):
+        show_picture(axes, torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
+        axes.set_title(name, fontsize=8)
+    return figure
+
+
+def draw_heat(picture: Array, heat: Array, mask: Array | None, title: str) -> Figure:
+    """A picture `(height, width, channels)`, its heat map over it, the mask of what is found."""
+    panels = 2 if mask is None else 3
+    height, width = picture.shape[:2]
+    figure = new_figure(4.2 * panels, 0.5 + 4.0 * min(2.0, height / width))
+    grid = figure.subplots(1, panels)
+    grey = picture.mean(2)
+    for axes in grid:
+        axes.axis("off")
+    show_picture(grid[0], torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))))
+    grid[0].set_title("picture", fontsize=10)
+    grid[1].imshow(grey, cmap="gray", vmin=0, vmax=1)
+    shown = grid[1].imshow(heat, cmap="inferno", alpha=0.7, vmin=0)
+    figure.colorbar(shown, ax=grid[1], fraction=0.046)
+    grid[1].set_title("error of reconstruction", fontsize=10)
+    if mask is not None:
+        grid[2].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        grid[2].set_title("above the threshold", fontsize=10)
+    figure.suptitle(title, fontsize=10)
+    return figure

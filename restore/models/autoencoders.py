@@ -1,0 +1,394 @@
+"""The autoencoder family's common interface, and its dense members.
+
+Every member learns to give back its input through a code: `encode` makes the code, `decode` turns
+it into a picture, `loss` says how badly that went. Pictures are float32 (N, C, H, W) in [0, 1],
+codes are (N, latent). Losses are per picture, summed over its samples and averaged over the batch:
+the unit of Hinton and Salakhutdinov (Science 313:504, 2006) for squared error, nats for entropies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.errors import InputError
+from restore.models.card import ModelCard
+
+CORRUPTIONS = ("gaussian", "masking")
+PENALTIES = ("kl", "l1")
+
+
+class Loss(NamedTuple):
+    """A scalar to minimise and the named parts it is made of, before their weights."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Phase(NamedTuple):
+    """A stretch of a training: what is minimised, over which parameters, for how much of it."""
+
+    name: str
+    loss: Callable[[Tensor, torch.Generator | None], Loss]
+    parameters: list[nn.Parameter]
+    share: float  # of all epochs
+
+
+class Autoencoder(nn.Module):
+    """What all members have in common; each gives `encode` and `decode`, and some their own loss.
+
+    shape:  (channels, height, width) of a picture
+    latent: numbers in a code
+    """
+
+    def __init__(self, shape: Sequence[int], latent: int, **arguments: Any) -> None:
+        """Check the sizes and keep the arguments, from which a weights file is loaded again."""
+        super().__init__()
+        self.shape = check_shape(shape)
+        self.latent = check_latent(latent, self.shape)
+        self.size = math.prod(self.shape)
+        self.arguments = {"shape": list(self.shape), "latent": latent, **arguments}
+        self.card: ModelCard | None = None
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, latent)."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The picture through its code and back: (N, C, H, W) -> (N, C, H, W)."""
+        return self.decode(self.encode(x))
+
+    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """How badly pictures are given back; `generator` is for the members that draw at random."""
+        reconstruction = squared_error(self(x), x)
+        return Loss(reconstruction, {"reconstruction": reconstruction})
+
+    def phases(self) -> list[Phase]:
+        """The stretches of its training, in order: for most members one."""
+        return [Phase("training", self.loss, list(self.parameters()), 1.0)]
+
+    def anneal(self, progress: float) -> None:
+        """Told at each step how far the training is (0 to 1); only the variational one listens."""
+
+
+def squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """Summed over the samples of a picture, averaged over the pictures."""
+    return (output - target).square().flatten(1).sum(1).mean()
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Three positive whole numbers. Raises InputError for anything else."""
+    sizes = tuple(shape)
+    if len(sizes) != 3 or not all(isinstance(s, int) and s > 0 for s in sizes):
+        raise InputError(f"a picture's shape is (channels, height, width), not {sizes}")
+    return sizes
+
+
+def check_latent(latent: int, shape: tuple[int, int, int]) -> int:
+    """A code size from 1 to the picture's own size. Raises InputError for any other."""
+    size = math.prod(shape)
+    if not 1 <= latent <= size:
+        raise InputError(
+            f"a code of {latent} numbers cannot be learned from pictures of {size} samples; "
+            f"give a code size from 1 to {size}"
+        )
+    return latent
+
+
+def check_widths(widths: Sequence[int]) -> list[int]:
+    """Layer widths, all positive. Raises InputError otherwise."""
+    if not all(isinstance(w, int) and w > 0 for w in widths):
+        raise InputError(f"layer widths are whole numbers above 0, not {list(widths)}")
+    return list(widths)
+
+
+def initialise(network: nn.Module, seed: int | None) -> None:
+    """He initialisation and zero biases, drawn from a seed; None leaves them to be loaded over."""
+    if seed is None:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def dense(widths: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers from width to width with an activation between them, none after the last."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+class LinearAutoencoder(Autoencoder):
+    """One linear layer in, one out, no activation: its best code spans PCA's subspace.
+
+    Baldi and Hornik, "Neural networks and principal component analysis" (Neural Networks 2, 1989):
+    every minimum of the squared error is a projection onto the leading principal components, up to
+    an invertible change of the code. The output is not bound to [0, 1].
+    """
+
+    def __init__(self, shape: Sequence[int], latent: int = 32, seed: int | None = 0) -> None:
+        """`seed`: of the first weights."""
+        super().__init__(shape, latent)
+        self.encoder = nn.Linear(self.size, latent)
+        self.decoder = nn.Linear(latent, self.size)
+        initialise(self, seed)
+        if seed is not None:  # what lies off the data's subspace never decays: begin near zero
+            with torch.no_grad():
+                self.encoder.weight.mul_(0.02)
+                self.decoder.weight.mul_(0.02)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, latent)."""
+        z: Tensor = self.encoder(x.flatten(1))
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, C, H, W), not clipped."""
+        y: Tensor = self.decoder(z)
+        pictures: Tensor = y.unflatten(1, self.shape)
+        return pictures
+
+
+class VanillaAutoencoder(Autoencoder):
+    """Dense layers, ReLU between them, a linear code and a sigmoid at the exit.
+
+    Goodfellow, Bengio and Courville, "Deep Learning" (2016), chapter 14. By default
+    784-128-32-128-784 on digits of 28x28.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 32,
+        hidden: Sequence[int] = (128,),
+        seed: int | None = 0,
+    ) -> None:
+        """`hidden`: widths of the encoder's layers; the decoder has them in reverse."""
+        super().__init__(shape, latent, hidden=check_widths(hidden))
+        self.encoder = dense([self.size, *hidden, latent])
+        self.decoder = dense([latent, *reversed(hidden), self.size])
+        initialise(self, seed)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, latent)."""
+        z: Tensor = self.encoder(x.flatten(1))
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, C, H, W) in [0, 1]."""
+        y: Tensor = self.decoder(z)
+        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
+        return pictures
+
+
+class StackedAutoencoder(VanillaAutoencoder):
+    """Several layers, each first trained alone on the codes of those below, then all together.
+
+    Bengio, Lamblin, Popovici and Larochelle, "Greedy layer-wise training of deep networks"
+    (NIPS 2006). The widths are those of Hinton and Salakhutdinov (2006), 784-1000-500-250-30, by
+    half. With `pretrain=0` it is trained from scratch, to be compared with.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 32,
+        hidden: Sequence[int] = (500, 250, 125),
+        pretrain: float = 0.3,
+        seed: int | None = 0,
+    ) -> None:
+        """`pretrain`: share of the epochs spent on training the layers one by one."""
+        if not 0 <= pretrain < 1:
+            raise InputError(f"the share of pretraining is from 0 to below 1, not {pretrain}")
+        super().__init__(shape, latent, hidden, seed)
+        self.arguments["pretrain"] = pretrain
+        self.pretrain = pretrain
+
+    def phases(self) -> list[Phase]:
+        """A phase for each pair of layers, from the outside in, then one for all of them."""
+        encoders, decoders = linear_layers(self.encoder), linear_layers(self.decoder)[::-1]
+        count, phases = len(encoders), []
+        for index in range(count if self.pretrain else 0):
+            parameters = [*encoders[index].parameters(), *decoders[index].parameters()]
+            phases.append(
+                Phase(
+                    f"layer {index + 1}",
+                    lambda x, generator, index=index: self.layer_loss(x, index),  # type: ignore[misc]
+                    parameters,
+                    self.pretrain / count,
+                )
+            )
+        return [
+            *phases,
+            Phase("fine-tuning", self.loss, list(self.parameters()), 1 - self.pretrain),
+        ]
+
+    def layer_loss(self, x: Tensor, index: int) -> Loss:
+        """Squared error of giving back, through one pair of layers, what the layers below made."""
+        encoders, decoders = linear_layers(self.encoder), linear_layers(self.decoder)[::-1]
+        with torch.no_grad():
+            h = x.flatten(1)
+            for layer in encoders[:index]:
+                h = F.relu(layer(h))
+        code = encoders[index](h)
+        code = code if index == len(encoders) - 1 else F.relu(code)
+        back = decoders[index](code)
+        back = torch.sigmoid(back) if index == 0 else F.relu(back)
+        error = squared_error(back, h)
+        return Loss(error, {"reconstruction": error})
+
+
+def linear_layers(stack: nn.Sequential) -> list[nn.Linear]:
+    """The layers with weights of a dense stack, in order."""
+    return [layer for layer in stack if isinstance(layer, nn.Linear)]
+
+
+class DenoisingAutoencoder(VanillaAutoencoder):
+    """Sees a corrupted picture and must give back the clean one.
+
+    Vincent, Larochelle, Bengio and Manzagol, "Extracting and composing robust features with
+    denoising autoencoders" (ICML 2008).
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 32,
+        hidden: Sequence[int] = (128,),
+        corruption: str = "gaussian",
+        level: float = 0.3,
+        seed: int | None = 0,
+    ) -> None:
+        """Choose the fault it learns to undo.
+
+        corruption: "gaussian" (noise of standard deviation `level`, on the scale of [0, 1]) or
+                    "masking" (each sample is set to 0 with probability `level`)
+        """
+        check_corruption(corruption, level)
+        super().__init__(shape, latent, hidden, seed)
+        self.arguments |= {"corruption": corruption, "level": level}
+        self.corruption, self.level = corruption, level
+
+    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Squared error between the clean picture and what is made of the corrupted one."""
+        error = squared_error(self(corrupt(x, self.corruption, self.level, generator)), x)
+        return Loss(error, {"reconstruction": error})
+
+
+def check_corruption(kind: str, level: float) -> None:
+    """InputError for an unknown corruption, or a level that it cannot have."""
+    if kind not in CORRUPTIONS:
+        raise InputError(f"'{kind}' is no corruption; choose {' or '.join(CORRUPTIONS)}")
+    if not (0 < level < 1 if kind == "masking" else 0 < level < math.inf):
+        raise InputError(
+            f"{level} is no level of {kind} corruption; give a probability between 0 and 1 "
+            "for masking, a standard deviation above 0 for gaussian"
+        )
+
+
+def corrupt(x: Tensor, kind: str, level: float, generator: torch.Generator | None = None) -> Tensor:
+    """Pictures with Gaussian noise (not clipped) or with samples set to 0; see the member."""
+    draw = torch.randn if kind == "gaussian" else torch.rand
+    noise = draw(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return x + level * noise if kind == "gaussian" else x * (noise >= level)
+
+
+class SparseAutoencoder(Autoencoder):
+    """A hidden layer wider than the picture, of which only a few units may answer at a time.
+
+    Ng, "Sparse autoencoder" (CS294A lecture notes, 2011): the penalty is the sum over hidden units
+    of KL(target || mean activation), or, with "l1", of the distance of the mean activation from
+    the target. The sparse layer is `features`; a linear layer makes the code of it, so that codes
+    are as large as the other members'.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 32,
+        hidden: int = 1024,
+        penalty: str = "kl",
+        target: float = 0.05,
+        weight: float = 1.0,
+        seed: int | None = 0,
+    ) -> None:
+        """Set the sparsity.
+
+        hidden:  units of the sparse layer, more than the picture has samples (overcomplete)
+        penalty: "kl" or "l1"
+        target:  the mean activation that units shall have, between 0 and 1
+        weight:  of the penalty in the loss
+        """
+        super().__init__(
+            shape, latent, hidden=hidden, penalty=penalty, target=target, weight=weight
+        )
+        check_sparsity(penalty, target, weight)
+        if hidden <= self.size:
+            raise InputError(
+                f"the sparse layer has {hidden} units for {self.size} samples; it must have more"
+            )
+        self.penalty, self.target, self.weight = penalty, target, weight
+        self.first = nn.Linear(self.size, hidden)
+        self.code = nn.Linear(hidden, latent)
+        self.decoder = dense([latent, hidden, self.size])
+        initialise(self, seed)
+        if seed is not None:  # begin at the target, not at the one half of a sigmoid of 0
+            nn.init.constant_(self.first.bias, math.log(target / (1 - target)))
+
+    def features(self, x: Tensor) -> Tensor:
+        """The sparse layer: (N, C, H, W) -> (N, hidden) in (0, 1)."""
+        return torch.sigmoid(self.first(x.flatten(1)))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, latent)."""
+        z: Tensor = self.code(self.features(x))
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, C, H, W) in [0, 1]."""
+        y: Tensor = self.decoder(z)
+        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
+        return pictures
+
+    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """Squared error and the weighted penalty on the batch's mean activations."""
+        features = self.features(x)
+        reconstruction = squared_error(self.decode(self.code(features)), x)
+        sparsity = sparsity_penalty(features.mean(0), self.target, self.penalty)
+        parts = {"reconstruction": reconstruction, "sparsity": sparsity}
+        return Loss(reconstruction + self.weight * sparsity, parts)
+
+
+def check_sparsity(penalty: str, target: float, weight: float) -> None:
+    """InputError for an unknown penalty, a target outside (0, 1) or a negative weight."""
+    if penalty not in PENALTIES:
+        raise InputError(f"'{penalty}' is no sparsity penalty; choose {' or '.join(PENALTIES)}")
+    if not 0 < target < 1:
+        raise InputError(f"a sparsity target lies between 0 and 1, without them; not {target}")
+    if not 0 <= weight < math.inf:
+        raise InputError(f"the weight of the sparsity penalty is 0 or more, not {weight}")
+
+
+def sparsity_penalty(activations: Tensor, target: float, penalty: str) -> Tensor:
+    """Summed over units: KL of Bernoulli(target) from Bernoulli(activation), or |difference|.
+
+    activations: (units,) mean activations in (0, 1)
+    """
+    if penalty == "l1":
+        return (activations - target).abs().sum()
+    a = activations.clamp(1e-6, 1 - 1e-6)
+    return (target * (target / a).log() + (1 - target) * ((1 - target) / (1 - a)).log()).sum()

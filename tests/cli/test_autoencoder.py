@@ -1,0 +1,164 @@
+"""The autoencoder and anomaly commands, run as a person runs them, on a few small pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from restore.cli import app
+from restore.errors import InputError, RestoreError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two kinds of gradient, 60 of 12x12, with labels; the working folder."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    ramp = np.linspace(0, 0.8, 12)
+    pictures = np.where(labels[:, None, None] == 1, ramp, ramp[:, None]) + np.zeros((60, 12, 12))
+    pictures = (pictures + 0.2 * rng.random(pictures.shape)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", pictures=pictures, labels=labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, [*words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def train(kind: str, *more: str) -> str:
+    return run(
+        "autoencoder", "train", kind, "--data", "x.npz", "--latent", "3", "--epochs", "2", *more
+    )
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom restore.cli import app\n"
+        "for words in (['--help'], ['autoencoder', '--help'], ['anomaly', 'fit', '--help']):\n"
+        "    try: app(words)\n    except SystemExit: pass\n"
+        "assert not {'torch', 'matplotlib', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "anomaly" in done.stdout and "compare" in done.stdout and "--quantile" in done.stdout
+
+
+def test_train_reconstruct_embed_generate_probe(folder: Path) -> None:
+    assert "negative ELBO" in train("variational", "-o", "v.safetensors")
+    for words in (
+        ["reconstruct", "v.safetensors", "--data", "x.npz"],
+        ["embed", "v.safetensors", "--data", "x.npz", "-o", "codes.csv"],
+        ["embed", "v.safetensors", "--data", "x.npz", "-o", "all.npz", "--part", "train"],
+        ["generate", "v.safetensors", "--count", "8", "--walks", "2"],
+    ):
+        run("autoencoder", *words)
+    for name in ("v-curves", "v-reconstructions", "codes", "v-samples", "v-samples-walk"):
+        with Image.open(folder / f"{name}.png") as image:
+            assert np.asarray(image.convert("L")).std() > 1
+    lines = list(csv.DictReader((folder / "codes.csv").read_text().splitlines()))
+    assert len(lines) == 12 and set(lines[0]) == {"z0", "z1", "z2", "label"}
+    with np.load(folder / "all.npz") as arrays:
+        assert arrays["codes"].shape == (48, 3) and arrays["labels"].shape == (48,)
+    table = run("autoencoder", "probe", "v.safetensors", "--data", "x.npz")
+    assert "PCA, 3 components" in table and "code, 3 numbers" in table
+
+
+def test_members_report_what_is_their_own(folder: Path) -> None:
+    assert "activation" in train("sparse", "--hidden", "200", "--target", "0.1")
+    assert (folder / "sparse-3-filters.png").is_file()
+    assert "denoising error" in train("denoising", "--corruption", "masking", "--level", "0.4")
+    out = run("autoencoder", "reconstruct", "denoising-3.safetensors", "--data", "x.npz")
+    assert "denoising error" in out
+    train("stacked", "--hidden", "20,10")
+    train("convolutional", "--hidden", "4,8")
+
+
+def test_compare_prints_and_stores_the_table(folder: Path) -> None:
+    words = ["--latent", "2", "--kinds", "linear,vanilla", "--epochs", "1", "--json", "t.json"]
+    out = run("autoencoder", "compare", "--data", "x.npz", *words)
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["pca", "linear", "vanilla"]
+    stored = json.loads((folder / "t.json").read_text())
+    assert [row["latent"] for row in stored] == [2, 2, 2]
+    assert (folder / "comparison.png").is_file()
+
+
+def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
+    run("autoencoder", "compress", str(samples / "grey-clean.png"), "-o", "c.png")
+    assert (folder / "c.png").stat().st_size > 10_000
+
+
+def test_anomalies_are_fitted_and_scored(folder: Path) -> None:
+    words = ["--data", "x.npz", "--kind", "linear", "--latent", "1", "--epochs", "60"]
+    run("anomaly", "fit", *words, "--normal", "0", "-o", "a.safetensors")
+    out = run("anomaly", "score", "a.safetensors", "x.npz", "--normal", "0", "--json", "s.json")
+    assert float(out.split("AUROC")[1].split(",")[0]) > 0.95
+    assert len(json.loads((folder / "s.json").read_text())["scores"]) == 12
+    picture = np.tile(np.linspace(0, 200, 12, dtype=np.uint8)[:, None], (1, 30))
+    truth = np.zeros((12, 30), np.uint8)
+    truth[3:5, 10:14] = 255
+    Image.fromarray(np.maximum(picture, truth)).save("p.png")
+    Image.fromarray(truth).save("truth.png")
+    out = run(
+        "anomaly",
+        "score",
+        "a.safetensors",
+        "p.png",
+        "--truth",
+        "truth.png",
+        "--mask",
+        "mask.png",
+        "--heat",
+        "heat.png",
+    )
+    assert float(out.split("AUROC per pixel")[1].split()[0]) > 0.9
+    with Image.open("mask.png") as mask:
+        assert mask.size == (30, 12)
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    assert (folder / "heat.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["autoencoder", "train", "vanilla", "--latent", "0"], "from 1 to 144"),
+        (["autoencoder", "train", "linear", "--latent", "145"], "from 1 to 144"),
+        (["autoencoder", "train", "sparse", "--target", "1"], "between 0 and 1"),
+        (["autoencoder", "train", "vanilla", "--beta", "2"], "no option beta"),
+        (["autoencoder", "train", "vanilla", "--hidden", "a"], "no widths"),
+        (["autoencoder", "train", "perceptual"], "the family is linear"),
+        (["anomaly", "fit", "--quantile", "1"], "quantile"),
+        (["anomaly", "fit", "--normal", "7"], "too few"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        run(*words, "--data", "x.npz")
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_a_mistake_ends_with_one_line_and_exit_code_2(folder: Path) -> None:
+    (folder / "x-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x01")
+    words = ["-m", "restore", "autoencoder", "train", "linear", "--data", str(folder)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "truncated" in done.stderr
+
+
+def test_weights_of_another_kind_are_refused(folder: Path) -> None:
+    train("linear")
+    for words in (
+        ["autoencoder", "generate", "linear-3.safetensors"],
+        ["anomaly", "score", "linear-3.safetensors", "x.npz"],
+    ):
+        with pytest.raises(RestoreError, match=r"only a variational|no detector"):
+            run(*words)
