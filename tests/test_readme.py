@@ -12,7 +12,10 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from restore.models.weights import read_card
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +28,11 @@ SHELL = [
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 INSTALLS = [line for line in SHELL if line.startswith("pip ")]
 COMMANDS = [line for line in SHELL if line not in INSTALLS]
-STEPS = "--steps 2 --no-compile"  # instead of an hour
+SHORTER = {  # instead of minutes or an hour
+    "restore train": "--steps 2 --no-compile",
+    "restore autoencoder train": "--epochs 1",
+    "restore autoencoder compare": "--epochs 1",
+}
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +75,20 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("CBSD68", "Kodak24", "train", "val"):
         (folder / name).mkdir()
         shutil.copy(folder / "samples" / "fur-clean.png", folder / name)
+    write_digits(folder / "digits")
     return folder
+
+
+def write_digits(folder: Path) -> None:
+    """Something in the shape of MNIST: 400 pictures of 28x28 and their labels, in IDX files."""
+    folder.mkdir()
+    labels = (np.arange(400) % 10).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 60, (400, 28, 28), np.uint8)
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[8:20, 4 + 2 * label : 8 + 2 * label] = 255
+    for name, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+        (folder / f"t10k-{name}-ubyte").write_bytes(header + array.tobytes())
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +137,7 @@ def test_the_wheel_is_whole_from_an_empty_folder(
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_run(line: str, checkout: Path, installed: dict[str, str]) -> None:
-    if line.startswith("restore train") and "--steps" not in line:
-        line = f"{line} {STEPS}"
+    line += "".join(f" {more}" for start, more in SHORTER.items() if line.startswith(start))
     done = bash(line, checkout, installed)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
@@ -129,6 +148,19 @@ def test_python_examples_run(code: str, checkout: Path, installed: dict[str, str
     script.write_text(code)
     done = bash("python example.py", checkout, installed)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_scores_are_those_of_the_card() -> None:
+    recorded = {
+        (s["data"], s["noise"]): s["psnr"]
+        for s in read_card("denoise-gaussian").scores
+        if s.get("precision") == "fp32"
+    }
+    rows = re.findall(r"^\| (\w+), \d+ pictures \| ([0-9. /]+) \|", TEXT, re.M)
+    assert {name for name, _ in rows} == {"CBSD68", "Kodak24"}
+    for name, printed in rows:
+        for sigma, value in zip((15, 25, 50), printed.split(" / "), strict=True):
+            assert f"{recorded[name, f'gaussian:{sigma}']:.2f}" == value
 
 
 def test_nothing_in_the_readme_is_left_out() -> None:

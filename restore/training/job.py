@@ -26,6 +26,8 @@ LIMITS = {
         "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
         "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
         "Noise levels above those of the recipe were not trained.",
+        "On perfectly flat areas without noise the few pixels in the picture's very corners move "
+        "by up to 7 of 255 levels.",
     ]
 }
 

@@ -63,4 +63,4 @@ def test_the_cards_numbers_come_out_of_the_pipeline() -> None:
     )
     assert measured.pictures == 68
     assert measured.psnr == pytest.approx(recorded["CBSD68", "gaussian:25", "fp32"], abs=0.002)
-    assert measured.psnr > 31.3
+    assert measured.psnr > 31.21  # FFDNet, which is told the noise level
