@@ -85,7 +85,6 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
     ("arguments", "words"),
     [
         (["none.png"], "none.png"),
-        (["{folder}"], "folder"),
         (["{folder}/empty.png"], "empty"),
         (["{folder}/text.png"], "not a picture|no picture"),
         (["{folder}/half.png"], "half.png"),

@@ -146,10 +146,10 @@ def test_bad_input_is_one_sentence(folder: Path, words: list[str], sentence: str
     assert not list(folder.glob("*.safetensors"))
 
 
-def test_a_mistake_ends_with_one_line_and_exit_code_2(folder: Path) -> None:
+def test_a_mistake_ends_with_one_line_and_exit_code_2(folder: Path, root: Path) -> None:
     (folder / "x-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x01")
     words = ["-m", "restore", "autoencoder", "train", "linear", "--data", str(folder)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=root)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "truncated" in done.stderr
 
