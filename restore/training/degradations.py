@@ -36,9 +36,15 @@ def luma(rgb: Tensor) -> Tensor:
     return (rgb * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def uniform_sigmas(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
-    """One noise level for each picture of a batch, uniform between `low` and `high` (0-255)."""
-    return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
+def draw_sigmas(
+    low: float, high: float, count: int, generator: torch.Generator, power: float = 1.0
+) -> Tensor:
+    """One noise level for each picture of a batch, between `low` and `high` (0-255).
+
+    power: of the uniform draw; 1 gives all levels alike, above 1 more of the low ones
+    """
+    draw = torch.rand(count, generator=generator, device=generator.device)
+    return low + (high - low) * draw**power
 
 
 def add_shot_and_read_noise(

@@ -19,7 +19,7 @@ from restore.inference.runtime import choose_device, choose_precision
 from restore.models.denoiser import Denoiser
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.data import PictureStore, centre_crops
-from restore.training.degradations import add_gaussian_noise, luma, uniform_sigmas
+from restore.training.degradations import add_gaussian_noise, luma, draw_sigmas
 from restore.training.losses import LOSSES, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.recipe import Recipe
@@ -173,13 +173,16 @@ def degrade(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[
     """Clean and noisy pictures from clean crops, as the recipe says.
 
     A share of them is turned grey and gets one noise for all channels, for that is what a grey
-    photograph looks like to a network for colour.
+    photograph looks like to a network for colour. Another share is one even colour, every second
+    of these without noise: so the network learns to leave alone what is at rest, up to the border.
     """
-    count = len(crops)
-    sigmas = uniform_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator)
+    count, device = len(crops), crops.device
+    sigmas = draw_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator, recipe.sigma_power)
+    draws = torch.rand(2, count, 1, 1, 1, generator=generator, device=device)
+    grey, flat = draws[0] < recipe.grey, draws[1] < recipe.flat
+    sigmas = torch.where(draws[1].view(-1) < recipe.flat / 2, torch.zeros_like(sigmas), sigmas)
     noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
-    grey = torch.rand(count, generator=generator, device=crops.device) < recipe.grey
-    grey = grey.view(-1, 1, 1, 1)
+    crops = torch.where(flat, crops.mean((2, 3), keepdim=True), crops)
     clean = torch.where(grey, luma(crops), crops)
     return clean, clean + torch.where(grey, noise[:, :1], noise)
 
