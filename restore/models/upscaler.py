@@ -83,7 +83,7 @@ class Upscaler(UNet):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         """Moves and casts, but for the interpolation, which goes along and stays float32."""
         exact = self.interpolation
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.interpolation = exact.to(self.interpolation.device)
         return self
 
