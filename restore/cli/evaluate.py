@@ -9,26 +9,32 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, Tile, err, out
+from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, out
 from restore.errors import InputError
 
 if TYPE_CHECKING:
     from restore.evaluation.benchmark import SetScore
+    from restore.evaluation.cases import Fault
 
-DEFAULT_NOISE = ["gaussian:15", "gaussian:25", "gaussian:50"]
+DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
 Score = TypeVar("Score")
 Scored = tuple["list[SetScore]", list[Any]]  # the means of each set, and each picture's scores
 
 
 def command(
     model: Annotated[str, typer.Argument(help="A name from `restore models`, a file, or bicubic.")],
-    data: Annotated[Path, typer.Option(help="A folder of clean pictures.")],
+    data: Annotated[Path, typer.Option(help="A folder of clean pictures, or of pairs.")],
     noise: Annotated[
-        list[str] | None, typer.Option(help="gaussian:SIGMA; may be given several times.")
+        list[str] | None,
+        typer.Option(help="gaussian:SIGMA, jpeg:QUALITY or none; may be given several times."),
     ] = None,
     scale: Annotated[
         str | None, typer.Option(help="2, 3, 4: make the pictures small; of an upscaler its own.")
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="DATA holds the folders clean (or gt) and noisy.")
+    ] = False,
+    ensemble: Ensemble = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every picture's score there.")
     ] = None,
@@ -40,25 +46,26 @@ def command(
     tile: Tile = None,
     debug: Debug = False,
 ) -> None:
-    """Degrade clean pictures, restore them, and print the mean PSNR and SSIM."""
+    """Degrade clean pictures, or take pairs; restore; print the mean PSNR and SSIM."""
+    from restore.evaluation.cases import PAIRS, parse_fault
     from restore.evaluation.superresolution import parse_scale
-    from restore.image.folder import list_pictures
     from restore.inference.runtime import choose_device, choose_precision, precision_name
 
+    if pairs and noise:
+        raise InputError("--pairs brings its own noise; leave out --noise, or --pairs")
     factor = parse_scale(model, scale)
-    if factor is not None and noise:
-        raise InputError("pictures are scored with noise or made small, not both; leave one out")
+    if factor is not None and (noise or pairs):
+        raise InputError(f"{model} is scored on pictures made small; leave --noise and --pairs out")
     if record and model == "bicubic":
         raise InputError("bicubic has no card to record scores in; leave --record out")
-    files = list_pictures(data)
-    used = precision_name(choose_precision(precision, choose_device(device)))
-    settings: dict[str, Any] = {"device": device, "precision": precision, "tile": tile}
+    chosen = precision_name(choose_precision(precision, choose_device(device)))
+    used = "fp32" if model == "bicubic" else chosen
+    settings = {"device": device, "precision": precision, "tile": tile, "ensemble": ensemble}
     if factor is not None:
-        sets, pictures = score_scale(files, model, factor, data.name, used, settings)
+        sets, pictures = score_scale(data, model, factor, used, settings)
     else:
-        sets, pictures = score_noise(
-            files, model, noise or DEFAULT_NOISE, data.name, used, settings
-        )
+        faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
+        sets, pictures = score_faults(data, model, faults, used, settings)
     show(sets)
     if json_file is not None:
         write_json(sets, pictures, json_file)
@@ -66,29 +73,31 @@ def command(
         record_scores(model, sets)
 
 
-def score_noise(
-    files: list[Path], model: str, noise: list[str], data: str, used: str, settings: dict[str, Any]
+def score_faults(
+    data: Path, model: str, faults: list[Fault], used: str, settings: dict[str, Any]
 ) -> Scored:
-    """A denoiser at each noise level."""
-    from restore.evaluation.benchmark import evaluate, parse_noise, summarise
+    """A denoiser with each fault."""
+    from restore.evaluation.benchmark import evaluate, summarise
+    from restore.evaluation.cases import cases
 
     pictures: list[Any] = []
     sets = []
-    for sigma in [parse_noise(text) for text in noise]:
-        scores = follow(evaluate(files, model, sigma, **settings), len(files), f"sigma {sigma:g}")
+    for fault in faults:
+        count = len(cases(data, fault))
+        scores = follow(evaluate(data, model, fault, **settings), count, fault.name)
         pictures += scores
-        sets.append(summarise(scores, data, used))
+        sets.append(summarise(scores, data.name, used, fault))
     return sets, pictures
 
 
-def score_scale(
-    files: list[Path], model: str, scale: int, data: str, used: str, settings: dict[str, Any]
-) -> Scored:
+def score_scale(data: Path, model: str, scale: int, used: str, settings: dict[str, Any]) -> Scored:
     """An upscaler, or bicubic interpolation, at its scale."""
     from restore.evaluation.superresolution import evaluate_scale, summarise_scale
+    from restore.image.folder import list_pictures
 
+    files = list_pictures(data)
     scores = follow(evaluate_scale(files, model, scale, **settings), len(files), f"x{scale}")
-    return [summarise_scale(scores, data, used)], list(scores)
+    return [summarise_scale(scores, data.name, used)], list(scores)
 
 
 def follow(scores: Iterable[Score], total: int, what: str) -> list[Score]:
@@ -106,8 +115,9 @@ def show(sets: list[SetScore]) -> None:
     console = out()
     console.print(f"{'data':<12} {'fault':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}")
     for s in sets:
+        noisy = float("inf") if s.noisy_psnr is None else s.noisy_psnr
         console.print(
-            f"{s.data:<12} {s.noise:<12} {s.noisy_psnr:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
+            f"{s.data:<12} {s.noise:<12} {noisy:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
             f"{s.megapixels_per_second:6.2f}"
         )
     console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}")

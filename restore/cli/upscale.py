@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, Tile
+from restore.cli.console import Debug, Device, Ensemble, Precision, Tile
 from restore.cli.restoring import (
     Backup,
     Format,
@@ -52,6 +52,7 @@ def command(
     fit: Fit = None,
     model: Model = None,
     back_projection: BackProjection = 0,
+    ensemble: Ensemble = False,
     reference: Reference = None,
     file_format: Format = None,
     quality: Quality = None,
@@ -72,6 +73,7 @@ def command(
     asked: dict[str, Any] = {"model": model, "back_projection": back_projection, "scale": scale}
     asked |= {"width": width, "height": height, "fit": fit, "device": device}
     asked |= {"precision": precision, "tile": tile, "strip_metadata": strip_metadata}
+    asked["ensemble"] = ensemble
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}

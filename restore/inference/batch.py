@@ -39,6 +39,7 @@ def denoise_files(
     overwrite: bool = False,
     strip_metadata: bool = False,
     strength: float = 1.0,
+    ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -64,7 +65,7 @@ def denoise_files(
     return _batch(
         inputs,
         output,
-        lambda: denoising(model, strength),
+        lambda: denoising(model, strength, ensemble),
         saving,
         backup,
         recursive=recursive,
@@ -84,6 +85,7 @@ def upscale_files(
     height: Any = None,
     fit: Any = None,
     back_projection: int = 0,
+    ensemble: bool = False,
     recursive: bool = False,
     skip_existing: bool = False,
     in_place: bool = False,
@@ -108,7 +110,7 @@ def upscale_files(
     return _batch(
         inputs,
         output,
-        lambda: upscaling(size, model, back_projection),
+        lambda: upscaling(size, model, back_projection, ensemble),
         saving,
         backup,
         recursive=recursive,

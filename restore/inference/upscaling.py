@@ -51,6 +51,7 @@ def upscale(
     height: int | None = None,
     fit: str | tuple[int, int] | None = None,
     back_projection: int = 0,
+    ensemble: bool = False,
     reference: Any = None,
     device: str = "auto",
     precision: str = "auto",
@@ -76,7 +77,7 @@ def upscale(
     """
     return restore_picture(
         image,
-        upscaling(make_size(scale, width, height, fit), model, back_projection),
+        upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble),
         reference=reference,
         device=device,
         precision=precision,
@@ -96,6 +97,7 @@ def upscale_file(
     height: Any = None,
     fit: Any = None,
     back_projection: int = 0,
+    ensemble: bool = False,
     file_format: str | None = None,
     quality: int | None = None,
     overwrite: bool = False,
@@ -108,7 +110,8 @@ def upscale_file(
     All that can be refused is refused before the network runs: also a result too large for its
     format or for this machine's memory. Raises what `upscale` and `save_image` raise.
     """
-    work = upscaling(make_size(scale, width, height, fit), model, back_projection)
+    size = make_size(scale, width, height, fit)
+    work = upscaling(size, model, back_projection, ensemble)
     saving = Saving(file_format, quality, overwrite, strip_metadata, mark=MARK)
     return restore_file(source, target, work, saving, **settings)
 
@@ -139,7 +142,9 @@ class Upscaling:
     size: Size
     networks: dict[int, Network | Path]
     back_projection: int = 0
+    ensemble: bool = False
     untouched: bool = field(default=False, init=False)
+    _views: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """What was asked for. Raises InputError where it cannot be."""
@@ -150,7 +155,13 @@ class Upscaling:
         rows, columns = self.size.of(height, width)
         factor = min(rows / height, columns / width)
         enough = [scale for scale in sorted(self.networks) if scale >= factor]
-        return find_network(self.networks[enough[0] if enough else max(self.networks)])
+        scale = enough[0] if enough else max(self.networks)
+        network = find_network(self.networks[scale])
+        if not self.ensemble or _is_bicubic(network):
+            return network
+        if scale not in self._views:  # one for each, so that the engine may keep it prepared
+            self._views[scale] = find_network(network, ensemble=True)
+        return self._views[scale]
 
     def seen(self, picture: Picture) -> Pixels:
         """The pixels in the channels that the network wants, colour under all of them."""
@@ -182,6 +193,7 @@ def upscaling(
     size: Size,
     model: str | os.PathLike[str] | Network | None = None,
     back_projection: int = 0,
+    ensemble: bool = False,
 ) -> Upscaling:
     """The work of `upscale`. Raises what can be known without a picture."""
     if isinstance(back_projection, bool) or not 0 <= back_projection <= MOST_STEPS_BACK:
@@ -195,7 +207,7 @@ def upscaling(
                 "this version ships no weights for upscaling; give --model bicubic, or a file "
                 "that `restore train upscale-x4` has written"
             )
-        return Upscaling(size, networks, back_projection)
+        return Upscaling(size, networks, back_projection, ensemble)
     if model == BICUBIC:
         return Upscaling(size, {1: Interpolation()}, back_projection)
     network = find_network(model)
@@ -203,7 +215,7 @@ def upscaling(
         raise InputError(
             "this model leaves pictures in their size; give one for upscaling, or bicubic"
         )
-    return Upscaling(size, {network.scale: network}, back_projection)
+    return Upscaling(size, {network.scale: network}, back_projection, ensemble)
 
 
 def shipped_upscalers() -> dict[int, Path]:

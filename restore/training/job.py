@@ -22,12 +22,16 @@ from restore.training.loop import Progress, Training, train
 from restore.training.recipe import Recipe, load_recipe
 
 LIMITS = {
-    "denoise": [
+    "gaussian": [
         "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
         "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
         "Noise levels above those of the recipe were not trained.",
-        "On perfectly flat areas without noise the few pixels in the picture's very corners move "
-        "by up to 7 of 255 levels.",
+    ],
+    "photo": [
+        "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
+        "and noise much coarser than two pixels were not among it.",
+        "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
+        "Pure white Gaussian noise is left to a model trained on it alone, which is better at it.",
     ],
     "bicubic": [
         "Trained on pictures that an antialiased bicubic filter made small and that are otherwise "
@@ -127,7 +131,7 @@ def make_card(training: Training, job: Job) -> ModelCard:
             **_lineage(job),
         },
         scores=scores,
-        limits=LIMITS.get(recipe.fault, LIMITS["denoise"]),
+        limits=LIMITS[recipe.fault],
     )
 
 

@@ -206,6 +206,15 @@ def test_the_next_model_is_taken(small_upscaler: Upscaler) -> None:
         assert both.network_for(100, 150) is network
 
 
+def test_an_ensemble_is_the_mean_of_the_views(small_upscaler: Upscaler) -> None:
+    array = np.random.default_rng(0).random((9, 12, 3), np.float32)
+    one = upscale(array, 3, small_upscaler, ensemble=True, **FP32).image
+    turned = upscale(array[::-1].copy(), 3, small_upscaler, ensemble=True, **FP32).image[::-1]
+    np.testing.assert_allclose(one, turned, atol=1e-5)
+    alone = upscale(array, 3, small_upscaler, **FP32).image
+    assert np.abs(alone - upscale(array[::-1].copy(), 3, small_upscaler).image[::-1]).max() > 1e-4
+
+
 def test_models_for_the_other_task_are_refused_in_words(
     small_upscaler: Upscaler, small_network: Denoiser
 ) -> None:
