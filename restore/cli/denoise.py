@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, Tile, err, out, rows
+from restore.cli.console import Debug, Device, Memory, Precision, Tile, err, out, rows
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,16 +72,19 @@ def command(
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
+    memory: Memory = None,
+    verbose: Annotated[bool, _flag("--verbose", "Say what was planned: tiles and memory.")] = False,
     debug: Debug = False,
 ) -> None:
     """Denoise pictures; each result is written beside its picture, never over it."""
     asked: dict[str, Any] = {"model": model, "strength": strength, "device": device}
     asked |= {"precision": precision, "tile": tile, "strip_metadata": strip_metadata}
+    asked["memory"] = memory
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     flags = {"recursive": recursive, "skip_existing": skip_existing}
     flags |= {"in_place": in_place, "backup": backup}
     if is_single(pictures, output) and not any(flags.values()) and not json_lines:
-        denoise_one(pictures[0], output, quiet, reference=reference, **asked)
+        denoise_one(pictures[0], output, quiet, verbose, reference=reference, **asked)
         return
     if reference is not None:
         raise InputError("a reference belongs to one picture; give one picture, or no reference")
@@ -99,15 +102,65 @@ def is_single(pictures: list[Path], output: Path | None) -> bool:
     return one and (output is None or not is_output_pattern(output))
 
 
-def denoise_one(picture: Path, output: Path | None, quiet: bool, **asked: Any) -> None:
+def denoise_one(
+    picture: Path, output: Path | None, quiet: bool, verbose: bool = False, **asked: Any
+) -> None:
     """One picture, and what is worth knowing about it."""
+    from restore.inference.huge import is_huge
     from restore.inference.pipeline import denoise_file
+
+    if asked["tile"] is None and asked["reference"] is None:
+        with_quality = asked["quality"] is not None or asked["file_format"] is not None
+        if not with_quality and is_huge(picture, output, asked["memory"]):
+            denoise_in_parts(picture, output, quiet, **asked)
+            return
+    if verbose:
+        show_plan()
 
     with tile_progress(quiet) as report:
         result, written = denoise_file(picture, output, report=report, **asked)
     if not quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
         rows(describe(result))
+
+
+def denoise_in_parts(picture: Path, output: Path | None, quiet: bool, **asked: Any) -> None:
+    """A TIFF that does not fit into memory."""
+    from restore.inference.huge import denoise_huge
+    from restore.inference.memory import format_bytes
+
+    for name in ("tile", "reference", "quality", "file_format"):
+        asked.pop(name)
+    with tile_progress(quiet) as report:
+        done, written = denoise_huge(picture, output, report=report, **asked)
+    if quiet:
+        return
+    out().print(f"{picture} -> {written}", soft_wrap=True)
+    begun = f", begun at row {done.start} by an earlier run" if done.start else ""
+    rows(
+        {
+            "size": f"{done.width}x{done.height}, {done.height * done.width / 1e6:.2f} MP",
+            "model": done.model,
+            "device": f"{done.device}, {done.precision}",
+            "in parts": f"of {done.window[1]}x{done.window[0]}{begun}",
+            "memory": f"{format_bytes(done.memory)} planned at most",
+            "time": f"{done.seconds:.2f} s, {done.megapixels_per_second:.2f} MP/s",
+        }
+    )
+
+
+def show_plan() -> None:
+    """What the engine plans, on standard error, as it plans it."""
+    import logging
+
+    class Plans(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            err().print(record.getMessage(), soft_wrap=True)
+
+    plans = logging.getLogger("restore.inference.engine")
+    if not plans.handlers:
+        plans.addHandler(Plans(logging.INFO))
+    plans.setLevel(logging.INFO)
 
 
 def describe(result: Result) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """One network over one picture of any size: windows in batches, hard crops, no blending.
 
+On a CPU a network whose layers `stream` knows goes over the picture in bands of rows instead, in
+columns as wide as memory allows: nothing is computed twice then, and it is faster.
 Out of memory is answered with smaller batches, then smaller windows, always from the picture's
 start; a picture comes back whole or not at all.
 """
@@ -7,6 +9,7 @@ start; a picture comes back whole or not at all.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +20,15 @@ from torch import Tensor, nn
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels
-from restore.inference.tiling import Tile, choose_window, round_up, split
+from restore.inference.bands import Mirrored, columns_within, stream_columns
+from restore.inference.memory import format_bytes, held_bytes, window_budget, window_bytes
+from restore.inference.stream import Layers, NotFiniteError, can_stream
+from restore.inference.tiling import Span, Tile, choose_window, round_up, split
 from restore.models.weights import Network
 
 log = logging.getLogger(__name__)
+
+OVERFLOWED = "%s overflowed on this picture; computing it again in float32"
 
 Report = Callable[[int, int], None]  # tiles done, tiles in all
 
@@ -55,6 +63,7 @@ def run(
     dtype: torch.dtype,
     *,
     tile: int | None = None,
+    memory: int | None = None,
     report: Report | None = None,
 ) -> Output:
     """The network over the whole picture, tile by tile, equal to the untiled result.
@@ -62,24 +71,33 @@ def run(
     pixels: `(height, width, network.channels)` in [0, 1]
     tile:   side in pixels of the square window the network sees at once, halo included; None
             chooses windows (not square) by the device, so that few pixels are computed twice
+    memory: bytes that the network's tensors may take, the picture and its result not counted;
+            None: as much as pays
     Raises OutOfMemoryError where not even the smallest window fits, InputError for a tile that
     is too small; any other error of the network passes through.
     """
     if tile is not None and tile < 1:
         raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
+    if tile is None and device.type == "cpu" and can_stream(_bare(network)):
+        return _streamed(network, pixels, dtype, memory, report)
     height, width = pixels.shape[:2]
     padded = pad(pixels, network.multiple_of)
-    budget = default_budget(device) if tile is None else tile * tile
-    batch = 1 if tile is None else max(1, default_budget(device) // budget)
+    most = window_budget(network, device, dtype, memory)
+    budget = most if tile is None else tile * tile
+    batch = 1 if tile is None else max(1, most // budget)
+    _check_memory(network, budget, dtype, memory)
     while True:
         window = _window(network, padded.shape[0], padded.shape[1], budget, tile)
         plan = _plan(network, padded, window, batch, device, dtype)
+        pixels_at_once = plan.batch * plan.window[0] * plan.window[1]
+        need = pixels_at_once * window_bytes(network, dtype)
+        _log_plan(plan, need, held_bytes(height, width, network.channels))
         outcome = _attempt(_whole(network, padded, plan, report), plan)
         if isinstance(outcome, np.ndarray):
             scale = network.scale
             return Output(outcome[: height * scale, : width * scale], plan)
         if outcome == "not finite":
-            log.warning("%s overflowed on this picture; computing it again in float32", dtype)
+            log.warning(OVERFLOWED, dtype)
             dtype = torch.float32
             continue
         if batch > 1:
@@ -87,6 +105,64 @@ def run(
         else:
             budget, tile = _smaller(network, window, tile)
         log.warning("out of memory on %s; starting again with smaller tiles", device)
+
+
+def _streamed(
+    network: Network, pixels: Pixels, dtype: torch.dtype, memory: int | None, report: Report | None
+) -> Output:
+    """The whole picture in bands of rows; see `stream`."""
+    height, width, channels = pixels.shape
+    source = Mirrored(lambda a, b: pixels[a:b], height, width, network.multiple_of)
+    tall = Span(0, source.height, 0, source.height)
+    while True:
+        layers = layers_of(network, dtype)
+        columns = columns_within(layers, source.height, source.width, network.halo, memory)
+        tiles = [Tile(tall, span) for span in columns]
+        plan = Plan(tiles, (source.height, columns[0].window), 1, torch.device("cpu"), dtype)
+        need = layers.peak_bytes(source.height, columns[0].window)
+        _log_plan(plan, need, held_bytes(height, width, channels))
+        outcome = _attempt(
+            functools.partial(_compute_bands, layers, source, columns, channels, report), plan
+        )
+        if isinstance(outcome, np.ndarray):
+            return Output(outcome, plan)
+        if outcome == "not finite":
+            log.warning(OVERFLOWED, dtype)
+            dtype = torch.float32
+            continue
+        if columns[0].window <= smallest_window(network):
+            raise OutOfMemoryError(_no_tile_words(plan.window))
+        memory = layers.peak_bytes(source.height, columns[0].window) // 2
+        least = layers.peak_bytes(source.height, min(source.width, smallest_window(network)))
+        memory = max(memory, least)
+        log.warning("out of memory; starting again with narrower columns")
+
+
+def _compute_bands(
+    layers: Layers, source: Mirrored, columns: list[Span], channels: int, report: Report | None
+) -> Pixels:
+    result = np.empty((*source.size, channels), np.float32)
+
+    def write(first: int, where: slice, band: Pixels) -> None:
+        result[first : first + len(band), where] = band
+
+    stream_columns(layers, source, columns, write, report=report)
+    return result
+
+
+def layers_of(network: Network, dtype: torch.dtype) -> Layers:
+    """The layers of a network that can be streamed; those of a kept one are laid out once."""
+    bare = _bare(network)
+    assert can_stream(bare)
+    if not isinstance(network, Kept):
+        return Layers(bare, dtype)
+    if dtype not in network.layers:
+        network.layers[dtype] = Layers(bare, dtype)
+    return network.layers[dtype]
+
+
+def _bare(network: Network) -> Network:
+    return network.network if isinstance(network, Kept) else network
 
 
 def run_together(
@@ -123,7 +199,7 @@ def pad(pixels: Pixels, multiple: int) -> Pixels:
 
 
 def default_budget(device: torch.device) -> int:
-    """Pixels the network sees at once: 1 MP on a CPU (its caches), 4 MP on a GPU (its memory)."""
+    """Pixels of small pictures that go through together: 1 MP on a CPU, 4 MP on a GPU."""
     return 2**20 if device.type == "cpu" else 2**22
 
 
@@ -136,6 +212,7 @@ class Kept:
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.halo = network.multiple_of, network.halo
         self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
+        self.layers: dict[torch.dtype, Layers] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """As the network itself."""
@@ -191,12 +268,40 @@ def _smaller(network: Network, window: tuple[int, int], tile: int | None) -> tup
     """Half of the pixels of the last window; the end where that is smaller than the smallest."""
     smallest = smallest_window(network)
     if max(window) <= smallest:
-        raise OutOfMemoryError(
-            f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
-            "free some, or choose another --device"
-        )
+        raise OutOfMemoryError(_no_tile_words(window))
     budget = max(window[0] * window[1] // 2, smallest**2)
     return budget, None if tile is None else max(smallest, int(budget**0.5))
+
+
+def _no_tile_words(window: tuple[int, int]) -> str:
+    return (
+        f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
+        "free some, or choose another --device"
+    )
+
+
+def _log_plan(plan: Plan, need: int, held: int) -> None:
+    """Said before the run, where someone listens."""
+    log.info(
+        "plan: %d windows of %dx%d, %d at once, on %s; %s for the network and %s for the picture",
+        len(plan.tiles),
+        plan.window[1],
+        plan.window[0],
+        plan.batch,
+        plan.device,
+        format_bytes(need),
+        format_bytes(held),
+    )
+
+
+def _check_memory(network: Network, budget: int, dtype: torch.dtype, memory: int | None) -> None:
+    """InputError where a budget of bytes does not hold the windows that are wanted."""
+    need = max(budget, smallest_window(network) ** 2) * window_bytes(network, dtype)
+    if memory is not None and need > memory:
+        raise InputError(
+            f"the network does not fit into {format_bytes(max(1, memory))} beside the picture; "
+            f"it needs at least {format_bytes(need)} there"
+        )
 
 
 def _whole(
@@ -213,7 +318,7 @@ def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
     """
     try:
         return compute()
-    except _NotFiniteError:
+    except NotFiniteError:
         failure = "not finite"
     except (torch.OutOfMemoryError, MemoryError):
         failure = "out of memory"
@@ -224,10 +329,6 @@ def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
     if plan.device.type == "cuda":
         torch.cuda.empty_cache()
     return failure
-
-
-class _NotFiniteError(Exception):
-    """A half-precision window held an infinity or NaN."""
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -258,6 +359,6 @@ def _infer(network: Network, windows: Tensor, plan: Plan) -> Pixels:
     """Windows (N, H, W, C) through the network and back, float32 on the CPU."""
     output = network(windows.to(plan.device).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     if plan.dtype != torch.float32 and not bool(output.isfinite().all()):
-        raise _NotFiniteError
+        raise NotFiniteError
     pixels: Pixels = output.float().cpu().numpy()
     return pixels

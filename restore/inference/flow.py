@@ -83,6 +83,7 @@ class Settings:
     tile: int | None
     saving: Saving
     skip_existing: bool
+    memory: int | None = None  # bytes that pictures and network may take together
 
 
 class Room:
@@ -122,8 +123,13 @@ class Room:
             self.changed.notify_all()
 
 
-def default_room() -> int:
-    """Pixels under way: what a quarter of the machine's memory holds, within limits."""
+def default_room(memory: int | None = None) -> int:
+    """Pixels under way: what a quarter of the machine's memory holds, within limits.
+
+    memory: bytes; half of it is for pictures, the rest for the network.
+    """
+    if memory is not None:
+        return min(MOST_PIXELS, memory // 2 // BYTES_PER_PIXEL)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -156,7 +162,7 @@ class Flow:
         self.settings, self.report = settings, report
         self.network = Kept(settings.network)
         self.network_seconds = 0.0
-        self.room = Room(default_room())
+        self.room = Room(default_room(settings.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._jobs = iter(jobs)
         self._lock = threading.Lock()
@@ -300,6 +306,7 @@ class Flow:
 
     def _timed(self, group: list[Item]) -> list[Output]:
         from restore.inference.engine import run, run_together
+        from restore.inference.memory import for_network
 
         if not group:
             return []
@@ -310,11 +317,9 @@ class Flow:
             if len(group) > 1:
                 return run_together(self.network, seen, asked.device, asked.dtype)
             report = self._tiles(group[0].job)
-            return [
-                run(
-                    self.network, seen[0], asked.device, asked.dtype, tile=asked.tile, report=report
-                )
-            ]
+            left = for_network(asked.memory, *group[0].opened.picture.pixels.shape)
+            limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
+            return [run(self.network, seen[0], asked.device, asked.dtype, **limits, report=report)]
         finally:
             took = time.perf_counter() - began
             self.network_seconds += took

@@ -91,6 +91,7 @@ def denoise(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -106,6 +107,8 @@ def denoise(
     precision: "auto", "fp32", "bf16", "fp16": of the convolutions; the result is always float32
     tile:      side of the square the network sees at once, in pixels, halo included; None chooses.
                It changes time and memory, not the result
+    memory:    bytes, or a size such as "2GB", that the picture, its result and the network may take
+               together; None: as much as pays. It does not change the result either
     output:    the kind of `Result.image`: "same", "picture", "array", "pil" or "tensor"
     report:    called with (tiles done, tiles in all)
 
@@ -116,7 +119,7 @@ def denoise(
     picture = to_picture(image)
     clean = None if reference is None else to_picture(reference)
     before = None if clean is None else compare(picture, clean)
-    restored = _restore(picture, model, strength, device, precision, tile, report)
+    restored = _restore(picture, model, strength, device, precision, tile, memory, report)
     return dataclasses.replace(
         restored,
         image=_as_kind(restored.picture, image, output),
@@ -132,16 +135,20 @@ def _restore(
     device: str,
     precision: str,
     tile: int | None,
+    memory: int | str | None,
     report: Report | None,
 ) -> Result:
     from restore.inference.engine import run
+    from restore.inference.memory import for_network, parse_bytes
     from restore.inference.runtime import choose_device, choose_precision
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
     network = find_network(model)
+    left = for_network(parse_bytes(memory), *picture.pixels.shape)
     started = time.perf_counter()
-    ran = run(network, seen_by(network, picture), chosen, dtype, tile=tile, report=report)
+    seen = seen_by(network, picture)
+    ran = run(network, seen, chosen, dtype, tile=tile, memory=left, report=report)
     return put_back(picture, ran, network, strength, time.perf_counter() - started)
 
 
@@ -151,12 +158,22 @@ def seen_by(network: Network, picture: Picture) -> Pixels:
 
 
 def put_back(
-    picture: Picture, ran: Output, network: Network, strength: float, seconds: float
+    picture: Picture,
+    ran: Output,
+    network: Network,
+    strength: float,
+    seconds: float,
+    *,
+    bounds: tuple[float, float] | None = None,
 ) -> Result:
-    """What the network gave as a picture like the one it saw: channels, alpha, depth, metadata."""
+    """What the network gave as a picture like the one it saw: channels, alpha, depth, metadata.
+
+    bounds: the range of the whole picture, where `picture` is a part of one. `ran` is used up.
+    """
     from restore.inference.runtime import device_name, precision_name
 
-    pixels = _blend(picture.pixels, _fit_channels(ran.pixels, picture.channels), strength)
+    fitted = _fit_channels(ran.pixels, picture.channels)
+    pixels = _blend(picture.pixels, fitted, strength, bounds)
     restored = picture.replace(pixels=pixels)
     return Result(
         image=None,
@@ -290,12 +307,20 @@ def _fit_channels(pixels: Pixels, channels: int) -> Pixels:
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)
 
 
-def _blend(original: Pixels, restored: Pixels, strength: float) -> Pixels:
-    """Between the two; strength 0 gives the original exactly. Never beyond the original's range."""
+def _blend(
+    original: Pixels,
+    restored: Pixels,
+    strength: float,
+    bounds: tuple[float, float] | None = None,
+) -> Pixels:
+    """Between the two, written over the second; strength 0 gives the original exactly.
+
+    Never beyond the original's range.
+    """
     if strength == 0:
         return np.array(original)
-    low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
-    result: Pixels = np.clip(restored, np.float32(low), np.float32(high))
+    low, high = bounds or (min(0.0, float(original.min())), max(1.0, float(original.max())))
+    result = np.clip(restored, np.float32(low), np.float32(high), out=restored)
     if strength < 1:
         result -= original
         result *= np.float32(strength)
