@@ -87,7 +87,8 @@ def quantise(values: npt.NDArray[np.floating[Any]], depth: Depth) -> npt.NDArray
     stored = np.uint8 if depth == 8 else np.uint16
     scaled: npt.NDArray[Any] = np.clip(values, 0.0, 1.0)  # a copy, the only one of a large picture
     scaled *= np.float32(LEVELS[depth])
-    return np.rint(scaled, out=scaled).astype(stored)
+    np.rint(scaled, out=scaled)
+    return scaled.astype(stored)
 
 
 def dequantise(samples: npt.NDArray[Any]) -> Pixels:

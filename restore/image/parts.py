@@ -14,7 +14,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,34 +43,45 @@ class TiffRows:
         """Read the header. Raises ReadError for what cannot be read in parts."""
         import tifffile
 
+        self.path = path
         try:
-            self._file = path.open("rb")
-            data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            with path.open("rb") as file:
+                self._read_header(file)
+            self._segments = self._plan()
+            self._tiff = tifffile.TiffFile(path)
         except (OSError, ValueError) as error:
             raise ReadError(f"{path} cannot be read: {error}") from error
-        self.path = path
-        whole = cast(bytes, data)  # it is sliced like one
-        self.page = tiff.read_header(whole, str(path))
-        tiff.check(self.page, len(data), str(path))
-        self._check(exif.orientation(whole))
+        self._page = cast(tifffile.TiffPage, self._tiff.pages[0])
+        self._held: tuple[int, Samples] | None = None
+
+    def _read_header(self, file: IO[bytes]) -> None:
+        name = str(self.path)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            whole = cast(bytes, data)  # it is sliced like one
+            self.page = tiff.read_header(whole, name)
+            tiff.check(self.page, len(data), name)
+            self._check(exif.orientation(whole))
+
+    def _plan(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape, type and parts by the header; where each part lies and how long it is."""
         height, width = self.page.size
         channels = self.page.first(tiff.SAMPLES, 1)
         self.shape = (height, width, channels)
         bits = self.page.first(tiff.BITS, 1)
         self.dtype = np.dtype(f"{'f' if self.page.depth == 'float' else 'u'}{bits // 8}")
         self.alpha = channels in (2, 4)
-        self._tiff = tifffile.TiffFile(path)
-        self._segments = cast(tifffile.TiffPage, self._tiff.pages[0])
         tiled = tiff.TILES in self.page.directory.tags
         rows = self.page.first(tiff.TILE_HEIGHT if tiled else tiff.ROWS, height) or height
         self.part = min(rows, height)
         self.across = -(-width // self.page.first(tiff.TILE_WIDTH)) if tiled else 1
         if self.part * width * channels * self.dtype.itemsize > LARGEST_PART:
             raise ReadError(
-                f"{path} is stored in parts of {self.part} rows, too large to read one by one; "
+                f"{self.path} is stored in parts of {self.part} rows, too large to read singly; "
                 "save it in tiles or in small strips"
             )
-        self._held: tuple[int, Samples] | None = None
+        numbers = (tiff.TILES, tiff.TILE_BYTES) if tiled else (tiff.STRIPS, tiff.STRIP_BYTES)
+        places, sizes = (self.page.directory.integers(n, self.page.layout) for n in numbers)
+        return places, sizes
 
     def _check(self, turned: int) -> None:
         page = self.page
@@ -112,10 +123,10 @@ class TiffRows:
         column = self.page.first(tiff.TILE_WIDTH) if self.across > 1 else width
         for x in range(self.across):
             at = index * self.across + x
-            offset, size = self._segments.dataoffsets[at], self._segments.databytecounts[at]
             try:
-                self._file.seek(offset)
-                part = self._segments.decode(self._file.read(size), at)[0]
+                handle = self._tiff.filehandle
+                handle.seek(self._segments[0][at])
+                part = self._page.decode(handle.read(self._segments[1][at]), at)[0]
             except Exception as error:  # decoders raise nearly every type for damaged files
                 raise ReadError(f"{self.path}: {_reason(error)}") from error
             if part is None:
@@ -143,7 +154,6 @@ class TiffRows:
     def close(self) -> None:
         """Let go of the file."""
         self._tiff.close()
-        self._file.close()
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ A file that fails is an outcome like any other; the rest goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,33 @@ def denoise_files(
     from restore.inference.memory import parse_bytes
     from restore.inference.runtime import choose_devices, choose_precision
 
+    _check_saving(in_place, backup, file_format, quality)
+    check_strength(strength)
+    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
+    listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    jobs = plan_jobs(listed, output, saving, recursive=recursive)
+    devices = choose_devices(device)
+    budget = parse_bytes(memory)
+    first = Settings(
+        find_network(model),
+        strength,
+        devices[0],
+        choose_precision(precision, devices[0]),
+        tile,
+        saving,
+        skip_existing,
+        None if budget is None else budget // len(devices),
+    )
+    several = [
+        dataclasses.replace(first, device=one, dtype=choose_precision(precision, one))
+        for one in devices
+    ]
+    return Batch(jobs, first, report, several if len(several) > 1 else ())
+
+
+def _check_saving(
+    in_place: bool, backup: bool, file_format: str | None, quality: int | None
+) -> None:
     if in_place != backup:
         raise InputError(
             "replacing pictures and keeping their originals go together: pass both --in-place and "
@@ -71,22 +99,9 @@ def denoise_files(
         )
     if in_place and file_format is not None:
         raise InputError("a picture restored in place keeps its format; leave the format out")
-    check_strength(strength)
     check_format("JPEG", None, quality=quality)
     if file_format is not None:
         format_of(Path("result"), file_format)
-    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
-    listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    jobs = plan_jobs(listed, output, saving, recursive=recursive)
-    chosen = choose_devices(device)
-    dtypes = [choose_precision(precision, one) for one in chosen]
-    network, budget = find_network(model), parse_bytes(memory)
-    share = None if budget is None else budget // len(chosen)
-    settings = [
-        Settings(network, strength, one, dtype, tile, saving, skip_existing, share)
-        for one, dtype in zip(chosen, dtypes, strict=True)
-    ]
-    return Batch(jobs, settings[0], report, settings if len(chosen) > 1 else ())
 
 
 class Batch:

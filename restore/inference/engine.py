@@ -24,6 +24,7 @@ from restore.inference.bands import Mirrored, columns_within, stream_columns
 from restore.inference.memory import format_bytes, held_bytes, window_budget, window_bytes
 from restore.inference.stream import Layers, NotFiniteError, can_stream
 from restore.inference.tiling import Span, Tile, choose_window, round_up, split
+from restore.inference.transfer import Belt
 from restore.models.weights import Network
 
 log = logging.getLogger(__name__)
@@ -342,17 +343,34 @@ def _compute(network: Network, padded: Pixels, plan: Plan, report: Report | None
     scale = network.scale
     height, width, channels = padded.shape
     result = np.empty((height * scale, width * scale, channels), np.float32)
-    source = torch.from_numpy(np.ascontiguousarray(padded))
-    for begin in range(0, len(plan.tiles), plan.batch):
-        tiles = plan.tiles[begin : begin + plan.batch]
-        windows = torch.stack([source[t.rows.read, t.columns.read] for t in tiles])
-        outputs = _infer(network, windows, plan)
-        for tile, output in zip(tiles, outputs, strict=True):
-            kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
-            result[tile.rows.write(scale), tile.columns.write(scale)] = kept
+    belt = Belt(padded, plan.device)
+    starts = range(0, len(plan.tiles), plan.batch)
+    batches = [plan.tiles[begin : begin + plan.batch] for begin in starts]
+    finite = torch.ones((), dtype=torch.bool, device=plan.device)
+    coming, leaving = belt.load(batches[0]), None
+    for number in range(len(batches)):
+        output = network(belt.ready(coming))
+        if plan.dtype != torch.float32:
+            finite &= output.isfinite().all()  # not looked at yet: the device shall not wait
+        if number + 1 < len(batches):
+            coming = belt.load(batches[number + 1])
+        going = belt.unload(output)
+        if leaving is not None:
+            _keep(result, batches[number - 1], leaving.arrived(), scale)
+        leaving = going
         if report is not None:
-            report(begin + len(tiles), len(plan.tiles))
+            report(min(len(plan.tiles), (number + 1) * plan.batch), len(plan.tiles))
+    assert leaving is not None
+    _keep(result, batches[-1], leaving.arrived(), scale)
+    if not bool(finite):
+        raise NotFiniteError
     return result
+
+
+def _keep(result: Pixels, tiles: Sequence[Tile], outputs: Pixels, scale: int) -> None:
+    for tile, output in zip(tiles, outputs, strict=True):
+        kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
+        result[tile.rows.write(scale), tile.columns.write(scale)] = kept
 
 
 def _infer(network: Network, windows: Tensor, plan: Plan) -> Pixels:

@@ -52,25 +52,22 @@ class Convolution:
 class Growth:
     """A transposed 2x2 convolution of stride 2, added to the rows it meets.
 
-    Each of its four taps goes to a pixel of its own, so it is two matrix products, one for the even
-    and one for the odd rows: several times faster on a CPU than torch's operator for it.
+    Each of its four taps goes to a pixel of its own, so it is one matrix product, whose columns are
+    sorted into two rows: on a CPU two to three times faster than torch's operator for it.
     """
 
     def __init__(self, conv: nn.ConvTranspose2d) -> None:
-        """Its kernels as two matrices (inputs, 2 x outputs)."""
+        """Its kernels as a matrix (inputs, 2 rows x 2 columns x outputs)."""
         weight = conv.weight.detach()  # (inputs, outputs, 2 rows, 2 columns)
-        self.matrices = [
-            weight[:, :, row].permute(0, 2, 1).reshape(len(weight), -1).contiguous()
-            for row in (0, 1)
-        ]
+        self.matrix = weight.permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous()
 
     def added_to(self, skip: Tensor, x: Tensor) -> Tensor:
         """skip + grown(x), over skip: `(1, K, 2 rows, 2 W)` and `(1, C, rows, W)`."""
         rows = x[0].permute(1, 2, 0)
         height, width, _ = rows.shape
         pairs = skip[0].permute(1, 2, 0).reshape(height, 2, width, -1)
-        for row, matrix in enumerate(self.matrices):
-            pairs[:, row].add_(rows @ matrix)
+        taps = (rows @ self.matrix).view(height, width, 2, -1)
+        pairs.add_(taps.permute(0, 2, 1, 3))
         found = pairs.reshape(2 * height, 2 * width, -1).permute(2, 0, 1)[None]
         return found
 

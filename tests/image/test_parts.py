@@ -42,8 +42,10 @@ def test_damage_is_said_in_a_sentence(tmp_path: Path) -> None:
         at = file.pages[0].dataoffsets[0]  # type: ignore[union-attr]
     data[at : at + 40] = bytes(40)
     (tmp_path / "a.tif").write_bytes(data)
+    rows = TiffRows(tmp_path / "a.tif")
     with pytest.raises(ReadError, match="damaged or truncated"):
-        TiffRows(tmp_path / "a.tif")[0:50]
+        rows[0:50]
+    rows.close()
 
 
 def test_strips_make_a_file_that_others_read(tmp_path: Path) -> None:
