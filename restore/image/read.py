@@ -275,7 +275,8 @@ def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
             cut = int(words[3]) > 255
     else:
         size = data.find(b"\xff\x4f\xff\x51") if kind == "JPEG2000" else -1
-        precisions = data[size + 42 : size + 42 + 3 * data[size + 41] : 3] if size >= 0 else b""
+        rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
+        precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
         cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
     if cut:
         raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")

@@ -39,6 +39,7 @@ def denoise_files(
     overwrite: bool = False,
     strip_metadata: bool = False,
     strength: float = 1.0,
+    ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -73,7 +74,7 @@ def denoise_files(
     devices = choose_devices(device)
     budget = parse_bytes(memory)
     first = Settings(
-        find_network(model),
+        find_network(model, ensemble),
         strength,
         devices[0],
         choose_precision(precision, devices[0]),

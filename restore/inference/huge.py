@@ -65,6 +65,7 @@ def denoise_huge(
     overwrite: bool = False,
     strip_metadata: bool = False,
     strength: float = 1.0,
+    ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
     memory: int | str | None = None,
@@ -82,7 +83,7 @@ def denoise_huge(
         raise InputError(f"a TIFF in parts becomes a TIFF; name the result like {source.stem}.tif")
     if same_file(source, place):
         raise WriteError(f"{place} is the picture itself; give another name for the result")
-    network = find_network(model)
+    network = find_network(model, ensemble)
     rows = TiffRows(source)
     try:
         like = without_thumbnails(rows.said())

@@ -81,6 +81,7 @@ def denoise_windows(
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     *,
     strength: float = 1.0,
+    ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
     memory: int | str | None = None,
@@ -116,7 +117,7 @@ def denoise_windows(
         import torch
 
         budget = free_memory(torch.device("cpu")) // 2
-    rows = _Rows(source, target, find_network(model), strength)
+    rows = _Rows(source, target, find_network(model, ensemble), strength)
     return _restore(rows, chosen, dtype, budget, start, report)
 
 

@@ -22,13 +22,17 @@ from restore.training.loop import Progress, Training, train
 from restore.training.recipe import load_recipe
 
 LIMITS = {
-    "denoise": [
+    "gaussian": [
         "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
         "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
         "Noise levels above those of the recipe were not trained.",
-        "On perfectly flat areas without noise the few pixels in the picture's very corners move "
-        "by up to 7 of 255 levels.",
-    ]
+    ],
+    "photo": [
+        "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
+        "and noise much coarser than two pixels were not among it.",
+        "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
+        "Pure white Gaussian noise is left to a model trained on it alone, which is better at it.",
+    ],
 }
 
 
@@ -119,7 +123,7 @@ def make_card(training: Training, job: Job) -> ModelCard:
             **_lineage(job),
         },
         scores=scores,
-        limits=LIMITS["denoise"],
+        limits=LIMITS[recipe.fault],
     )
 
 
