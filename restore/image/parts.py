@@ -169,7 +169,7 @@ class TiffStrips:
     """
 
     def __init__(
-        self, target: Path, like: Picture, shape: tuple[int, int, int], key: dict[str, Any],
+        self, target: Path, like: Picture, shape: tuple[int, ...], key: dict[str, Any],
         *, dtype: npt.DTypeLike, grid: int, overwrite: bool,
     ) -> None:  # fmt: skip
         """Begin, or go on where `key` is that of the earlier run: source, network, settings.

@@ -5,7 +5,6 @@ A file that fails is an outcome like any other; the rest goes on.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,22 +71,14 @@ def denoise_files(
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
     devices = choose_devices(device)
-    budget = parse_bytes(memory)
-    first = Settings(
-        find_network(model, ensemble),
-        strength,
-        devices[0],
-        choose_precision(precision, devices[0]),
-        tile,
-        saving,
-        skip_existing,
-        None if budget is None else budget // len(devices),
-    )
-    several = [
-        dataclasses.replace(first, device=one, dtype=choose_precision(precision, one))
-        for one in devices
+    dtypes = [choose_precision(precision, one) for one in devices]
+    network, budget = find_network(model, ensemble), parse_bytes(memory)
+    share = None if budget is None else budget // len(devices)
+    settings = [
+        Settings(network, strength, one, dtype, tile, saving, skip_existing, share)
+        for one, dtype in zip(devices, dtypes, strict=True)
     ]
-    return Batch(jobs, first, report, several if len(several) > 1 else ())
+    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 
 
 def _check_saving(

@@ -52,7 +52,7 @@ def _size(source: Path) -> tuple[int, int] | None:
     try:
         with tifffile.TiffFile(source) as file:
             page = file.pages[0]
-            return int(page.imagelength), int(page.imagewidth)  # type: ignore[union-attr]
+            return int(page.imagelength), int(page.imagewidth)
     except Exception:  # a damaged file: to read it will tell
         return None
 
@@ -90,7 +90,8 @@ def denoise_huge(
         if strip_metadata:
             like = without_metadata(like)
         status = source.stat()
-        key = {"source": [str(source.resolve()), status.st_size, status.st_mtime_ns]}
+        key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
+        key |= {"changed": status.st_mtime_ns}
         key |= {"network": fingerprint(network), "strength": strength, "precision": precision}
         strips = TiffStrips(
             place,

@@ -12,9 +12,9 @@ import torch
 from restore.errors import InputError
 from restore.models.weights import Network
 
-# A picture in memory: its file's samples, float32 before and after, and one copy while the result
-# is rounded to what its file stores. For RGB; measured by a test.
-HELD_BYTES = 44
+# A picture in memory: its file's samples, float32 before and after, and the result's samples; with
+# something to spare. For RGB, by the pixel; a test measures it.
+HELD_BYTES = 36
 # A window of a network whose layers are not streamed: the tensors alive at once in the widest part
 # of the shipped network (32 channels at full resolution: input, two results, a skip, a workspace).
 WINDOW_CHANNELS = 5 * 32

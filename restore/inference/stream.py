@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from restore.inference.fused import Convolution, Growth
 from restore.models.denoiser import Denoiser
 
-BAND_BYTES = 2**20  # of one tensor of a band: about what a core's second cache holds twice
-FEWEST_ROWS, MOST_ROWS = 8, 64
+BAND_BYTES = 2**21  # of one tensor of a band: what a core's second cache holds
+FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
+# Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
+SPARE, OWN_BYTES = 1.25, 2**25
 
 
 class NotFiniteError(Exception):
@@ -42,19 +44,19 @@ class Layers:
         def ready(weight: Tensor) -> Tensor:
             return weight.detach().to("cpu", dtype).contiguous(memory_format=torch.channels_last)
 
-        def conv(module: nn.Module) -> Convolution:
+        def conv(module: object) -> Convolution:
             assert isinstance(module, nn.Conv2d)
             copied = nn.Conv2d(1, 1, 1, bias=False)
             copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
             return Convolution(copied)
 
-        def growth(module: nn.Module) -> Growth:
+        def growth(module: object) -> Growth:
             assert isinstance(module, nn.ConvTranspose2d)
             copied = nn.ConvTranspose2d(1, 1, 1, bias=False)
             copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
             return Growth(copied)
 
-        def blocks(level: nn.Module) -> list[tuple[Convolution, Convolution]]:
+        def blocks(level: object) -> list[tuple[Convolution, Convolution]]:
             assert isinstance(level, nn.Sequential)
             return [(conv(block.conv1), conv(block.conv2)) for block in level]
 
@@ -64,7 +66,7 @@ class Layers:
         self.head, self.tail = conv(network.head), conv(network.tail)
         self.encoder = [blocks(level) for level in network.encoder]
         self.decoder = [blocks(level) for level in network.decoder]
-        self.downs = [ready(module.weight) for module in network.downs]
+        self.downs = [ready(cast(nn.Conv2d, module).weight) for module in network.downs]
         self.ups = [growth(module) for module in network.ups]
 
     def row_bytes(self, width: int) -> int:
@@ -87,11 +89,15 @@ class Layers:
     def peak_bytes(self, height: int, width: int) -> int:
         """The most memory a stream over a picture of this size needs, the picture not counted."""
         band, total = self.band(width), 0
-        for level, lag in enumerate(self.lags(band)):
-            rows = min(height >> level, lag + 2 * band) + 6 * (band + 4)
+        lags = self.lags(band)
+        for level, lag in enumerate(lags):
+            # a piece of a skip keeps the four rows of its block's input with it
+            waiting = min(height >> level, lag + 2 * band) * (band + 4) // band
+            rows = waiting + 3 * (band + 4)
             total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
-        picture = min(height, self.lags(band)[0] + 4 * band) * width * self.channels * 12
-        return total + picture
+        total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
+        picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
+        return int(SPARE * (total + picture)) + OWN_BYTES
 
 
 class Stream:

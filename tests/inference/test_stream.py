@@ -42,7 +42,7 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 def test_streamed_equals_untiled_over_random_sizes(
     arguments: dict[str, object], fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BAND_BYTES", 1)  # bands of 8 rows: many in a small picture
+    monkeypatch.setattr(stream, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
     network = Denoiser(**arguments, seed=1).eval()  # type: ignore[arg-type]
     layers = Layers(network, torch.float32)
     draw = random.Random(0)
