@@ -127,7 +127,7 @@ class Machine:
         """By name."""
         import torch
 
-        from restore.inference.engine import prepare
+        from restore.inference.prepared import prepare
         from restore.inference.runtime import choose_device, choose_precision
         from restore.models.weights import load_model
 

@@ -66,7 +66,7 @@ class TiffRows:
         """Shape, type and parts by the header; where each part lies and how long it is."""
         height, width = self.page.size
         channels = self.page.first(tiff.SAMPLES, 1)
-        self.shape = (height, width, channels)
+        self.shape: tuple[int, ...] = (height, width, channels)
         bits = self.page.first(tiff.BITS, 1)
         self.dtype = np.dtype(f"{'f' if self.page.depth == 'float' else 'u'}{bits // 8}")
         self.alpha = channels in (2, 4)

@@ -8,7 +8,6 @@ start; a picture comes back whole or not at all.
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -16,12 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels
 from restore.inference.bands import Mirrored, columns_within, stream_columns
-from restore.inference.memory import format_bytes, held_bytes, window_budget, window_bytes
+from restore.inference.memory import (
+    for_network,
+    format_bytes,
+    held_bytes,
+    window_budget,
+    window_bytes,
+)
+from restore.inference.prepared import bare, layers_of, prepare, smallest_window
 from restore.inference.stream import Layers, NotFiniteError, can_stream
 from restore.inference.tiling import Span, Tile, choose_window, round_up, split
 from restore.inference.transfer import Belt
@@ -79,7 +85,7 @@ def run(
     """
     if tile is not None and tile < 1:
         raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
-    if tile is None and device.type == "cpu" and can_stream(_bare(network)):
+    if tile is None and device.type == "cpu" and can_stream(bare(network)):
         return _streamed(network, pixels, dtype, memory, report)
     height, width = pixels.shape[:2]
     padded = pad(pixels, network.multiple_of)
@@ -151,19 +157,22 @@ def _compute_bands(
     return result
 
 
-def layers_of(network: Network, dtype: torch.dtype) -> Layers:
-    """The layers of a network that can be streamed; those of a kept one are laid out once."""
-    bare = _bare(network)
-    assert can_stream(bare)
-    if not isinstance(network, Kept):
-        return Layers(bare, dtype)
-    if dtype not in network.layers:
-        network.layers[dtype] = Layers(bare, dtype)
-    return network.layers[dtype]
+def network_share(
+    network: Network, memory: int | None, pixels: Pixels, device: torch.device, dtype: torch.dtype
+) -> int | None:
+    """What `memory` bytes for all leave to the network beside these pixels; None without a limit.
 
-
-def _bare(network: Network) -> Network:
-    return network.network if isinstance(network, Kept) else network
+    Raises InputError with the smallest memory that works.
+    """
+    if memory is None:
+        return None
+    height, width = (round_up(side, network.multiple_of) for side in pixels.shape[:2])
+    smallest = smallest_window(network)
+    if device.type == "cpu" and can_stream(bare(network)):
+        least = layers_of(network, dtype).peak_bytes(height, min(width, smallest))
+    else:
+        least = smallest**2 * window_bytes(network, dtype)
+    return for_network(memory, (*pixels.shape[:2], pixels.shape[2]), least)
 
 
 def run_together(
@@ -202,39 +211,6 @@ def pad(pixels: Pixels, multiple: int) -> Pixels:
 def default_budget(device: torch.device) -> int:
     """Pixels of small pictures that go through together: 1 MP on a CPU, 4 MP on a GPU."""
     return 2**20 if device.type == "cpu" else 2**22
-
-
-class Kept:
-    """A network that is not changed any more: its prepared copies are kept for the next picture."""
-
-    def __init__(self, network: Network) -> None:
-        """Wrap a network."""
-        self.network, self.card = network, network.card
-        self.channels, self.scale = network.channels, network.scale
-        self.multiple_of, self.halo = network.multiple_of, network.halo
-        self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
-        self.layers: dict[torch.dtype, Layers] = {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """As the network itself."""
-        return self.network(x)
-
-
-def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
-    """The network on the device, its kernels in `dtype` and channels last; the given one stays."""
-    if isinstance(network, Kept):
-        key = (device, dtype)
-        if key not in network.copies:
-            network.copies[key] = prepare(network.network, device, dtype)
-        return network.copies[key]
-    if not isinstance(network, nn.Module):
-        return network
-    return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def smallest_window(network: Network) -> int:
-    """The side of the smallest window that keeps anything: two halos and one grid cell."""
-    return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
 
 
 def _smallest_words(network: Network) -> str:

@@ -157,7 +157,7 @@ class Flow:
 
     def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
         """Threads that are not started yet."""
-        from restore.inference.engine import Kept
+        from restore.inference.prepared import Kept
 
         self.settings, self.report = settings, report
         self.network = Kept(settings.network)
@@ -305,8 +305,7 @@ class Flow:
             self._restored.put(item)
 
     def _timed(self, group: list[Item]) -> list[Output]:
-        from restore.inference.engine import run, run_together
-        from restore.inference.memory import for_network
+        from restore.inference.engine import network_share, run, run_together
 
         if not group:
             return []
@@ -317,7 +316,7 @@ class Flow:
             if len(group) > 1:
                 return run_together(self.network, seen, asked.device, asked.dtype)
             report = self._tiles(group[0].job)
-            left = for_network(asked.memory, *group[0].opened.picture.pixels.shape)
+            left = network_share(self.network, asked.memory, seen[0], asked.device, asked.dtype)
             limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
             return [run(self.network, seen[0], asked.device, asked.dtype, **limits, report=report)]
         finally:

@@ -73,19 +73,18 @@ def held_bytes(height: int, width: int, channels: int) -> int:
     return height * width * HELD_BYTES * channels // 3
 
 
-def for_network(memory: int | None, height: int, width: int, channels: int) -> int | None:
-    """What a budget leaves to the network beside a picture; None without a budget.
+def for_network(memory: int, shape: tuple[int, int, int], least: int) -> int:
+    """What a budget leaves to the network beside a picture `(height, width, channels)`.
 
-    Raises InputError where it leaves nothing; what the network needs at least is for it to say.
+    least: bytes that the network needs. Raises InputError where it does not get them, with the
+    smallest budget that works.
     """
-    if memory is None:
-        return None
-    held = held_bytes(height, width, channels)
-    if memory <= held:
+    held = held_bytes(*shape)
+    if memory < held + least:
         raise InputError(
-            f"a memory of {format_bytes(memory)} does not hold this picture of {width}x{height}, "
-            f"which takes {format_bytes(held)} without the network; give more, or go from TIFF to "
-            "TIFF, which is done in parts"
+            f"a memory of {format_bytes(memory)} is too little for this picture of "
+            f"{shape[1]}x{shape[0]}; the smallest that works is {format_bytes(held + least)} "
+            "(less does from TIFF to TIFF, which is done in parts)"
         )
     return memory - held
 

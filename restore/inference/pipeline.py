@@ -141,15 +141,15 @@ def _restore(
     memory: int | str | None,
     report: Report | None,
 ) -> Result:
-    from restore.inference.engine import run
-    from restore.inference.memory import for_network, parse_bytes
+    from restore.inference.engine import network_share, run
+    from restore.inference.memory import parse_bytes
     from restore.inference.runtime import choose_device, choose_precision
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    left = for_network(parse_bytes(memory), *picture.pixels.shape)
-    started = time.perf_counter()
     seen = seen_by(network, picture)
+    left = network_share(network, parse_bytes(memory), seen, chosen, dtype)
+    started = time.perf_counter()
     ran = run(network, seen, chosen, dtype, tile=tile, memory=left, report=report)
     return put_back(picture, ran, network, strength, time.perf_counter() - started)
 

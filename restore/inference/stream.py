@@ -58,11 +58,11 @@ class Layers:
 
         def blocks(level: object) -> list[tuple[Convolution, Convolution]]:
             assert isinstance(level, nn.Sequential)
-            return [(conv(block.conv1), conv(block.conv2)) for block in level]
+            return [(conv(block.conv1), conv(block.conv2)) for block in level.children()]
 
         self.dtype = dtype
         self.channels, self.multiple_of = network.channels, network.multiple_of
-        self.widths = [int(w) for w in network.arguments["widths"]]
+        self.widths = list(cast("list[int]", network.arguments["widths"]))
         self.head, self.tail = conv(network.head), conv(network.tail)
         self.encoder = [blocks(level) for level in network.encoder]
         self.decoder = [blocks(level) for level in network.decoder]

@@ -232,7 +232,8 @@ def _streaming(
 ) -> Way | None:
     """Bands over the full width, nothing computed twice; None where that cannot be, or not fit."""
     from restore.inference.bands import stream_columns
-    from restore.inference.engine import Plan, layers_of
+    from restore.inference.engine import Plan
+    from restore.inference.prepared import layers_of
     from restore.inference.stream import can_stream
     from restore.inference.tiling import Span, Tile
 
@@ -268,9 +269,10 @@ def _strips(
     rows: _Rows, source: Mirrored, device: torch.device, dtype: torch.dtype, memory: int
 ) -> Way:
     """Full-width strips with halos, each a picture of its own to the engine."""
-    from restore.inference.engine import run, smallest_window
+    from restore.inference.engine import run
     from restore.inference.memory import format_bytes
-    from restore.inference.tiling import round_up, split_axis
+    from restore.inference.prepared import smallest_window
+    from restore.inference.tiling import split_axis
 
     network = rows.network
     per_row = source.width * (ROW_COPIES + 8 * network.channels)
@@ -297,7 +299,7 @@ def _strips(
             if report is not None:
                 report(number + 1, len(spans))
         assert plan is not None
-        return memory // 2 + round_up(spans[0].window, 1) * per_row, plan
+        return memory // 2 + spans[0].window * per_row, plan
 
     return go
 

@@ -20,6 +20,7 @@ from restore.inference.memory import (
     held_bytes,
     parse_bytes,
 )
+from restore.inference.pipeline import denoise
 from restore.inference.stream import Layers
 from restore.models.denoiser import Denoiser
 
@@ -51,12 +52,17 @@ def test_free_memory_is_what_the_system_says() -> None:
     assert 2**20 < free_memory(CPU) < 2**50
 
 
-def test_a_budget_below_the_picture_is_refused_with_what_it_takes() -> None:
-    held = held_bytes(1000, 1000, 3)
-    assert for_network(held + 5, 1000, 1000, 3) == 5
-    assert for_network(None, 1000, 1000, 3) is None
-    with pytest.raises(InputError, match="takes 36 MB without the network"):
-        for_network(10**7, 1000, 1000, 3)
+def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
+    with pytest.raises(InputError, match="the smallest that works is") as refusal:
+        denoise(pixels, network, memory="2MB", precision="fp32", device="cpu")
+    least = str(refusal.value).split("works is ")[1].split(" (")[0]
+    result = denoise(pixels, network, memory=least, precision="fp32", device="cpu")
+    whole = denoise(pixels, network, precision="fp32", device="cpu")
+    np.testing.assert_allclose(result.image, whole.image, rtol=0, atol=1e-5)
+    held = held_bytes(60, 200, 3)
+    assert for_network(held + 7, (60, 200, 3), 5) == 7
 
 
 def test_a_budget_makes_columns_narrower_and_the_result_stays() -> None:
