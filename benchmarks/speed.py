@@ -1,6 +1,7 @@
 """Speed, quality and memory of the engine beside its peers' schemes and classical methods.
 
     python benchmarks/speed.py [--megapixels 1,12,24] [--repeats 3] [--device auto] [--quick]
+                               [--bands 512,1024,2048,4096]
                                [--json benchmarks/speed.json] [--figure benchmarks/speed.png]
 
 Each row is measured in a process of its own, so that its peak of memory is its own; within a row
@@ -302,6 +303,27 @@ def classical(name: str) -> Callable[[np.ndarray], np.ndarray]:
     }[name]
 
 
+def row_bands(name: str, megapixels: float, repeats: int, precision: str) -> dict[str, Any]:
+    """The pipeline on a CPU with bands of another size: `stream.BAND_BYTES` chosen by measurement.
+
+    name: "bands of 512 KB"
+    """
+    import restore
+    from restore.inference import stream
+
+    stream.BAND_BYTES, stream.FEWEST_ROWS = int(name.split()[2]) * 1024, 4
+    machine = Machine("cpu", precision)
+    _, noisy = picture(megapixels)
+    settings: dict[str, Any] = {"device": "cpu", "precision": precision}
+    restore.denoise(np.ascontiguousarray(noisy[:64, :64]), machine.network, **settings)
+    before, seconds = peak(), []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        restore.denoise(noisy, machine.network, **settings)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(seconds), "peak_bytes": peak() - before}
+
+
 def row_floor(repeats: int, precision: str) -> dict[str, Any]:
     """The network's 3x3 convolutions alone, each over a band in the cache: what a CPU allows."""
     import torch
@@ -349,6 +371,8 @@ def row(words: list[str]) -> dict[str, Any]:
     name, size, repeats, device, precision = words
     if name == "convolutions alone":
         return row_floor(int(repeats), precision)
+    if name.startswith("bands of"):
+        return row_bands(name, float(size), int(repeats), precision)
     if name in SCHEMES:
         return row_scheme(name, float(size), int(repeats), device, precision)
     if name in CLASSICAL:
@@ -364,6 +388,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precisions", default="auto,fp32")
     parser.add_argument("--quick", action="store_true", help="a tiny picture: only to see it run")
+    parser.add_argument("--bands", default="", help="also these sizes of bands, in KB: 512,2048")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--row", nargs=5, help=argparse.SUPPRESS)
@@ -379,6 +404,7 @@ def main() -> None:
         names = [("ours", p) for p in precisions]
         names += [(name, precisions[0]) for name in SCHEMES]
         names += [(name, "-") for name in CLASSICAL if size <= SLOWEST.get(name, size)]
+        names += [(f"bands of {kb} KB", precisions[0]) for kb in asked.bands.split(",") if kb]
         for name, precision in [*names, ("convolutions alone", precisions[0])]:
             found = measure([name, str(size), str(repeats), asked.device, precision])
             if found is None:

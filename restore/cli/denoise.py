@@ -118,26 +118,25 @@ def denoise_one(
     if asked["tile"] is None and asked["reference"] is None:
         with_quality = asked["quality"] is not None or asked["file_format"] is not None
         if not with_quality and is_huge(picture, output, asked["memory"]):
-            denoise_in_parts(picture, output, quiet, **asked)
+            denoise_in_parts(picture, output, quiet, verbose, **asked)
             return
-    if verbose:
-        show_plan()
-
-    with tile_progress(quiet) as report:
+    with plans_shown(verbose), tile_progress(quiet) as report:
         result, written = denoise_file(picture, output, report=report, **asked)
     if not quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
         rows(describe(result))
 
 
-def denoise_in_parts(picture: Path, output: Path | None, quiet: bool, **asked: Any) -> None:
+def denoise_in_parts(
+    picture: Path, output: Path | None, quiet: bool, verbose: bool, **asked: Any
+) -> None:
     """A TIFF that does not fit into memory."""
     from restore.inference.huge import denoise_huge
     from restore.inference.memory import format_bytes
 
     for name in ("tile", "reference", "quality", "file_format"):
         asked.pop(name)
-    with tile_progress(quiet) as report:
+    with plans_shown(verbose), tile_progress(quiet) as report:
         done, written = denoise_huge(picture, output, report=report, **asked)
     if quiet:
         return
@@ -155,7 +154,8 @@ def denoise_in_parts(picture: Path, output: Path | None, quiet: bool, **asked: A
     )
 
 
-def show_plan() -> None:
+@contextmanager
+def plans_shown(wanted: bool) -> Iterator[None]:
     """What the engine plans, on standard error, as it plans it."""
     import logging
 
@@ -163,10 +163,16 @@ def show_plan() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             err().print(record.getMessage(), soft_wrap=True)
 
-    plans = logging.getLogger("restore.inference.engine")
-    if not plans.handlers:
-        plans.addHandler(Plans(logging.INFO))
-    plans.setLevel(logging.INFO)
+    plans, handler = logging.getLogger("restore.inference"), Plans()
+    level = plans.level
+    if wanted:
+        plans.addHandler(handler)
+        plans.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        plans.removeHandler(handler)
+        plans.setLevel(level)
 
 
 def describe(result: Result) -> dict[str, str]:

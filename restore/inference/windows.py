@@ -5,6 +5,7 @@ The same network, the same numbers: what comes out is what `denoise` would give 
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from restore.inference.bands import Mirrored
     from restore.inference.engine import Plan, Report
     from restore.models.weights import Network
+
+log = logging.getLogger(__name__)
 
 Samples = npt.NDArray[Any]
 ROW_COPIES = 60  # bytes a pixel of a band takes on its way through dequantising and back
@@ -195,6 +198,7 @@ def _restore(
     report: Report | None,
 ) -> Windowed:
     from restore.inference.bands import Mirrored
+    from restore.inference.memory import format_bytes
     from restore.inference.runtime import device_name, precision_name
 
     network = rows.network
@@ -207,8 +211,10 @@ def _restore(
     way = _streaming(rows, source, device, dtype, memory) or _strips(
         rows, source, device, dtype, memory
     )
+    planned, go = way
+    log.info("plan: in parts, from row %d on; at most %s", start, format_bytes(planned))
     rows.begin(start)
-    planned, plan = way(start, report)
+    plan = go(start, report)
     return Windowed(
         height=rows.height,
         width=rows.width,
@@ -224,7 +230,7 @@ def _restore(
     )
 
 
-Way = Callable[[int, Any], "tuple[int, Plan]"]  # (start, report) -> (planned bytes, the plan)
+Way = tuple[int, Callable[[int, Any], "Plan"]]  # planned bytes; (start, report) -> the plan
 
 
 def _streaming(
@@ -247,7 +253,7 @@ def _streaming(
     if planned > memory:
         return None
 
-    def go(start: int, report: Report | None) -> tuple[int, Plan]:
+    def go(start: int, report: Report | None) -> Plan:
         span = Span(0, source.width, 0, source.width)
         tile = Tile(Span(0, source.height, 0, source.height), span)
         plan = Plan([tile], (layers.band(source.width), source.width), 1, device, dtype)
@@ -260,9 +266,9 @@ def _streaming(
             halo=network.halo,
             report=report,
         )
-        return planned, plan
+        return plan
 
-    return go
+    return planned, go
 
 
 def _strips(
@@ -285,7 +291,7 @@ def _strips(
     window = min(source.height, max(smallest, memory // 2 // per_row))
     spans = split_axis(source.height, window, network.halo, network.multiple_of)
 
-    def go(start: int, report: Report | None) -> tuple[int, Plan]:
+    def go(start: int, report: Report | None) -> Plan:
         plan = None
         for number, span in enumerate(spans):
             first = max(span.first, start)
@@ -299,9 +305,9 @@ def _strips(
             if report is not None:
                 report(number + 1, len(spans))
         assert plan is not None
-        return memory // 2 + spans[0].window * per_row, plan
+        return plan
 
-    return go
+    return memory // 2 + spans[0].window * per_row, go
 
 
 def _depth(dtype: Any) -> Depth:
