@@ -24,8 +24,9 @@ from PIL import Image
 from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.inference.batch import denoise_files
-from restore.inference.engine import Kept, run
+from restore.inference.engine import run
 from restore.inference.pipeline import denoising, find_network
+from restore.inference.prepared import Kept
 from restore.inference.runtime import (
     choose_device,
     choose_precision,

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from restore.image.write import save_image as save_image
     from restore.inference.batch import denoise_files as denoise_files
     from restore.inference.batch import upscale_files as upscale_files
+    from restore.inference.huge import denoise_huge as denoise_huge
     from restore.inference.pipeline import Result as Result
     from restore.inference.pipeline import denoise as denoise
     from restore.inference.upscaling import upscale as upscale
+    from restore.inference.windows import denoise_windows as denoise_windows
     from restore.models.weights import available_models as available_models
     from restore.models.weights import load_model as load_model
 
@@ -36,6 +38,8 @@ _HOMES = {
     "available_models": "restore.models.weights",
     "denoise": "restore.inference.pipeline",
     "denoise_files": "restore.inference.batch",
+    "denoise_huge": "restore.inference.huge",
+    "denoise_windows": "restore.inference.windows",
     "load_image": "restore.image.read",
     "load_model": "restore.models.weights",
     "psnr": "restore.evaluation.metrics",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Precision, Tile
+from restore.cli.console import Debug, Device, Ensemble, Memory, Precision, Tile
 from restore.cli.restoring import (
     Backup,
     Format,
@@ -23,8 +23,13 @@ from restore.cli.restoring import (
     Recursive,
     SkipExisting,
     StripMetadata,
+    Verbose,
     restore_all,
 )
+
+if TYPE_CHECKING:
+    from restore.inference.pipeline import Result
+    from restore.inference.windows import Windowed
 
 DEFAULT_MODEL = "denoise-gaussian"
 
@@ -55,6 +60,8 @@ def command(
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
+    memory: Memory = None,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Denoise pictures; each result is written beside its picture, never over it."""
@@ -63,18 +70,31 @@ def command(
         "device": device,
         "precision": precision,
         "tile": tile,
+        "memory": memory,
         "strip_metadata": strip_metadata,
     }
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}
-    shown = {"json_lines": json_lines, "quiet": quiet, "debug": debug}
+    shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
     restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
 
 
 def functions() -> tuple[One, Many]:
     """For one file and for many."""
     from restore.inference.batch import denoise_files
+
+    return denoise_any_file, denoise_files
+
+
+def denoise_any_file(
+    picture: Path, output: Path | None, **asked: Any
+) -> tuple[Result | Windowed, Path]:
+    """One file; a TIFF that does not fit into memory goes through in parts."""
+    from restore.inference.huge import denoise_huge, is_huge
     from restore.inference.pipeline import denoise_file
 
-    return denoise_file, denoise_files
+    whole = ("tile", "reference", "quality", "file_format")  # what cannot be asked of parts
+    if all(asked[name] is None for name in whole) and is_huge(picture, output, asked["memory"]):
+        return denoise_huge(picture, output, **{k: v for k, v in asked.items() if k not in whole})
+    return denoise_file(picture, output, **asked)

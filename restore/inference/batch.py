@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from restore.inference.files import Saving
 from restore.inference.flow import Flow, Outcome, Settings, Tiles
 from restore.inference.pipeline import DEFAULT_MODEL, Work, denoising
 from restore.inference.sizes import make_size
+from restore.inference.spread import spread
 from restore.inference.targets import Job, plan_jobs
 from restore.inference.upscaling import MARK, upscaling
 
@@ -43,6 +44,7 @@ def denoise_files(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     report: Tiles | None = None,
 ) -> Batch:
     """Denoise picture files; iterate over what is returned, and the work is done.
@@ -56,6 +58,7 @@ def denoise_files(
                and older ones are failures, unless `overwrite` replaces them all
     in_place:  replace the pictures themselves; wants `backup`, which keeps each as `NAME.orig`
     quality:   of the JPEGs, WebPs and AVIFs among the results
+    device:    also several, as "cuda:0,cuda:1", or "all": a process for each, files shared out
     report:    called with (picture, tiles done, tiles in all) from another thread
 
     All else as for `denoise` and `denoise_file`. Raises what can be known before any picture is
@@ -70,7 +73,7 @@ def denoise_files(
         backup,
         recursive=recursive,
         skip_existing=skip_existing,
-        hardware=(device, precision, tile),
+        hardware=(device, precision, tile, memory),
         report=report,
     )
 
@@ -115,7 +118,7 @@ def upscale_files(
         backup,
         recursive=recursive,
         skip_existing=skip_existing,
-        hardware=(device, precision, tile),
+        hardware=(device, precision, tile, None),
         report=report,
     )
 
@@ -129,11 +132,12 @@ def _batch(
     *,
     recursive: bool,
     skip_existing: bool,
-    hardware: tuple[str, str, int | None],
+    hardware: tuple[str, str, int | None, int | str | None],
     report: Tiles | None,
 ) -> Batch:
     """A batch of any work, all that can be refused before a picture is read refused."""
-    from restore.inference.runtime import choose_device, choose_precision
+    from restore.inference.memory import parse_bytes
+    from restore.inference.runtime import choose_devices, choose_precision
 
     if saving.in_place != backup:
         raise InputError(
@@ -148,10 +152,14 @@ def _batch(
     work = make_work()
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
-    device, precision, tile = hardware
-    chosen = choose_device(device)
-    dtype = choose_precision(precision, chosen)
-    return Batch(jobs, Settings(work, chosen, dtype, tile, saving, skip_existing), report)
+    device, precision, tile, memory = hardware
+    devices, budget = choose_devices(device), parse_bytes(memory)
+    share = None if budget is None else budget // len(devices)
+    settings = [
+        Settings(work, one, choose_precision(precision, one), tile, saving, skip_existing, share)
+        for one in devices
+    ]
+    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 
 
 class Batch:
@@ -162,8 +170,18 @@ class Batch:
     seconds:         the time since the first picture was begun
     """
 
-    def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
-        """Nothing is begun before the first iteration."""
+    def __init__(
+        self,
+        jobs: list[Job],
+        settings: Settings,
+        report: Tiles | None = None,
+        devices: Sequence[Settings] = (),
+    ) -> None:
+        """Nothing is begun before the first iteration.
+
+        devices: where there are several, the settings for each
+        """
+        self.devices = list(devices)
         self.jobs = jobs
         self.settings = settings
         self.report = report
@@ -185,10 +203,14 @@ class Batch:
     @property
     def network_share(self) -> float:
         """The share of the time in which the network ran, 0 to 1."""
-        return self.network_seconds / self.seconds if self.seconds else 0.0
+        networks = self.seconds * max(1, len(self.devices))
+        return self.network_seconds / networks if networks else 0.0
 
     def __iter__(self) -> Iterator[Outcome]:
         """Restore the pictures. Leaving the loop early leaves nothing half-written."""
+        if self.devices:
+            yield from self._spread()
+            return
         for folder in {job.target.parent for job in self.jobs}:
             tidy(folder)
         self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
@@ -203,4 +225,15 @@ class Batch:
         finally:
             flow.stop()
             self.network_seconds = flow.network_seconds
+            self._ended = time.perf_counter()
+
+    def _spread(self) -> Iterator[Outcome]:
+        """A process for each device."""
+        self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
+        outcomes = spread(self.jobs, self.devices, self.report)
+        try:
+            for outcome, self.network_seconds in outcomes:
+                yield outcome
+        finally:
+            outcomes.close()  # type: ignore[attr-defined]
             self._ended = time.perf_counter()

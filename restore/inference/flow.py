@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from restore.image.image import Pixels
-    from restore.inference.engine import Kept
+    from restore.inference.prepared import Kept
 
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
@@ -84,6 +84,7 @@ class Settings:
     tile: int | None
     saving: Saving
     skip_existing: bool
+    memory: int | None = None  # bytes that pictures and network may take together
 
 
 class Room:
@@ -123,8 +124,13 @@ class Room:
             self.changed.notify_all()
 
 
-def default_room() -> int:
-    """Pixels under way: what a quarter of the machine's memory holds, within limits."""
+def default_room(memory: int | None = None) -> int:
+    """Pixels under way: what a quarter of the machine's memory holds, within limits.
+
+    memory: bytes; half of it is for pictures, the rest for the network.
+    """
+    if memory is not None:
+        return min(MOST_PIXELS, memory // 2 // BYTES_PER_PIXEL)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -155,7 +161,7 @@ class Flow:
         self.settings, self.report = settings, report
         self._kept: dict[int, Kept] = {}
         self.network_seconds = 0.0
-        self.room = Room(default_room())
+        self.room = Room(default_room(settings.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._jobs = iter(jobs)
         self._lock = threading.Lock()
@@ -308,7 +314,7 @@ class Flow:
             self._restored.put(item)
 
     def _timed(self, group: list[Item]) -> list[Pixels]:
-        from restore.inference.engine import run, run_together
+        from restore.inference.engine import network_share, run, run_together
 
         if not group:
             return []
@@ -320,10 +326,11 @@ class Flow:
             if len(group) > 1:
                 outputs = run_together(network, seen, asked.device, asked.dtype)
                 return [output.pixels for output in outputs]
-            report, tile = self._tiles(group[0].job), asked.tile
-            return [
-                run(network, seen[0], asked.device, asked.dtype, tile=tile, report=report).pixels
-            ]
+            report = self._tiles(group[0].job)
+            left = network_share(network, asked.memory, seen[0], asked.device, asked.dtype)
+            limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
+            ran = run(network, seen[0], asked.device, asked.dtype, **limits, report=report)
+            return [ran.pixels]
         finally:
             took = time.perf_counter() - began
             self.network_seconds += took
@@ -332,7 +339,7 @@ class Flow:
 
     def _network(self, picture: Picture) -> Kept:
         """The network for a picture, kept ready for the next one that wants it."""
-        from restore.inference.engine import Kept
+        from restore.inference.prepared import Kept
 
         network = self.settings.work.network_for(picture.height, picture.width)
         return self._kept.setdefault(id(network), Kept(network))

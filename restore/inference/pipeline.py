@@ -81,6 +81,7 @@ def denoise(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -97,6 +98,8 @@ def denoise(
     precision: "auto", "fp32", "bf16", "fp16": of the convolutions; the result is always float32
     tile:      side of the square the network sees at once, in pixels, halo included; None chooses.
                It changes time and memory, not the result
+    memory:    bytes, or a size such as "2GB", that the picture, its result and the network may take
+               together; None: as much as pays. It does not change the result either
     output:    the kind of `Result.image`: "same", "picture", "array", "pil" or "tensor"
     report:    called with (tiles done, tiles in all)
 
@@ -110,6 +113,7 @@ def denoise(
         device=device,
         precision=precision,
         tile=tile,
+        memory=memory,
         output=output,
         report=report,
     )
@@ -162,9 +166,15 @@ class Denoising:
         """The pixels in the channels that the network wants."""
         return fit_channels(picture.pixels, self.network.channels)
 
-    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
-        """Channels, alpha, depth and metadata are the picture's."""
-        mixed = _blend(picture.pixels, fit_channels(pixels, picture.channels), self.strength)
+    def put_back(
+        self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
+    ) -> Picture:
+        """Channels, alpha, depth and metadata are the picture's; `pixels` are used up.
+
+        bounds: the range of the whole picture, where `picture` is a part of one
+        """
+        fitted = fit_channels(pixels, picture.channels)
+        mixed = _blend(picture.pixels, fitted, self.strength, bounds)
         restored = picture.replace(pixels=mixed)
         return restored if self.untouched else without_thumbnails(restored)
 
@@ -195,6 +205,7 @@ def restore_picture(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -203,7 +214,7 @@ def restore_picture(
     work.result_size(picture.height, picture.width)
     clean = None if reference is None else to_picture(reference)
     before = None if clean is None else compare(work.unrestored(picture), clean)
-    restored = _restore(picture, work, device, precision, tile, report)
+    restored = _restore(picture, work, device, precision, tile, memory, report)
     return dataclasses.replace(
         restored,
         image=as_kind(restored.picture, image, output),
@@ -218,9 +229,11 @@ def _restore(
     device: str,
     precision: str,
     tile: int | None,
+    memory: int | str | None,
     report: Report | None,
 ) -> Result:
-    from restore.inference.engine import run
+    from restore.inference.engine import network_share, run
+    from restore.inference.memory import parse_bytes
     from restore.inference.runtime import (
         choose_device,
         choose_precision,
@@ -231,8 +244,10 @@ def _restore(
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
     network = work.network_for(picture.height, picture.width)
+    seen = work.seen(picture)
+    left = network_share(network, parse_bytes(memory), seen, chosen, dtype)
     started = time.perf_counter()
-    ran = run(network, work.seen(picture), chosen, dtype, tile=tile, report=report)
+    ran = run(network, seen, chosen, dtype, tile=tile, memory=left, report=report)
     restored = work.put_back(picture, ran.pixels)
     return Result(
         image=None,
@@ -326,12 +341,20 @@ def fit_channels(pixels: Pixels, channels: int) -> Pixels:
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)
 
 
-def _blend(original: Pixels, restored: Pixels, strength: float) -> Pixels:
-    """Between the two; strength 0 gives the original exactly. Never beyond the original's range."""
+def _blend(
+    original: Pixels,
+    restored: Pixels,
+    strength: float,
+    bounds: tuple[float, float] | None = None,
+) -> Pixels:
+    """Between the two, written over the second; strength 0 gives the original exactly.
+
+    Never beyond the original's range.
+    """
     if strength == 0:
         return np.array(original)
-    low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
-    result: Pixels = np.clip(restored, np.float32(low), np.float32(high))
+    low, high = bounds or (min(0.0, float(original.min())), max(1.0, float(original.max())))
+    result = np.clip(restored, np.float32(low), np.float32(high), out=restored)
     if strength < 1:
         result -= original
         result *= np.float32(strength)
