@@ -80,13 +80,18 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 def count_pixels(data: bytes) -> int:
     """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    return math.prod(promised_size(data))
+
+
+def promised_size(data: bytes) -> tuple[int, int]:
+    """Height and width in a picture file's header, not turned upright; (0, 0) where unreadable."""
     try:
         if data[:4] in TIFF_STARTS:
-            return math.prod(tiff.read_header(data, "picture").size)
+            return tiff.read_header(data, "picture").size
         with _open(data, _kind(data, "picture"), "picture") as image:
-            return math.prod(image.size)
+            return image.height, image.width
     except ReadError:
-        return 0
+        return 0, 0
 
 
 def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restore.errors import InputError
 from restore.image.aside import tidy
 from restore.image.write import check_format, format_of
 from restore.inference.files import Saving
 from restore.inference.flow import Flow, Outcome, Settings, Tiles
-from restore.inference.pipeline import DEFAULT_MODEL, check_strength, find_network
+from restore.inference.pipeline import DEFAULT_MODEL, Work, denoising
+from restore.inference.sizes import make_size
 from restore.inference.spread import spread
 from restore.inference.targets import Job, plan_jobs
+from restore.inference.upscaling import MARK, upscaling
 
 if TYPE_CHECKING:
     from restore.models.weights import Network
@@ -62,38 +64,103 @@ def denoise_files(
     All else as for `denoise` and `denoise_file`. Raises what can be known before any picture is
     read: InputError, ReadError, WriteError, UnknownModelError, WeightsError.
     """
+    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
+    return _batch(
+        inputs,
+        output,
+        lambda: denoising(model, strength, ensemble),
+        saving,
+        backup,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        hardware=(device, precision, tile, memory),
+        report=report,
+    )
+
+
+def upscale_files(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    scale: Any = None,
+    model: str | os.PathLike[str] | Network | None = None,
+    *,
+    width: Any = None,
+    height: Any = None,
+    fit: Any = None,
+    back_projection: int = 0,
+    ensemble: bool = False,
+    recursive: bool = False,
+    skip_existing: bool = False,
+    in_place: bool = False,
+    backup: bool = False,
+    file_format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    strip_metadata: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    report: Tiles | None = None,
+) -> Batch:
+    """Upscale picture files; iterate over what is returned, and the work is done.
+
+    The size and the model as for `upscale`, all else as for `denoise_files`; without an output
+    each result is `NAME-upscaled` beside its picture. A picture that is as large as asked already
+    is a failure like any other: the rest goes on.
+    """
+    size = make_size(scale, width, height, fit)
+    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
+    return _batch(
+        inputs,
+        output,
+        lambda: upscaling(size, model, back_projection, ensemble),
+        saving,
+        backup,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        hardware=(device, precision, tile, None),
+        report=report,
+    )
+
+
+def _batch(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    make_work: Callable[[], Work],
+    saving: Saving,
+    backup: bool,
+    *,
+    recursive: bool,
+    skip_existing: bool,
+    hardware: tuple[str, str, int | None, int | str | None],
+    report: Tiles | None,
+) -> Batch:
+    """A batch of any work, all that can be refused before a picture is read refused."""
     from restore.inference.memory import parse_bytes
     from restore.inference.runtime import choose_devices, choose_precision
 
-    _check_saving(in_place, backup, file_format, quality)
-    check_strength(strength)
-    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
-    listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    jobs = plan_jobs(listed, output, saving, recursive=recursive)
-    devices = choose_devices(device)
-    dtypes = [choose_precision(precision, one) for one in devices]
-    network, budget = find_network(model, ensemble), parse_bytes(memory)
-    share = None if budget is None else budget // len(devices)
-    settings = [
-        Settings(network, strength, one, dtype, tile, saving, skip_existing, share)
-        for one, dtype in zip(devices, dtypes, strict=True)
-    ]
-    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
-
-
-def _check_saving(
-    in_place: bool, backup: bool, file_format: str | None, quality: int | None
-) -> None:
-    if in_place != backup:
+    if saving.in_place != backup:
         raise InputError(
             "replacing pictures and keeping their originals go together: pass both --in-place and "
             "--backup / in_place=True, backup=True, or neither"
         )
-    if in_place and file_format is not None:
+    if saving.in_place and saving.file_format is not None:
         raise InputError("a picture restored in place keeps its format; leave the format out")
-    check_format("JPEG", None, quality=quality)
-    if file_format is not None:
-        format_of(Path("result"), file_format)
+    check_format("JPEG", None, quality=saving.quality)
+    if saving.file_format is not None:
+        format_of(Path("result"), saving.file_format)
+    work = make_work()
+    listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    jobs = plan_jobs(listed, output, saving, recursive=recursive)
+    device, precision, tile, memory = hardware
+    devices, budget = choose_devices(device), parse_bytes(memory)
+    dtypes = [choose_precision(precision, one) for one in devices]
+    share = None if budget is None else budget // len(devices)
+    settings = [
+        Settings(work, one, dtype, tile, saving, skip_existing, share)
+        for one, dtype in zip(devices, dtypes, strict=True)
+    ]
+    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 
 
 class Batch:
@@ -169,5 +236,5 @@ class Batch:
             for outcome, self.network_seconds in outcomes:
                 yield outcome
         finally:
-            outcomes.close()  # type: ignore[attr-defined]
+            outcomes.close()
             self._ended = time.perf_counter()

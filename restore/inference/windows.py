@@ -5,6 +5,7 @@ The same network, the same numbers: what comes out is what `denoise` would give 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -20,10 +21,8 @@ from restore.image import color
 from restore.image.image import Depth, Picture, Pixels, check_range, quantise
 from restore.inference.pipeline import (
     DEFAULT_MODEL,
-    check_strength,
-    find_network,
-    put_back,
-    seen_by,
+    Denoising,
+    denoising,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def denoise_windows(
     All else as for `denoise`; the result is the one that `denoise` would give. Floats are read
     twice, first for their range. Raises InputError, UnknownModelError and WeightsError.
     """
-    check_strength(strength)
+    work = denoising(model, strength, ensemble)
     shape = tuple(source.shape)
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
         raise InputError(f"a picture has the shape (height, width[, 1..4]), not {shape}")
@@ -120,19 +119,18 @@ def denoise_windows(
         import torch
 
         budget = free_memory(torch.device("cpu")) // 2
-    rows = _Rows(source, target, find_network(model, ensemble), strength)
+    rows = _Rows(source, target, work)
     return _restore(rows, chosen, dtype, budget, start, report)
 
 
 class _Rows:
     """A source's rows as the network wants them, and restored ones as the target wants them."""
 
-    def __init__(self, source: Source, target: Any, network: Network, strength: float) -> None:
-        self.source, self.target, self.network, self.strength = source, target, network, strength
+    def __init__(self, source: Source, target: Any, work: Denoising) -> None:
+        self.source, self.target, self.work, self.network = source, target, work, work.network
         self.height, self.width = source.shape[:2]
         self.flat = len(source.shape) == 2
         self.channels = 1 if self.flat else int(source.shape[2])
-        self.bounds: tuple[float, float] | None = None
         self._held: list[Samples] = []  # read, and still to be written
         self._first = self._upto = 0
 
@@ -147,7 +145,7 @@ class _Rows:
             colours = values[:, :, : color_channels(self.channels)]
             check_range(colours, "the picture")
             low, high = min(low, float(colours.min())), max(high, float(colours.max()))
-        self.bounds = low, high
+        self.work = dataclasses.replace(self.work, bounds=(low, high))
 
     def read(self, first: int, last: int) -> Pixels:
         """Rows as the network sees them."""
@@ -155,20 +153,15 @@ class _Rows:
         if last > self._upto:
             self._held.append(samples[max(0, self._upto - first) :])
             self._upto = last
-        return seen_by(self.network, self._picture(samples))
+        return self.work.seen(self._picture(samples))
 
-    def write(self, first: int, pixels: Pixels, plan: Plan) -> None:
+    def write(self, first: int, pixels: Pixels) -> None:
         """Restored rows, in order, each once."""
-        from restore.inference.engine import Output
-
         assert first == self._first
         held = np.concatenate(self._held) if len(self._held) > 1 else self._held[0]
         samples, self._held = held[: len(pixels)], [held[len(pixels) :]]
         self._first += len(pixels)
-        picture = self._picture(samples)
-        result = put_back(
-            picture, Output(pixels, plan), self.network, self.strength, 0.0, bounds=self.bounds
-        ).picture
+        result = self.work.put_back(self._picture(samples), pixels)
         stored = quantise(color.join(result.pixels, result.alpha), result.depth)
         stored = (stored[:, :, 0] if self.flat else stored).astype(self.source.dtype, copy=False)
         if callable(self.target):
@@ -261,7 +254,7 @@ def _streaming(
             layers,
             source,
             [span],
-            lambda first, _, pixels: rows.write(first, pixels, plan),
+            lambda first, _, pixels: rows.write(first, pixels),
             start=start,
             halo=network.halo,
             report=report,
@@ -301,7 +294,7 @@ def _strips(
                 output = run(network, pixels, device, dtype, memory=memory // 2)
                 plan = output.plan
                 kept = output.pixels[first - span.start : last - span.start, : rows.width]
-                rows.write(first, kept, plan)
+                rows.write(first, kept)
             if report is not None:
                 report(number + 1, len(spans))
         assert plan is not None
