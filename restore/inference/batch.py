@@ -235,5 +235,5 @@ class Batch:
             for outcome, self.network_seconds in outcomes:
                 yield outcome
         finally:
-            outcomes.close()  # type: ignore[attr-defined]
+            outcomes.close()
             self._ended = time.perf_counter()

@@ -172,7 +172,9 @@ def network_share(
         least = layers_of(network, dtype).peak_bytes(height, min(width, smallest))
     else:
         least = smallest**2 * window_bytes(network, dtype)
-    return for_network(memory, (*pixels.shape[:2], pixels.shape[2]), least)
+    rows, columns, channels = pixels.shape
+    larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
+    return for_network(memory, (rows, columns, channels * larger), least)
 
 
 def run_together(

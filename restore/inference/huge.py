@@ -13,7 +13,7 @@ from restore.image.parts import TiffRows, TiffStrips
 from restore.image.read import TIFF_STARTS
 from restore.image.write import format_of
 from restore.inference.files import default_target, same_file
-from restore.inference.pipeline import DEFAULT_MODEL, find_network
+from restore.inference.pipeline import DEFAULT_MODEL, denoising
 from restore.inference.windows import Windowed, denoise_windows
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def denoise_huge(
         raise InputError(f"a TIFF in parts becomes a TIFF; name the result like {source.stem}.tif")
     if same_file(source, place):
         raise WriteError(f"{place} is the picture itself; give another name for the result")
-    network = find_network(model, ensemble)
+    network = denoising(model, strength, ensemble).network
     rows = TiffRows(source)
     try:
         like = without_thumbnails(rows.said())

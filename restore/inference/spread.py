@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import IO, Any, cast
 
 from restore.image.aside import tidy
@@ -28,7 +28,7 @@ ENTRY = "from restore.inference.spread import work; work()"
 
 def spread(
     jobs: list[Job], settings: list[Settings], report: Any = None
-) -> Iterator[tuple[Outcome, float]]:
+) -> Generator[tuple[Outcome, float], None, None]:
     """What became of each job, as it is known, and the seconds that networks have run in all.
 
     settings: for each process its own, which differ in device and precision only
