@@ -24,30 +24,35 @@ Done = Callable[[int, int], None]  # bands done, bands in all
 
 
 class Mirrored:
-    """A picture's rows, mirrored at its right and lower border up to a multiple; any size."""
+    """A picture's rows with a mirrored border around it, as `engine.pad` gives it; any size."""
 
-    def __init__(self, read: Read, height: int, width: int, multiple: int) -> None:
-        """read: rows of the picture itself, `(height, width)`."""
-        self.read, self.size = read, (height, width)
-        self.height, self.width = round_up(height, multiple), round_up(width, multiple)
-        self._rows = mirrored(height, self.height)
-        self._columns = mirrored(width, self.width)
+    def __init__(self, read: Read, height: int, width: int, multiple: int, border: int = 0) -> None:
+        """read: rows of the picture itself, `(height, width)`; multiple, border: as for `pad`."""
+        self.read, self.size, self.border = read, (height, width), border
+        self.height = round_up(height + 2 * border, multiple)
+        self.width = round_up(width + 2 * border, multiple)
+        self._rows = mirrored(height, self.height, border)
+        self._columns = mirrored(width, self.width, border)
 
     def __call__(self, first: int, last: int) -> Pixels:
         """Rows [first, last) of the padded picture."""
         wanted = self._rows[first:last]
         lowest, highest = int(wanted.min()), int(wanted.max()) + 1
         rows = self.read(lowest, highest)
-        if last > self.size[0]:
+        if first < self.border or last > self.border + self.size[0]:
             rows = rows[wanted - lowest]
         return rows if self.width == self.size[1] else rows[:, self._columns]
 
 
-def mirrored(length: int, padded: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """For each position of a padded axis the one it shows: mirrored, its last not repeated."""
-    period = max(1, 2 * (length - 1))
-    at = np.arange(padded, dtype=np.int64) % period
-    return np.minimum(at, period - at) if length > 1 else at
+def mirrored(
+    length: int, padded: int, border: int = 0
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """For each position of a padded axis the one it shows: mirrored, the outermost repeated.
+
+    border: how many positions lie before the first
+    """
+    at = (np.arange(padded, dtype=np.int64) - border) % (2 * length)
+    return np.minimum(at, 2 * length - 1 - at)
 
 
 def columns_within(
@@ -83,27 +88,31 @@ def stream_columns(
 ) -> None:
     """A picture through the network, column by column, each from its first row to its last.
 
-    start: the first row that is wanted, a multiple of the network's `multiple_of`; the stream
-           begins `halo` rows above it
+    start: the first row of the picture that is wanted, a multiple of the network's `multiple_of`;
+           the stream begins `halo` rows above it
     Rows and columns that only pad the picture are not written. Raises stream.NotFiniteError.
     """
-    height, width = source.size
-    top = max(0, start - round_up(halo, layers.multiple_of))
+    border = source.border
+    begin, below = border + start, border + source.size[0]
+    top = 0 if not start else max(0, begin - round_up(halo, layers.multiple_of))
     rows = layers.band(columns[0].window)
     total = len(columns) * -(-(source.height - top) // rows)
     done = 0
     for span in columns:
         stream = Stream(layers, span.window)
-        kept = slice(span.first, min(span.last, width))
-        crop = slice(kept.start - span.start, kept.stop - span.start)
+        left, right = max(span.first, border), min(span.last, border + source.size[1])
+        kept, crop = (
+            slice(left - border, right - border),
+            slice(left - span.start, right - span.start),
+        )
         at, out = top, top
         while at < source.height:
             end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
             given = torch.from_numpy(np.ascontiguousarray(source(at, end)[:, span.read]))
             for band in stream.push(given, end == source.height):
-                first, last = max(out, start), min(out + len(band), height)
-                if last > first and kept.stop > kept.start:
-                    write(first, kept, band[first - out : last - out, crop].numpy())
+                first, last = max(out, begin), min(out + len(band), below)
+                if last > first and right > left:
+                    write(first - border, kept, band[first - out : last - out, crop].numpy())
                 out += len(band)
             at = end
             done += 1

@@ -27,7 +27,7 @@ from restore.inference.memory import (
     window_budget,
     window_bytes,
 )
-from restore.inference.prepared import bare, layers_of, prepare, smallest_window
+from restore.inference.prepared import bare, border_of, layers_of, prepare, smallest_window
 from restore.inference.stream import Layers, NotFiniteError, can_stream
 from restore.inference.tiling import Span, Tile, choose_window, round_up, split
 from restore.inference.transfer import Belt
@@ -72,6 +72,7 @@ def run(
     tile: int | None = None,
     memory: int | None = None,
     report: Report | None = None,
+    bordered: bool = False,
 ) -> Output:
     """The network over the whole picture, tile by tile, equal to the untiled result.
 
@@ -80,15 +81,16 @@ def run(
             chooses windows (not square) by the device, so that few pixels are computed twice
     memory: bytes that the network's tensors may take, the picture and its result not counted;
             None: as much as pays
+    bordered: the pixels have the network's border already, and the result shall have it too
     Raises OutOfMemoryError where not even the smallest window fits, InputError for a tile that
     is too small; any other error of the network passes through.
     """
     if tile is not None and tile < 1:
         raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
     if tile is None and device.type == "cpu" and can_stream(bare(network)):
-        return _streamed(network, pixels, dtype, memory, report)
-    height, width = pixels.shape[:2]
-    padded = pad(pixels, network.multiple_of)
+        return _streamed(network, pixels, dtype, memory, report, bordered)
+    border = 0 if bordered else border_of(network)
+    padded = pad(pixels, network.multiple_of, border)
     most = window_budget(network, device, dtype, memory)
     budget = most if tile is None else tile * tile
     batch = 1 if tile is None else max(1, most // budget)
@@ -98,11 +100,10 @@ def run(
         plan = _plan(network, padded, window, batch, device, dtype)
         pixels_at_once = plan.batch * plan.window[0] * plan.window[1]
         need = pixels_at_once * window_bytes(network, dtype)
-        _log_plan(plan, need, held_bytes(height, width, network.channels))
+        _log_plan(plan, need, held_bytes(pixels.shape[0], pixels.shape[1], network.channels))
         outcome = _attempt(_whole(network, padded, plan, report), plan)
         if isinstance(outcome, np.ndarray):
-            scale = network.scale
-            return Output(outcome[: height * scale, : width * scale], plan)
+            return Output(_unpad(outcome, pixels, network.scale, border), plan)
         if outcome == "not finite":
             log.warning(OVERFLOWED, dtype)
             dtype = torch.float32
@@ -115,11 +116,17 @@ def run(
 
 
 def _streamed(
-    network: Network, pixels: Pixels, dtype: torch.dtype, memory: int | None, report: Report | None
+    network: Network,
+    pixels: Pixels,
+    dtype: torch.dtype,
+    memory: int | None,
+    report: Report | None,
+    bordered: bool,
 ) -> Output:
     """The whole picture in bands of rows; see `stream`."""
     height, width, channels = pixels.shape
-    source = Mirrored(lambda a, b: pixels[a:b], height, width, network.multiple_of)
+    border = 0 if bordered else border_of(network)
+    source = Mirrored(lambda a, b: pixels[a:b], height, width, network.multiple_of, border)
     tall = Span(0, source.height, 0, source.height)
     while True:
         layers = layers_of(network, dtype)
@@ -166,7 +173,8 @@ def network_share(
     """
     if memory is None:
         return None
-    height, width = (round_up(side, network.multiple_of) for side in pixels.shape[:2])
+    beyond, grid = 2 * border_of(network), network.multiple_of
+    height, width = (round_up(side + beyond, grid) for side in pixels.shape[:2])
     smallest = smallest_window(network)
     if device.type == "cpu" and can_stream(bare(network)):
         least = layers_of(network, dtype).peak_bytes(height, min(width, smallest))
@@ -186,13 +194,16 @@ def run_together(
     goes through one by one.
     """
     if len(pictures) > 1:
-        padded = np.stack([pad(p, network.multiple_of) for p in pictures])
+        border = border_of(network)
+        padded = np.stack([pad(p, network.multiple_of, border) for p in pictures])
         window = (padded.shape[1], padded.shape[2])
         plan = _plan(network, padded[0], window, len(pictures), device, dtype)
         outcome = _attempt(lambda: _compute_stack(network, padded, plan), plan)
         if isinstance(outcome, np.ndarray):
-            height, width = (side * network.scale for side in pictures[0].shape[:2])
-            return [Output(np.ascontiguousarray(o[:height, :width]), plan) for o in outcome]
+            cut = [
+                _unpad(o, p, network.scale, border) for o, p in zip(outcome, pictures, strict=True)
+            ]
+            return [Output(np.ascontiguousarray(found), plan) for found in cut]
     return [run(network, p, device, dtype) for p in pictures]
 
 
@@ -201,13 +212,23 @@ def _compute_stack(network: Network, padded: Pixels, plan: Plan) -> Pixels:
     return _infer(prepare(network, plan.device, plan.dtype), torch.from_numpy(padded), plan)
 
 
-def pad(pixels: Pixels, multiple: int) -> Pixels:
-    """The picture mirrored at its right and lower border up to a multiple; any size, even 1x1."""
-    height, width = pixels.shape[:2]
-    below, right = round_up(height, multiple) - height, round_up(width, multiple) - width
-    if not (below or right):
+def pad(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:
+    """The picture mirrored by `border` pixels on all sides, and right and below up to a multiple.
+
+    The outermost pixels are repeated: mirrored about them, the noise of a row next to the border
+    would stand there twice as close, which costs 0.007 dB. Any size, even 1x1.
+    """
+    after = [round_up(side + 2 * border, multiple) - side - border for side in pixels.shape[:2]]
+    if not (border or any(after)):
         return pixels
-    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="reflect")
+    return np.pad(pixels, ((border, after[0]), (border, after[1]), (0, 0)), mode="symmetric")
+
+
+def _unpad(padded: Pixels, pixels: Pixels, scale: int, border: int) -> Pixels:
+    """Of the result of a padded picture the part that belongs to the picture."""
+    first = border * scale
+    height, width = pixels.shape[:2]
+    return padded[first : first + height * scale, first : first + width * scale]
 
 
 def default_budget(device: torch.device) -> int:

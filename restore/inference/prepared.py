@@ -20,6 +20,7 @@ class Kept:
         self.network, self.card = network, network.card
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.halo = network.multiple_of, network.halo
+        self.border = border_of(network)
         self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
         self.layers: dict[torch.dtype, Layers] = {}
 
@@ -54,6 +55,11 @@ def layers_of(network: Network, dtype: torch.dtype) -> Layers:
 def bare(network: Network) -> Network:
     """The network itself, out of what keeps its copies."""
     return network.network if isinstance(network, Kept) else network
+
+
+def border_of(network: Network) -> int:
+    """By how many pixels a picture is mirrored around itself before the network sees it."""
+    return int(getattr(network, "border", 0))
 
 
 def smallest_window(network: Network) -> int:

@@ -189,6 +189,7 @@ def _restore(
 ) -> Windowed:
     from restore.inference.bands import Mirrored
     from restore.inference.memory import format_bytes
+    from restore.inference.prepared import border_of
     from restore.inference.runtime import device_name, precision_name
 
     network = rows.network
@@ -197,7 +198,8 @@ def _restore(
             f"start is a row of the picture and a multiple of {network.multiple_of}, not {start}"
         )
     began = time.perf_counter()
-    source = Mirrored(rows.read, rows.height, rows.width, network.multiple_of)
+    border = border_of(network)
+    source = Mirrored(rows.read, rows.height, rows.width, network.multiple_of, border)
     way = _streaming(rows, source, device, dtype, memory) or _strips(
         rows, source, device, dtype, memory
     )
@@ -270,7 +272,7 @@ def _strips(
     from restore.inference.prepared import smallest_window
     from restore.inference.tiling import split_axis
 
-    network = rows.network
+    network, border = rows.network, source.border
     per_row = source.width * (ROW_COPIES + 8 * network.channels)
     smallest = min(source.height, smallest_window(network))
     if smallest * per_row * 2 > memory:
@@ -284,14 +286,15 @@ def _strips(
     def go(start: int, report: Report | None) -> Plan:
         plan = None
         for number, span in enumerate(spans):
-            first = max(span.first, start)
-            last = min(span.last, rows.height)
+            first = max(span.first, start + border)
+            last = min(span.last, rows.height + border)
             if last > first:
                 pixels = source(span.start, span.start + span.window)
-                output = run(network, pixels, device, dtype, memory=memory // 2)
+                output = run(network, pixels, device, dtype, memory=memory // 2, bordered=True)
                 plan = output.plan
-                kept = output.pixels[first - span.start : last - span.start, : rows.width]
-                rows.write(first, kept)
+                kept = output.pixels[first - span.start : last - span.start]
+                kept = kept[:, border : border + rows.width]
+                rows.write(first - border, kept)
             if report is not None:
                 report(number + 1, len(spans))
         assert plan is not None

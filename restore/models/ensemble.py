@@ -26,6 +26,7 @@ class Ensemble(nn.Module):
         self.network = network
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.halo = network.multiple_of, network.halo
+        self.border = int(getattr(network, "border", 0))
         self.card: ModelCard | None = network.card
 
     def forward(self, x: Tensor) -> Tensor:

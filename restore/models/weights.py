@@ -37,6 +37,8 @@ class Network(Protocol):
     scale: int  # 1 for denoising; 2, 3 or 4 for upscaling
     multiple_of: int  # input height and width must be multiples of this
     halo: int  # input pixels around a tile on which its output can depend
+    # optional `border: int`, a multiple of multiple_of: pixels by which the picture is mirrored on
+    # all sides first, so that the zeros of the convolutions' padding lie outside
     card: ModelCard | None
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from restore.image.image import Pixels
 from restore.inference import stream
 from restore.inference.bands import Mirrored, mirrored, stream_columns
+from restore.inference.engine import pad
 from restore.inference.stream import Layers
 from restore.inference.tiling import split_axis
 from restore.models.denoiser import Denoiser
@@ -17,30 +18,35 @@ from restore.models.denoiser import Denoiser
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 17])
 def test_mirrored_as_numpy_does(length: int) -> None:
     for padded in range(length, length + 9):
-        wanted = np.pad(np.arange(length), (0, padded - length), mode="reflect")
-        assert np.array_equal(mirrored(length, padded), wanted)
+        for border in (0, 3, 8):
+            wanted = np.pad(np.arange(length), (border, padded - length), mode="symmetric")
+            assert np.array_equal(mirrored(length, border + padded, border), wanted)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (16, 9), (3, 16)])
 def test_rows_of_a_mirrored_picture(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).random((*size, 3), np.float32)
-    source = Mirrored(lambda a, b: pixels[a:b], *size, 8)
-    wanted = np.pad(pixels, ((0, -size[0] % 8), (0, -size[1] % 8), (0, 0)), mode="reflect")
-    assert (source.height, source.width) == wanted.shape[:2]
-    for first in range(source.height):
-        assert np.array_equal(source(first, source.height), wanted[first:])
+    for border in (0, 8):
+        source = Mirrored(lambda a, b: pixels[a:b], *size, 8, border)
+        wanted = pad(pixels, 8, border)
+        assert (source.height, source.width) == wanted.shape[:2]
+        for first in range(source.height):
+            assert np.array_equal(source(first, source.height), wanted[first:])
+            assert np.array_equal(source(0, first + 1), wanted[: first + 1])
 
 
+@pytest.mark.parametrize("border", [0, 8])
 @pytest.mark.parametrize("start", [0, 8, 56, 104])
 def test_columns_and_a_later_start_give_the_rows_of_the_whole(
-    start: int, monkeypatch: pytest.MonkeyPatch
+    start: int, border: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "BAND_BYTES", 1)
     network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
     pixels = np.random.default_rng(0).random((107, 90, 3), np.float32)
-    source = Mirrored(lambda a, b: pixels[a:b], 107, 90, 2)
-    given = torch.from_numpy(source(0, 108)).permute(2, 0, 1)[None]
-    whole = network(given)[0].permute(1, 2, 0).detach().numpy()[:107, :90]
+    source = Mirrored(lambda a, b: pixels[a:b], 107, 90, 2, border)
+    given = torch.from_numpy(pad(pixels, 2, border)).permute(2, 0, 1)[None]
+    whole = network(given)[0].permute(1, 2, 0).detach().numpy()
+    whole = whole[border : border + 107, border : border + 90]
     found = np.zeros_like(pixels)
     seen: list[tuple[int, int]] = []
 

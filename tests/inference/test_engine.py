@@ -92,6 +92,7 @@ class Limited:
         self.network, self.pixels, self.error = network, pixels, error
         self.channels, self.scale, self.card = 3, 1, None
         self.halo, self.multiple_of = network.halo, network.multiple_of
+        self.border = network.border
         self.refused = 0
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -169,11 +170,15 @@ def test_a_tile_below_the_minimum_is_refused_with_the_minimum(small_network: Den
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 3), (8, 8), (17, 1)])
 def test_padding_mirrors_and_reaches_the_grid(height: int, width: int) -> None:
     pixels = picture(height, width)
-    padded = pad(pixels, 8)
-    assert padded.shape[0] % 8 == padded.shape[1] % 8 == 0
-    assert np.array_equal(padded[:height, :width], pixels)
-    if height > 1 and padded.shape[0] > height:
-        assert np.array_equal(padded[height, :width], pixels[height - 2])
+    for border in (0, 8):
+        padded = pad(pixels, 8, border)
+        assert padded.shape[0] % 8 == padded.shape[1] % 8 == 0
+        inner = padded[border:, border:]
+        assert np.array_equal(inner[:height, :width], pixels)
+        if inner.shape[0] > height:
+            assert np.array_equal(inner[height, :width], pixels[height - 1])
+        if border:
+            assert np.array_equal(padded[border - 1, border : border + width], pixels[0])
 
 
 def test_progress_counts_every_tile(identity: Any) -> None:

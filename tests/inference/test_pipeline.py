@@ -129,9 +129,8 @@ def test_the_shipped_model_restores_every_sample(samples: Path, name: str) -> No
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
 def test_flat_colours_stay_where_they_are(level: int) -> None:
     flat = np.full((96, 96, 3), level, np.uint8)
-    change = denoise(flat).image.astype(int) - level
-    # the corners of a picture without any noise are the known exception; the card says so
-    assert np.abs(change[16:-16, 16:-16]).max() <= 1
+    change = denoise(flat, "denoise-gaussian").image.astype(int) - level
+    assert np.abs(change).max() <= 1  # up to the corners, for the border is mirrored first
     assert abs(change.mean()) < 0.2
 
 

@@ -43,6 +43,7 @@ def test_strips_with_halos_are_the_whole(small_network: Denoiser) -> None:
     class Unknown:  # no layers that could be streamed, as on a GPU
         channels, scale, card = 3, 1, None
         halo, multiple_of = small_network.halo, small_network.multiple_of
+        border = small_network.border
 
         def __call__(self, x: Any) -> Any:
             heights.append(x.shape[2])
