@@ -24,7 +24,6 @@ from restore.cli.restoring import (
     SkipExisting,
     StripMetadata,
     Verbose,
-    plans_shown,
     restore_all,
 )
 
@@ -77,28 +76,25 @@ def command(
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}
-    shown = {"json_lines": json_lines, "quiet": quiet, "debug": debug}
-    with plans_shown(verbose):
-        restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
+    shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
+    restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
 
 
 def functions() -> tuple[One, Many]:
     """For one file and for many."""
     from restore.inference.batch import denoise_files
 
-    return denoise_any, denoise_files
+    return denoise_any_file, denoise_files
 
 
-def denoise_any(picture: Path, output: Path | None, **asked: Any) -> tuple[Result | Windowed, Path]:
-    """One file, held in memory, or in parts where it is a TIFF that does not fit."""
+def denoise_any_file(
+    picture: Path, output: Path | None, **asked: Any
+) -> tuple[Result | Windowed, Path]:
+    """One file; a TIFF that does not fit into memory goes through in parts."""
     from restore.inference.huge import denoise_huge, is_huge
     from restore.inference.pipeline import denoise_file
 
-    whole = {name: asked[name] for name in ("tile", "reference", "quality", "file_format")}
-    if any(value is not None for value in whole.values()) or not is_huge(
-        picture, output, asked["memory"]
-    ):
-        return denoise_file(picture, output, **asked)
-    for name in whole:
-        asked.pop(name)
-    return denoise_huge(picture, output, **asked)
+    whole = ("tile", "reference", "quality", "file_format")  # what cannot be asked of parts
+    if all(asked[name] is None for name in whole) and is_huge(picture, output, asked["memory"]):
+        return denoise_huge(picture, output, **{k: v for k, v in asked.items() if k not in whole})
+    return denoise_file(picture, output, **asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +50,9 @@ InPlace = Annotated[bool, flag("--in-place", "Replace pictures; wants --backup."
 Backup = Annotated[bool, flag("--backup", "Keep each original as NAME.orig.")]
 StripMetadata = Annotated[bool, flag("--strip-metadata", "Leave out EXIF, XMP, IPTC and comments.")]
 JsonLines = Annotated[bool, flag("--json", "A line of JSON for each picture.")]
-Verbose = Annotated[bool, flag("--verbose", "Say what is planned: tiles and memory.")]
 Quiet = Annotated[bool, flag("--quiet", "Say nothing but failures.")]
+
+Verbose = Annotated[bool, flag("--verbose", "Say what was planned: tiles and memory.")]
 
 One = Callable[..., "tuple[Result | Windowed, Path]"]  # `denoise_file` or `upscale_file`
 Many = Callable[..., "Batch"]  # `denoise_files` or `upscale_files`
@@ -66,6 +68,7 @@ def restore_all(
     reference: Path | None,
     json_lines: bool,
     quiet: bool,
+    verbose: bool,
     debug: bool,
 ) -> None:
     """Do a command's work on one picture or on many, and print what became of them.
@@ -77,12 +80,13 @@ def restore_all(
     if reference is not None and not single:
         raise InputError("a reference belongs to one picture; give one picture, or no reference")
     one, many = find()
-    if single:
-        restore_one(one, pictures[0], output, quiet, reference=reference, **asked)
-        return
-    from restore.cli.batch import restore_many
+    with plans_shown(verbose):
+        if single:
+            restore_one(one, pictures[0], output, quiet, reference=reference, **asked)
+            return
+        from restore.cli.batch import restore_many
 
-    restore_many(many(pictures, output, **batch, **asked), json_lines, quiet, debug)
+        restore_many(many(pictures, output, **batch, **asked), json_lines, quiet, debug)
 
 
 def is_single(pictures: list[Path], output: Path | None) -> bool:
@@ -96,53 +100,19 @@ def is_single(pictures: list[Path], output: Path | None) -> bool:
 
 def restore_one(one: One, picture: Path, output: Path | None, quiet: bool, **asked: Any) -> None:
     """One picture, and what is worth knowing about it."""
-    from restore.inference.pipeline import Result
-
     with tile_progress(quiet) as report:
         result, written = one(picture, output, report=report, **asked)
     if not quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
-        rows(describe(result) if isinstance(result, Result) else describe_parts(result))
+        rows(describe(result))
 
 
-def describe_parts(done: Windowed) -> dict[str, str]:
-    """The same about a picture that was restored in parts."""
-    from restore.inference.memory import format_bytes
-
-    begun = f", begun at row {done.start} by an earlier run" if done.start else ""
-    return {
-        "size": f"{done.width}x{done.height}, {done.height * done.width / 1e6:.2f} MP",
-        "model": done.model,
-        "device": f"{done.device}, {done.precision}",
-        "in parts": f"of {done.window[1]}x{done.window[0]}{begun}",
-        "memory": f"{format_bytes(done.memory)} planned at most",
-        "time": f"{done.seconds:.2f} s, {done.megapixels_per_second:.2f} MP/s",
-    }
-
-
-@contextmanager
-def plans_shown(wanted: bool) -> Iterator[None]:
-    """What the engine plans, on standard error, as it plans it."""
-    import logging
-
-    class Plans(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            err().print(record.getMessage(), soft_wrap=True)
-
-    plans, handler = logging.getLogger("restore.inference"), Plans()
-    level = plans.level
-    if wanted:
-        plans.addHandler(handler)
-        plans.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        plans.removeHandler(handler)
-        plans.setLevel(level)
-
-
-def describe(result: Result) -> dict[str, str]:
+def describe(result: Result | Windowed) -> dict[str, str]:
     """What a person wants to know about a restored picture, as names and values."""
+    from restore.inference.pipeline import Result
+
+    if not isinstance(result, Result):
+        return describe_parts(result)
     picture = result.picture
     kind = "grey" if picture.channels == 1 else "RGB"
     depth = "float" if picture.depth == "float" else f"{picture.depth} bit"
@@ -159,6 +129,41 @@ def describe(result: Result) -> dict[str, str]:
         lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"
         lines["scored as"] = result.after.protocol
     return lines
+
+
+def describe_parts(done: Windowed) -> dict[str, str]:
+    """The same of a picture that went through in parts."""
+    from restore.inference.memory import format_bytes
+
+    begun = f", begun at row {done.start} by an earlier run" if done.start else ""
+    return {
+        "size": f"{done.width}x{done.height}, {done.height * done.width / 1e6:.2f} MP",
+        "model": done.model,
+        "device": f"{done.device}, {done.precision}",
+        "in parts": f"of {done.window[1]}x{done.window[0]}{begun}",
+        "memory": f"{format_bytes(done.memory)} planned at most",
+        "time": f"{done.seconds:.2f} s, {done.megapixels_per_second:.2f} MP/s",
+    }
+
+
+@contextmanager
+def plans_shown(wanted: bool) -> Iterator[None]:
+    """What the engine plans, on standard error, as it plans it."""
+
+    class Plans(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            err().print(record.getMessage(), soft_wrap=True)
+
+    plans, handler = logging.getLogger("restore.inference"), Plans()
+    level = plans.level
+    if wanted:
+        plans.addHandler(handler)
+        plans.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        plans.removeHandler(handler)
+        plans.setLevel(level)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from restore.cli.restoring import (
     Recursive,
     SkipExisting,
     StripMetadata,
+    Verbose,
     restore_all,
 )
 
@@ -67,6 +68,7 @@ def command(
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Make pictures larger; each result is written beside its picture, never over it."""
@@ -77,7 +79,7 @@ def command(
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}
-    shown = {"json_lines": json_lines, "quiet": quiet, "debug": debug}
+    shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
     restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
 
 

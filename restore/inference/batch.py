@@ -154,11 +154,10 @@ def _batch(
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
     device, precision, tile, memory = hardware
     devices, budget = choose_devices(device), parse_bytes(memory)
-    dtypes = [choose_precision(precision, one) for one in devices]
     share = None if budget is None else budget // len(devices)
     settings = [
-        Settings(work, one, dtype, tile, saving, skip_existing, share)
-        for one, dtype in zip(devices, dtypes, strict=True)
+        Settings(work, one, choose_precision(precision, one), tile, saving, skip_existing, share)
+        for one in devices
     ]
     return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 

@@ -326,10 +326,11 @@ class Flow:
             if len(group) > 1:
                 outputs = run_together(network, seen, asked.device, asked.dtype)
                 return [output.pixels for output in outputs]
+            report = self._tiles(group[0].job)
             left = network_share(network, asked.memory, seen[0], asked.device, asked.dtype)
             limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
-            limits["report"] = self._tiles(group[0].job)
-            return [run(network, seen[0], asked.device, asked.dtype, **limits).pixels]
+            ran = run(network, seen[0], asked.device, asked.dtype, **limits, report=report)
+            return [ran.pixels]
         finally:
             took = time.perf_counter() - began
             self.network_seconds += took

@@ -144,14 +144,10 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Denoising:
-    """A network's work on a picture, mixed with the picture by the strength.
-
-    bounds: the range of the whole picture, where what is given are parts of one
-    """
+    """A network's work on a picture, mixed with the picture by the strength."""
 
     network: Network
     strength: float = 1.0
-    bounds: tuple[float, float] | None = None
 
     @property
     def untouched(self) -> bool:
@@ -170,10 +166,15 @@ class Denoising:
         """The pixels in the channels that the network wants."""
         return fit_channels(picture.pixels, self.network.channels)
 
-    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
-        """Channels, alpha, depth and metadata are the picture's. `pixels` are written over."""
+    def put_back(
+        self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
+    ) -> Picture:
+        """Channels, alpha, depth and metadata are the picture's; `pixels` are used up.
+
+        bounds: the range of the whole picture, where `picture` is a part of one
+        """
         fitted = fit_channels(pixels, picture.channels)
-        mixed = _blend(picture.pixels, fitted, self.strength, self.bounds)
+        mixed = _blend(picture.pixels, fitted, self.strength, bounds)
         restored = picture.replace(pixels=mixed)
         return restored if self.untouched else without_thumbnails(restored)
 

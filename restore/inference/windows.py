@@ -5,7 +5,6 @@ The same network, the same numbers: what comes out is what `denoise` would give 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
@@ -19,11 +18,7 @@ import numpy.typing as npt
 from restore.errors import InputError
 from restore.image import color
 from restore.image.image import Depth, Picture, Pixels, check_range, quantise
-from restore.inference.pipeline import (
-    DEFAULT_MODEL,
-    Denoising,
-    denoising,
-)
+from restore.inference.pipeline import DEFAULT_MODEL, Denoising, denoising
 
 if TYPE_CHECKING:
     import os
@@ -127,10 +122,12 @@ class _Rows:
     """A source's rows as the network wants them, and restored ones as the target wants them."""
 
     def __init__(self, source: Source, target: Any, work: Denoising) -> None:
-        self.source, self.target, self.work, self.network = source, target, work, work.network
+        self.source, self.target, self.work = source, target, work
+        self.network = work.network
         self.height, self.width = source.shape[:2]
         self.flat = len(source.shape) == 2
         self.channels = 1 if self.flat else int(source.shape[2])
+        self.bounds: tuple[float, float] | None = None
         self._held: list[Samples] = []  # read, and still to be written
         self._first = self._upto = 0
 
@@ -145,7 +142,7 @@ class _Rows:
             colours = values[:, :, : color_channels(self.channels)]
             check_range(colours, "the picture")
             low, high = min(low, float(colours.min())), max(high, float(colours.max()))
-        self.work = dataclasses.replace(self.work, bounds=(low, high))
+        self.bounds = low, high
 
     def read(self, first: int, last: int) -> Pixels:
         """Rows as the network sees them."""
@@ -161,7 +158,7 @@ class _Rows:
         held = np.concatenate(self._held) if len(self._held) > 1 else self._held[0]
         samples, self._held = held[: len(pixels)], [held[len(pixels) :]]
         self._first += len(pixels)
-        result = self.work.put_back(self._picture(samples), pixels)
+        result = self.work.put_back(self._picture(samples), pixels, self.bounds)
         stored = quantise(color.join(result.pixels, result.alpha), result.depth)
         stored = (stored[:, :, 0] if self.flat else stored).astype(self.source.dtype, copy=False)
         if callable(self.target):
