@@ -2,7 +2,7 @@
 
 Prints and stores (benchmarks/autoencoders.json) the comparison at one code size, the negative ELBO,
 the denoising error, the sparse activation and stacked training with and without pretraining, and
-draws autoencoders.png, autoencoders-pca.png and autoencoders-stacked.png beside itself.
+draws autoencoders.png and autoencoders-{filters,pca,samples,stacked}.png beside itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from typing import Any
 
 import torch
 
-from restore.evaluation.figures import draw_curves, draw_rows, save_figure
+from restore.evaluation.figures import (
+    draw_curves,
+    draw_rows,
+    draw_sheet,
+    filter_pictures,
+    save_figure,
+)
 from restore.evaluation.pca import COMPONENTS, fit_pca, principal_angles
 from restore.evaluation.reconstruction import (
     corrupted,
@@ -25,7 +31,7 @@ from restore.evaluation.reconstruction import (
     squared_errors,
 )
 from restore.models.family import KINDS, build
-from restore.training.comparison import Row, compare
+from restore.training.comparison import Row, accuracy, compare
 from restore.training.family import SCHEDULES, bernoulli, fit
 from restore.training.samples import Split, load_samples
 
@@ -39,9 +45,13 @@ def extras(table: dict[str, Row], split: Split, seed: int) -> dict[str, Any]:
     linear, sparse = networks["linear"], networks["sparse"]
     pca = fit_pca(split.train.pictures, linear.latent)
     seen = corrupted(test, "gaussian", 0.3)
+    whole = accuracy(sparse.features, split.train, split.test)
     variational = build("variational", split.train.shape, latent=20, seed=seed)
     for _ in fit(variational, split.train.pictures, SCHEDULES["variational"]):
         pass
+    samples = variational.sample(100, torch.Generator().manual_seed(seed))
+    title = "drawn from the variational member, code 20"
+    save_figure(draw_sheet(samples, 20, title), HERE / "autoencoders-samples.png")
     binary = bernoulli(test, torch.Generator().manual_seed(7))
     return {
         "linear to pca, error": table["linear"].error / table["pca"].error,
@@ -55,6 +65,7 @@ def extras(table: dict[str, Row], split: Split, seed: int) -> dict[str, Any]:
             float(squared_errors(networks[k], test, seen).mean()) for k in ("denoising", "vanilla")
         ],
         "sparse activation": float(in_batches(sparse.features, test).mean()),
+        "probe of the whole sparse layer": whole,
         "negative ELBO, code 20": negative_elbo(variational, binary),
     }
 
@@ -87,6 +98,11 @@ def main() -> None:
         if isinstance(event, Row):
             table[event.name] = event
             print(json.dumps(event.to_dict()), flush=True)
+    if "sparse" in table:
+        sparse = table["sparse"].network
+        filters = filter_pictures(sparse.first.weight, sparse.shape, 100)
+        title = "the 100 strongest first-layer filters of the sparse member"
+        save_figure(draw_sheet(filters, 20, title), HERE / "autoencoders-filters.png")
     result: dict[str, Any] = {
         "data": Path(given.data).name,
         "train": len(split.train),

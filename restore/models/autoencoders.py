@@ -124,6 +124,12 @@ def initialise(network: nn.Module, seed: int | None) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def shrink(*layers: nn.Module, factor: float = 0.1) -> None:
+    """Scale the first weights of layers down. An exit then begins at mid-grey, not at noise."""
+    for layer in layers:
+        layer.weight.data.mul_(factor)  # type: ignore[operator]
+
+
 def dense(widths: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers from width to width with an activation between them, none after the last."""
     layers: list[nn.Module] = []
@@ -146,10 +152,8 @@ class LinearAutoencoder(Autoencoder):
         self.encoder = nn.Linear(self.size, latent)
         self.decoder = nn.Linear(latent, self.size)
         initialise(self, seed)
-        if seed is not None:  # what lies off the data's subspace never decays: begin near zero
-            with torch.no_grad():
-                self.encoder.weight.mul_(0.02)
-                self.decoder.weight.mul_(0.02)
+        # what lies off the data's subspace never decays: begin near zero
+        shrink(self.encoder, self.decoder, factor=0.02)
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -182,6 +186,7 @@ class VanillaAutoencoder(Autoencoder):
         self.encoder = dense([self.size, *hidden, latent])
         self.decoder = dense([latent, *reversed(hidden), self.size])
         initialise(self, seed)
+        shrink(self.decoder[-1])
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -323,7 +328,7 @@ class SparseAutoencoder(Autoencoder):
         hidden: int = 1024,
         penalty: str = "kl",
         target: float = 0.05,
-        weight: float = 1.0,
+        weight: float = 3.0,
         seed: int | None = 0,
     ) -> None:
         """Set the sparsity.
@@ -346,6 +351,7 @@ class SparseAutoencoder(Autoencoder):
         self.code = nn.Linear(hidden, latent)
         self.decoder = dense([latent, hidden, self.size])
         initialise(self, seed)
+        shrink(self.first, self.decoder[-1])  # of pixels that never change, noise would stay
         if seed is not None:  # begin at the target, not at the one half of a sigmoid of 0
             nn.init.constant_(self.first.bias, math.log(target / (1 - target)))
 

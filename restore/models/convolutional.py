@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.models.autoencoders import Autoencoder, check_widths, initialise
+from restore.models.autoencoders import Autoencoder, check_widths, initialise, shrink
 
 
 def convolved(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -73,6 +73,7 @@ class ConvolutionalAutoencoder(Autoencoder):
         self.code = nn.Linear(math.prod(self.map), latent)
         self.spread = nn.Linear(latent, math.prod(self.map))
         initialise(self, seed)
+        shrink(self.up[-1])
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.models.autoencoders import Autoencoder, Loss, check_widths, dense, initialise
+from restore.models.autoencoders import Autoencoder, Loss, check_widths, dense, initialise, shrink
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -46,6 +46,7 @@ class VariationalAutoencoder(Autoencoder):
         self.encoder = dense([self.size, *hidden, 2 * latent], nn.SiLU)
         self.decoder = dense([latent, *reversed(hidden), self.size], nn.SiLU)
         initialise(self, seed)
+        shrink(self.decoder[-1])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of each code: two (N, latent)."""

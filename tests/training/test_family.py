@@ -13,11 +13,12 @@ import torch
 from restore.errors import InputError, TrainingError
 from restore.evaluation.pca import fit_pca, principal_angles
 from restore.evaluation.reconstruction import (
+    corrupted,
     in_batches,
     negative_elbo,
     squared_errors,
 )
-from restore.models.autoencoders import Autoencoder, LinearAutoencoder
+from restore.models.autoencoders import Autoencoder, LinearAutoencoder, SparseAutoencoder
 from restore.models.family import build
 from restore.models.variational import VariationalAutoencoder
 from restore.training.comparison import Row, compare
@@ -61,7 +62,7 @@ def test_pca_of_the_digits_has_the_known_errors(digits: Split) -> None:
 
 
 def test_the_linear_member_becomes_pca(digits: Split) -> None:
-    network, _ = trained("linear", digits, 30, latent=32)
+    network, _ = trained("linear", digits, 15, latent=32)
     assert isinstance(network, LinearAutoencoder)
     pca = fit_pca(digits.train.pictures, 32)
     assert mean_error(network, digits) < 1.01 * mean_error(pca, digits)
@@ -80,6 +81,25 @@ def test_the_variational_member_bounds_the_likelihood(digits: Split) -> None:
     binary = bernoulli(digits.test.pictures, torch.Generator().manual_seed(7))
     assert 70 < negative_elbo(network, binary, draws=2) < 120
     assert set(epochs[-1].parts) == {"reconstruction", "kl"}
+
+
+def test_the_sparse_member_holds_its_target(digits: Split) -> None:
+    network, _ = trained("sparse", digits, 7, target=0.05)
+    assert isinstance(network, SparseAutoencoder)
+    mean = float(in_batches(network.features, digits.test.pictures).mean())
+    assert mean == pytest.approx(0.05, rel=0.2)
+
+
+@pytest.mark.parametrize(("kind", "level"), [("gaussian", 0.3), ("masking", 0.5)])
+def test_the_denoising_member_beats_the_vanilla_one_on_its_fault(
+    digits: Split, kind: str, level: float
+) -> None:
+    vanilla, _ = trained("vanilla", digits, 5)
+    denoising, _ = trained("denoising", digits, 5, corruption=kind, level=level)
+    x = digits.test.pictures
+    seen = corrupted(x, kind, level)
+    errors = [float(squared_errors(n, x, seen).mean()) for n in (denoising, vanilla)]
+    assert errors[0] < 0.9 * errors[1]
 
 
 def random_split(count: int = 200) -> Split:
