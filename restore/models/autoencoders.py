@@ -47,6 +47,8 @@ class Autoencoder(nn.Module):
     latent: numbers in a code
     """
 
+    linear_exit = False  # a sigmoid follows the last layer
+
     def __init__(self, shape: Sequence[int], latent: int, **arguments: Any) -> None:
         """Check the sizes and keep the arguments, from which a weights file is loaded again."""
         super().__init__()
@@ -77,13 +79,38 @@ class Autoencoder(nn.Module):
         """The stretches of its training, in order: for most members one."""
         return [Phase("training", self.loss, list(self.parameters()), 1.0)]
 
+    def edges(self) -> tuple[nn.Linear | None, nn.Module]:
+        """The dense layer that sees the picture, if it has one, and the layer that makes it."""
+        raise NotImplementedError
+
+    def centre(self, mean: Tensor) -> None:
+        """Before a training: the exit gives back the mean picture, the entry sees what differs.
+
+        mean: (C, H, W), of the training pictures. An exit that has learned a bias is left alone.
+        Without it the first epochs are spent on learning that corners are black.
+        """
+        entry, last = self.edges()
+        bias: Tensor = last.bias  # type: ignore[assignment]
+        if bias.any():
+            return
+        with torch.no_grad():
+            start = mean if len(bias) == self.size else mean.mean((1, 2))
+            bias.copy_((start if self.linear_exit else start.clamp(0.002, 0.998).logit()).flatten())
+            if entry is not None:
+                entry.bias -= entry.weight @ mean.flatten()
+
     def anneal(self, progress: float) -> None:
         """Told at each step how far the training is (0 to 1); only the variational one listens."""
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
     """Summed over the samples of a picture, averaged over the pictures."""
-    return (output - target).square().flatten(1).sum(1).mean()
+    return (full(output) - full(target)).square().flatten(1).sum(1).mean()
+
+
+def full(x: Tensor) -> Tensor:
+    """Out of half precision. Exits and losses are float32 where a training runs in bf16."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -146,6 +173,8 @@ class LinearAutoencoder(Autoencoder):
     an invertible change of the code. The output is not bound to [0, 1].
     """
 
+    linear_exit = True
+
     def __init__(self, shape: Sequence[int], latent: int = 32, seed: int | None = 0) -> None:
         """`seed`: of the first weights."""
         super().__init__(shape, latent)
@@ -154,6 +183,10 @@ class LinearAutoencoder(Autoencoder):
         initialise(self, seed)
         # what lies off the data's subspace never decays: begin near zero
         shrink(self.encoder, self.decoder, factor=0.02)
+
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -188,6 +221,10 @@ class VanillaAutoencoder(Autoencoder):
         initialise(self, seed)
         shrink(self.decoder[-1])
 
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """The first layer of the encoder, the last of the decoder."""
+        return linear_layers(self.encoder)[0], linear_layers(self.decoder)[-1]
+
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
         z: Tensor = self.encoder(x.flatten(1))
@@ -196,7 +233,7 @@ class VanillaAutoencoder(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """(N, latent) -> (N, C, H, W) in [0, 1]."""
         y: Tensor = self.decoder(z)
-        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
+        pictures: Tensor = torch.sigmoid(full(y)).unflatten(1, self.shape)
         return pictures
 
 
@@ -355,9 +392,13 @@ class SparseAutoencoder(Autoencoder):
         if seed is not None:  # begin at the target, not at the one half of a sigmoid of 0
             nn.init.constant_(self.first.bias, math.log(target / (1 - target)))
 
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """The sparse layer, which stays at its target, and the last of the decoder."""
+        return self.first, linear_layers(self.decoder)[-1]
+
     def features(self, x: Tensor) -> Tensor:
         """The sparse layer: (N, C, H, W) -> (N, hidden) in (0, 1)."""
-        return torch.sigmoid(self.first(x.flatten(1)))
+        return torch.sigmoid(full(self.first(x.flatten(1))))
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -367,7 +408,7 @@ class SparseAutoencoder(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """(N, latent) -> (N, C, H, W) in [0, 1]."""
         y: Tensor = self.decoder(z)
-        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
+        pictures: Tensor = torch.sigmoid(full(y)).unflatten(1, self.shape)
         return pictures
 
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:

@@ -253,8 +253,47 @@ def test_the_stacked_member_trains_layer_by_layer_and_then_whole() -> None:
     assert [p.name for p in scratch.phases()] == ["fine-tuning"]
 
 
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"convolutional", "sparse"}))
+def test_a_centred_member_begins_at_the_mean_picture(kind: str, generator: torch.Generator) -> None:
+    mean = 0.01 + 0.9 * torch.rand(1, 12, 12, generator=generator)
+    network = build(kind, (1, 12, 12), latent=4)
+    network.centre(mean)
+    with torch.no_grad():
+        assert torch.allclose(network(mean[None])[0], mean, atol=1e-4)
+
+
+def test_a_centred_kernel_has_the_mean_of_each_channel() -> None:
+    mean = torch.stack([torch.full((8, 8), 0.2), torch.eye(8)])
+    network = ConvolutionalAutoencoder((2, 8, 8), 4, widths=(4,))
+    network.centre(mean)
+    assert torch.allclose(network.up[-1].bias.sigmoid(), torch.tensor([0.2, 0.125]))
+
+
+def test_centring_holds_the_sparse_target_and_spares_what_is_trained() -> None:
+    mean = torch.rand(1, 12, 12)
+    network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
+    network.centre(mean)
+    assert network.features(mean[None]).mean().item() == pytest.approx(0.1, abs=1e-5)
+    before = [p.clone() for p in network.parameters()]
+    network.centre(1 - mean)
+    assert all(map(torch.equal, network.parameters(), before))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_and_pictures_are_float32_under_half_precision(
+    kind: str, generator: torch.Generator
+) -> None:
+    network, x = build(kind, (1, 12, 12), latent=4), torch.rand(4, 1, 12, 12, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, parts = network.loss(x, generator)
+        sigmoids = network(x) if kind != "linear" else x
+    assert {value.dtype for value in (total, sigmoids, *parts.values())} == {torch.float32}
+
+
 def test_the_base_class_asks_for_both_halves() -> None:
     base = Autoencoder((1, 4, 4), 2)
+    with pytest.raises(NotImplementedError):
+        base.centre(torch.zeros(1, 4, 4))
     for half in (base.encode, base.decode):
         with pytest.raises(NotImplementedError):
             half(torch.zeros(1, 1, 4, 4))

@@ -36,10 +36,10 @@ def digits() -> Split:
 
 
 def trained(
-    kind: str, split: Split, epochs: int, **options: Any
+    kind: str, split: Split, epochs: int, batch: int = 200, **options: Any
 ) -> tuple[Autoencoder, list[Epoch]]:
     network = build(kind, split.train.shape, **options)
-    schedule = dataclasses.replace(SCHEDULES[kind], epochs=epochs)
+    schedule = dataclasses.replace(SCHEDULES[kind], epochs=epochs, batch=batch)
     return network, list(fit(network, split.train.pictures, schedule))
 
 
@@ -62,7 +62,7 @@ def test_pca_of_the_digits_has_the_known_errors(digits: Split) -> None:
 
 
 def test_the_linear_member_becomes_pca(digits: Split) -> None:
-    network, _ = trained("linear", digits, 15, latent=32)
+    network, _ = trained("linear", digits, 15, batch=50, latent=32)
     assert isinstance(network, LinearAutoencoder)
     pca = fit_pca(digits.train.pictures, 32)
     assert mean_error(network, digits) < 1.01 * mean_error(pca, digits)
@@ -83,23 +83,46 @@ def test_the_variational_member_bounds_the_likelihood(digits: Split) -> None:
     assert set(epochs[-1].parts) == {"reconstruction", "kl"}
 
 
-def test_the_sparse_member_holds_its_target(digits: Split) -> None:
-    network, _ = trained("sparse", digits, 7, target=0.05)
+def strokes(count: int, seed: int) -> torch.Tensor:
+    """Stand-ins for digits, 14x14: two soft bright lines on black, anywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    start, end = (2 + 9 * torch.rand(2, count, 2, 1, 2, generator=generator)).unbind()
+    axis = torch.arange(14.0)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).view(-1, 2)
+    way = end - start
+    along = ((points - start) * way).sum(-1, keepdim=True) / way.square().sum(-1, keepdim=True)
+    away = (points - start - along.clamp(0, 1) * way).square().sum(-1)
+    return (-away).exp().amax(1).view(count, 1, 14, 14)
+
+
+@pytest.fixture(scope="module")
+def stand_ins() -> Split:
+    return Split(Samples(strokes(1500, 0)), Samples(strokes(500, 1)))
+
+
+@pytest.mark.parametrize(("penalty", "target"), [("kl", 0.05), ("l1", 0.1)])
+def test_the_sparse_member_holds_its_target(stand_ins: Split, penalty: str, target: float) -> None:
+    options = {"latent": 16, "hidden": 256, "penalty": penalty, "target": target}
+    network, _ = trained("sparse", stand_ins, 8, batch=50, **options)
     assert isinstance(network, SparseAutoencoder)
-    mean = float(in_batches(network.features, digits.test.pictures).mean())
-    assert mean == pytest.approx(0.05, rel=0.2)
+    means = in_batches(network.features, stand_ins.test.pictures).mean(0)
+    assert float(means.mean()) == pytest.approx(target, rel=0.2)
+    assert float(((means / target - 1).abs() < 0.2).float().mean()) > 0.9  # not on average alone
+    x = stand_ins.test.pictures
+    assert mean_error(network, stand_ins) < 0.5 * x.var(0).sum()  # and still gives back
 
 
 @pytest.mark.parametrize(("kind", "level"), [("gaussian", 0.3), ("masking", 0.5)])
 def test_the_denoising_member_beats_the_vanilla_one_on_its_fault(
-    digits: Split, kind: str, level: float
+    stand_ins: Split, kind: str, level: float
 ) -> None:
-    vanilla, _ = trained("vanilla", digits, 5)
-    denoising, _ = trained("denoising", digits, 5, corruption=kind, level=level)
-    x = digits.test.pictures
+    vanilla, _ = trained("vanilla", stand_ins, 12, batch=100)
+    denoising, _ = trained("denoising", stand_ins, 12, batch=100, corruption=kind, level=level)
+    x = stand_ins.test.pictures
     seen = corrupted(x, kind, level)
     errors = [float(squared_errors(n, x, seen).mean()) for n in (denoising, vanilla)]
-    assert errors[0] < 0.9 * errors[1]
+    print(f"{kind} {level}: denoising {errors[0]:.2f}, vanilla {errors[1]:.2f}")
+    assert errors[0] < 0.75 * errors[1]
 
 
 def random_split(count: int = 200) -> Split:
