@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, Tile, err, out, rows
+from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, out, rows
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def command(
     output: Output = None,
     model: Model = DEFAULT_MODEL,
     strength: Strength = 1.0,
+    ensemble: Ensemble = False,
     reference: Reference = None,
     file_format: Format = None,
     quality: Quality = None,
@@ -75,8 +76,13 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Denoise pictures; each result is written beside its picture, never over it."""
-    asked: dict[str, Any] = {"model": model, "strength": strength, "device": device}
-    asked |= {"precision": precision, "tile": tile, "strip_metadata": strip_metadata}
+    asked: dict[str, Any] = {"model": model, "strength": strength, "ensemble": ensemble}
+    asked |= {
+        "device": device,
+        "precision": precision,
+        "tile": tile,
+        "strip_metadata": strip_metadata,
+    }
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     flags = {"recursive": recursive, "skip_existing": skip_existing}
     flags |= {"in_place": in_place, "backup": backup}

@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, Tile, err, out
+from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, out
 from restore.errors import InputError
 
 if TYPE_CHECKING:
     from restore.evaluation.benchmark import PictureScore, SetScore
 
 
+DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
+
+
 def command(
     model: Annotated[str, typer.Argument(help="A name from `restore models`, or a file.")],
-    data: Annotated[Path, typer.Option(help="A folder of clean pictures.")],
+    data: Annotated[Path, typer.Option(help="A folder of clean pictures, or of pairs.")],
     noise: Annotated[
-        list[str] | None, typer.Option(help="gaussian:SIGMA; may be given several times.")
+        list[str] | None,
+        typer.Option(help="gaussian:SIGMA, jpeg:QUALITY or none; may be given several times."),
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="DATA holds the folders clean (or gt) and noisy.")
+    ] = False,
+    ensemble: Ensemble = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every picture's score there.")
     ] = None,
@@ -32,24 +40,27 @@ def command(
     tile: Tile = None,
     debug: Debug = False,
 ) -> None:
-    """Add noise to clean pictures, restore them, and print the mean PSNR and SSIM."""
-    from restore.evaluation.benchmark import evaluate, parse_noise, summarise
-    from restore.image.folder import list_pictures
+    """Degrade clean pictures, or take pairs; restore; print the mean PSNR and SSIM."""
+    from restore.evaluation.benchmark import evaluate, summarise
+    from restore.evaluation.cases import PAIRS, cases, parse_fault
     from restore.inference.runtime import choose_device, choose_precision, precision_name
 
-    sigmas = [parse_noise(text) for text in noise or ["gaussian:15", "gaussian:25", "gaussian:50"]]
-    files = list_pictures(data)
+    if pairs and noise:
+        raise InputError("--pairs brings its own noise; leave out --noise, or --pairs")
+    faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
     used = precision_name(choose_precision(precision, choose_device(device)))
+    settings = {"device": device, "precision": precision, "tile": tile, "ensemble": ensemble}
     pictures: list[PictureScore] = []
     sets: list[SetScore] = []
-    for sigma in sigmas:
+    for fault in faults:
         scores = []
-        for score in evaluate(files, model, sigma, device=device, precision=precision, tile=tile):
+        count = len(cases(data, fault))
+        for score in evaluate(data, model, fault, **settings):
             scores.append(score)
             if err().is_terminal:
-                err().print(f"{len(scores)}/{len(files)} sigma {sigma:g}", end="\r")
+                err().print(f"{len(scores)}/{count} {fault.name}", end="\r")
         pictures += scores
-        sets.append(summarise(scores, data.name, used))
+        sets.append(summarise(scores, data.name, used, fault))
     show(sets)
     if json_file is not None:
         write_json(sets, pictures, json_file)
@@ -62,8 +73,9 @@ def show(sets: list[SetScore]) -> None:
     console = out()
     console.print(f"{'data':<12} {'noise':<12} {'noisy':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}")
     for s in sets:
+        noisy = float("inf") if s.noisy_psnr is None else s.noisy_psnr
         console.print(
-            f"{s.data:<12} {s.noise:<12} {s.noisy_psnr:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
+            f"{s.data:<12} {s.noise:<12} {noisy:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
             f"{s.megapixels_per_second:6.2f}"
         )
     console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}")

@@ -37,6 +37,7 @@ def denoise_files(
     overwrite: bool = False,
     strip_metadata: bool = False,
     strength: float = 1.0,
+    ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -76,7 +77,7 @@ def denoise_files(
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    network = find_network(model)
+    network = find_network(model, ensemble)
     settings = Settings(network, strength, chosen, dtype, tile, saving, skip_existing)
     return Batch(jobs, settings, report)
 

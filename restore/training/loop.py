@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from restore.errors import TrainingError
 from restore.inference.runtime import choose_device, choose_precision
 from restore.models.denoiser import Denoiser
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
-from restore.training.data import PictureStore, centre_crops
-from restore.training.degradations import add_gaussian_noise, luma, draw_sigmas
+from restore.training.data import PictureStore
+from restore.training.faults import FAULTS, ValidationSet
 from restore.training.losses import LOSSES, psnr_of_batch
 from restore.training.optimiser import build_optimisers
-from restore.training.recipe import Recipe
+from restore.training.recipe import Recipe, make_recipe
 
 COMPILE_PAYS = 300  # steps: compiling costs about a minute
 
@@ -93,8 +94,9 @@ class Training:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe; only its number of steps may differ."""
         state = load_checkpoint(path)
-        ours, theirs = self.recipe.to_dict(), state["recipe"]
-        differing = [k for k in ours if k != "steps" and ours[k] != theirs.get(k)]
+        ours = self.recipe.to_dict()
+        theirs = make_recipe(state["recipe"], str(path)).to_dict()
+        differing = [k for k in ours if k != "steps" and ours[k] != theirs[k]]
         if differing:
             raise TrainingError(
                 f"{path} was made with another recipe ({', '.join(differing)} differ); "
@@ -136,14 +138,15 @@ def train(
     recipe = training.recipe
     compute_loss = _loss_function(training, compiled)
     pictures = pictures.to(training.device)
-    crops = None if validation is None else centre_crops(validation, recipe.validate_side)
+    fault = FAULTS[recipe.fault]
+    pairs = None if validation is None else ValidationSet(validation, recipe)
     started, before = time.monotonic(), training.seconds
     saved, steps_here, shown = started, 0, 0
     while training.step < recipe.steps:
         batch, patch = recipe.stage(training.step)
-        crops_now = pictures.crops(batch, patch, training.generator, recipe.candidates)
-        clean, noisy = degrade(crops_now, recipe, training.generator)
-        loss = compute_loss(noisy, clean)
+        draw = partial(_crops, pictures, training, batch)
+        clean, degraded = fault(draw, patch, recipe, training.generator)
+        loss = compute_loss(degraded, clean)
         _update(training, loss)
         training.step += 1
         steps_here, shown = steps_here + 1, shown + batch
@@ -154,7 +157,7 @@ def train(
         last = over or training.step == recipe.steps
         score = None
         if last or training.step % recipe.validate_every == 0:
-            score = _validate(training, crops)
+            score = _validate(training, pairs)
         if checkpoint and (last or time.monotonic() - saved >= save_every):
             save_checkpoint(training.state(), checkpoint)
             saved = time.monotonic()
@@ -169,22 +172,8 @@ def train(
             return
 
 
-def degrade(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Clean and noisy pictures from clean crops, as the recipe says.
-
-    A share of them is turned grey and gets one noise for all channels, for that is what a grey
-    photograph looks like to a network for colour. Another share is one even colour, every second
-    of these without noise: so the network learns to leave alone what is at rest, up to the border.
-    """
-    count, device = len(crops), crops.device
-    sigmas = draw_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator, recipe.sigma_power)
-    draws = torch.rand(2, count, 1, 1, 1, generator=generator, device=device)
-    grey, flat = draws[0] < recipe.grey, draws[1] < recipe.flat
-    sigmas = torch.where(draws[1].view(-1) < recipe.flat / 2, torch.zeros_like(sigmas), sigmas)
-    noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
-    crops = torch.where(flat, crops.mean((2, 3), keepdim=True), crops)
-    clean = torch.where(grey, luma(crops), crops)
-    return clean, clean + torch.where(grey, noise[:, :1], noise)
+def _crops(pictures: PictureStore, training: Training, count: int, side: int) -> Tensor:
+    return pictures.crops(count, side, training.generator, training.recipe.candidates)
 
 
 def training_precision(name: str, device: torch.device) -> torch.dtype:
@@ -249,18 +238,15 @@ def _follow_loss(training: Training, loss: Tensor) -> None:
 
 
 @torch.no_grad()
-def _validate(training: Training, crops: Tensor | None) -> float | None:
-    """Mean PSNR of the averaged network over the validation crops and noise levels."""
+def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
+    """Mean PSNR of the averaged network over the validation pairs."""
     score = None
-    if crops is not None:
+    if pairs is not None:
         scores = []
-        for sigma in training.recipe.validate_sigma:
-            generator = torch.Generator().manual_seed(0)
-            for clean in crops.split(8):
-                noisy = add_gaussian_noise(clean, sigma, generator).to(training.device)
-                with autocast(training.device, training.dtype):
-                    restored = training.average(noisy)
-                scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), clean))
+        for clean, degraded in pairs:
+            with autocast(training.device, training.dtype):
+                restored = training.average(degraded.to(training.device))
+            scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), clean))
         score = float(torch.cat(scores).mean())
     if score is None or training.best is None or score >= training.best:
         training.best, training.best_weights = score, _on_cpu(training.average.state_dict())

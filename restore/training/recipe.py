@@ -17,6 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+FAULT_NAMES = ("gaussian", "photo")  # each a function in restore.training.faults
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,6 +28,7 @@ class Recipe:
     channels: int = 3
     widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of each level, full resolution first
     blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks of each level, each way
+    fault: str = "gaussian"  # what the pictures are degraded with: "gaussian" or "photo"
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
@@ -54,9 +57,10 @@ class Recipe:
             "channels is 1 or 3": self.channels in (1, 3),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
             and 0 <= self.sigma[0] <= self.sigma[1],
-            "grey and flat are shares between 0 and 1": 0 <= min(self.grey, self.flat)
+            "grey and flat are shares between 0 and 1": min(self.grey, self.flat) >= 0
             and max(self.grey, self.flat) <= 1,
             "sigma_power is above 0": self.sigma_power > 0,
+            f"fault is one of {', '.join(FAULT_NAMES)}": self.fault in FAULT_NAMES,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
             "steps, batch, patch, candidates and validate_every are at least 1": min(
                 self.steps, *self.batch, *self.patch, self.candidates, self.validate_every

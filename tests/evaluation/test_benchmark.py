@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from restore.errors import InputError
-from restore.evaluation.benchmark import add_noise, evaluate, parse_noise, summarise
+from restore.evaluation.benchmark import evaluate, summarise
+from restore.evaluation.cases import PAIRS, Fault
 from restore.models.weights import read_card
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bench"
 
 
-def test_noise_is_the_published_protocols() -> None:
-    np.random.seed(0)
-    clean = np.full((5, 7, 3), 0.5, np.float32)
-    expected = clean + np.random.normal(0, 25 / 255, clean.shape)
-    np.testing.assert_allclose(add_noise(clean, 25), expected, atol=1e-6)
-    assert np.array_equal(add_noise(clean, 25), add_noise(clean, 25))
-
-
-def test_noise_leaves_the_callers_generator_alone() -> None:
-    np.random.seed(7)
-    state = np.random.get_state()[1].copy()
-    add_noise(np.zeros((4, 4, 3), np.float32), 25)
-    assert np.array_equal(np.random.get_state()[1], state)
-
-
-@pytest.mark.parametrize(
-    "text", ["gaussian", "gaussian:", "gaussian:x", "poisson:3", "gaussian:256"]
-)
-def test_unknown_noise_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="gaussian:SIGMA"):
-        parse_noise(text)
-    assert parse_noise("gaussian:12.5") == 12.5
-
-
-def test_means_are_over_pictures(samples: Path) -> None:
-    files = [samples / "text-clean.png", samples / "portrait-16bit-clean.png"]
-    scores = list(evaluate(files, "denoise-gaussian", 25))
-    total = summarise(scores, "two", "fp32")
+def test_means_are_over_pictures(samples: Path, tmp_path: Path) -> None:
+    for name in ("text-clean.png", "portrait-16bit-clean.png"):
+        shutil.copy(samples / name, tmp_path)
+    fault = Fault("gaussian", 25)
+    scores = list(evaluate(tmp_path, "denoise-gaussian", fault))
+    total = summarise(scores, "two", "fp32", fault)
     assert total.pictures == 2
     assert total.psnr == pytest.approx((scores[0].psnr + scores[1].psnr) / 2)
     assert all(s.psnr > s.noisy_psnr + 5 for s in scores)
@@ -57,10 +36,30 @@ def test_the_cards_numbers_come_out_of_the_pipeline() -> None:
         for s in read_card("denoise-gaussian").scores
         if "precision" in s
     }
-    files = sorted(folder.iterdir())
-    measured = summarise(
-        list(evaluate(files, "denoise-gaussian", 25, precision="fp32")), "CBSD68", "fp32"
-    )
+    fault = Fault("gaussian", 25)
+    scores = list(evaluate(folder, "denoise-gaussian", fault, precision="fp32"))
+    measured = summarise(scores, "CBSD68", "fp32", fault)
     assert measured.pictures == 68
     assert measured.psnr == pytest.approx(recorded["CBSD68", "gaussian:25", "fp32"], abs=0.002)
     assert measured.psnr > 31.21  # FFDNet, which is told the noise level
+
+
+def test_pairs_and_jpeg_are_scored_before_and_after(samples: Path, tmp_path: Path) -> None:
+    for folder, name in (("gt", "fur-clean.png"), ("noisy", "fur.png")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(samples / name, tmp_path / folder / "fur.png")
+    (pair,) = evaluate(tmp_path, "denoise-gaussian", PAIRS)
+    assert pair.noise == "pairs"
+    assert pair.psnr > pair.noisy_psnr + 3
+    fault = Fault("jpeg", 10)
+    (jpeg,) = evaluate(tmp_path / "gt", "denoise-gaussian", fault)
+    total = summarise([jpeg], "one", "fp32", fault)
+    assert 20 < jpeg.noisy_psnr < 35
+    assert "luma" in total.protocol
+
+
+def test_without_a_fault_there_is_no_score_before(samples: Path, tmp_path: Path) -> None:
+    shutil.copy(samples / "text-clean.png", tmp_path)
+    (score,) = evaluate(tmp_path, "denoise-gaussian", Fault("none"))
+    assert summarise([score], "one", "fp32", Fault("none")).noisy_psnr is None
+    assert np.isfinite(score.psnr)

@@ -10,7 +10,7 @@ import torch
 from restore.errors import TrainingError
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.data import PictureStore
-from restore.training.loop import Progress, Training, degrade, train
+from restore.training.loop import Progress, Training, train
 from restore.training.recipe import Recipe, make_recipe
 
 
@@ -108,19 +108,6 @@ def test_checkpoints_that_are_not_whole_are_refused(tiny: Recipe, tmp_path: Path
         with pytest.raises(TrainingError, match="not a whole checkpoint"):
             load_checkpoint(path)
     assert [p.name for p in tmp_path.iterdir()] == ["c"]  # nothing left aside
-
-
-def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
-    recipe = make_recipe({**tiny.to_dict(), "grey": 0.5, "sigma": [25, 25]}, "t")
-    crops = torch.rand(200, 3, 8, 8)
-    clean, noisy = degrade(crops, recipe, torch.Generator().manual_seed(0))
-    grey = torch.tensor([bool((c[0] == c[1]).all()) for c in clean])
-    assert 60 < grey.sum() < 140
-    noise = noisy - clean
-    torch.testing.assert_close(noise[grey][:, 0], noise[grey][:, 2], atol=1e-6, rtol=0)
-    assert (noise[~grey][:, 0] - noise[~grey][:, 2]).std() * 255 > 30
-    assert torch.equal(clean[~grey], crops[~grey])
-    assert noise[~grey].std().item() * 255 == pytest.approx(25, rel=0.02)
 
 
 def test_a_loss_that_is_no_number_stops_in_words(tiny: Recipe, store: PictureStore) -> None:

@@ -21,7 +21,7 @@ def test_shipped_recipes_load() -> None:
 def test_the_shipped_weights_were_made_by_the_shipped_recipe() -> None:
     training = read_card("denoise-gaussian").training
     recipe = load_recipe("denoise-gaussian")
-    assert training["recipe"] == recipe.to_dict()
+    assert make_recipe(training["recipe"], "card") == recipe  # older cards lack the newest keys
     assert training["steps"] == recipe.steps
 
 
@@ -51,7 +51,7 @@ def test_files_are_recipes_too(tiny_toml: Path, tiny: Recipe) -> None:
         ({"patch": [16, 24, 32]}, "one entry a stage"),
         ({"patch": [15, 24]}, "multiples of"),
         ({"stages": [0.5, 0.7]}, "rise from 0"),
-        ({"grey": 2}, "share between 0 and 1"),
+        ({"grey": 2}, "shares between 0 and 1"),
         ({"ema": 1}, "below 1"),
         ({"channels": 4}, "1 or 3"),
     ],

@@ -1,0 +1,177 @@
+"""The kinds of fault a network can be trained against: crops in, clean and degraded pairs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.training.camera import add_camera_noise, draw_cameras
+from restore.training.data import PictureStore, centre_crops
+from restore.training.degradations import (
+    add_common_noise,
+    add_gaussian_noise,
+    add_poisson_noise,
+    add_speckle_noise,
+    draw_sigmas,
+    luma,
+    spread_noise,
+)
+from restore.training.jpeg import jpeg
+from restore.training.recipe import Recipe
+
+Draw = Callable[[int], Tensor]  # side of the crops -> float32 (N, C, side, side) in [0, 1]
+Pair = tuple[Tensor, Tensor]  # clean, degraded
+Fault = Callable[[Draw, int, Recipe, torch.Generator], Pair]
+
+VALIDATION_DRAWS = 3  # of random faults for each validation picture
+
+
+def gaussian(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """White Gaussian noise of the recipe's range of sigma.
+
+    A share of the crops is turned grey and gets one noise for all channels, for that is what a
+    grey photograph looks like to a network for colour. Another share is one even colour, every
+    second of these without noise: so the network learns to leave alone what is at rest, up to the
+    border.
+    """
+    crops = draw(patch)
+    count, device = len(crops), crops.device
+    sigmas = draw_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator, recipe.sigma_power)
+    draws = torch.rand(2, count, 1, 1, 1, generator=generator, device=device)
+    grey = draws[0] < recipe.grey
+    sigmas = torch.where(draws[1].view(-1) < recipe.flat / 2, torch.zeros_like(sigmas), sigmas)
+    noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
+    clean = torch.where(grey, luma(crops), flatten(crops, draws[1] < recipe.flat))
+    return clean, clean + torch.where(grey, noise[:, :1], noise)
+
+
+def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """What cameras, phones and the web do to a picture, in random order of magnitude.
+
+    Noise of the sensor (three of five crops), plain Gaussian, Poisson or speckle noise, or none;
+    spread as a camera's own processing would, a fifth of the batches at half to full size; then
+    JPEG, its grid of blocks anywhere; rounded to 8 bits. Some crops stay as they are: clean
+    pictures must survive. The clean target is never blurred.
+    """
+    crops = draw(patch)
+    count, device = len(crops), crops.device
+    chances = torch.rand(4, count, generator=generator, device=device)
+    clean = flatten(crops, (chances[0] < recipe.flat).view(-1, 1, 1, 1))
+    noise = mixed_noise(clean, chances[1], generator)
+    at_rest = (chances[0] < recipe.flat / 2).view(-1, 1, 1, 1)
+    noise = torch.where(at_rest, 0.0, spread_randomly(noise, generator))
+    grey = (chances[2] < recipe.grey).view(-1, 1, 1, 1)
+    clean = torch.where(grey, luma(clean), clean)
+    degraded = (clean + torch.where(grey, luma(noise), noise)).clamp(0, 1)
+    clean, degraded = enlarge_randomly(clean, degraded, generator)
+    quality = draw_qualities(count, generator)
+    shift = torch.randint(0, 16, (2,), generator=generator, device=device).tolist()
+    packed = jpeg(degraded, quality, (shift[0], shift[1]))
+    as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
+    return clean, torch.where(as_file, packed, (degraded * 255).round() / 255)
+
+
+FAULTS: dict[str, Fault] = {"gaussian": gaussian, "photo": photo}
+
+
+def flatten(crops: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen crops as one even colour each: their mean, rounded to 8 bits."""
+    even = (crops.mean((2, 3), keepdim=True) * 255).round() / 255
+    return torch.where(chosen, even, crops)
+
+
+def mixed_noise(clean: Tensor, chance: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of one kind for each picture, chosen by a chance in [0, 1): the difference to clean."""
+    noise = torch.zeros_like(clean)
+    kinds = [
+        (0.00, 0.60, _camera),
+        (0.60, 0.80, _plain),
+        (0.80, 0.85, _poisson),
+        (0.85, 0.90, _speckle),
+    ]
+    for first, last, kind in kinds:
+        chosen = (first <= chance) & (chance < last)
+        if bool(chosen.any()):
+            noise[chosen] = kind(clean[chosen], generator) - clean[chosen]
+    return noise
+
+
+def _camera(clean: Tensor, generator: torch.Generator) -> Tensor:
+    return add_camera_noise(clean, draw_cameras(len(clean), generator), generator)
+
+
+def _plain(clean: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.rand(len(clean), generator=generator, device=clean.device)
+    share = ((share - 0.4) / 0.3).clamp(0, 1)  # two of five colour, three of ten grey, else between
+    sigmas = draw_sigmas(0, 50, len(clean), generator, power=1.5)
+    return add_common_noise(clean, sigmas, share, generator)
+
+
+def _poisson(clean: Tensor, generator: torch.Generator) -> Tensor:
+    exponent = torch.rand(len(clean), generator=generator, device=clean.device) * 2 + 2
+    return add_poisson_noise(clean, 10**exponent, generator)
+
+
+def _speckle(clean: Tensor, generator: torch.Generator) -> Tensor:
+    return add_speckle_noise(clean, draw_sigmas(2, 50, len(clean), generator, 1.5), generator)
+
+
+def spread_randomly(noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise smoothed and sharpened as by a camera, in seven of ten pictures."""
+    draws = torch.rand(4, len(noise), generator=generator, device=noise.device)
+    on = (draws[0] < 0.7).float()
+    luma_sigma = on * 1.2 * draws[1]
+    chroma_sigma = luma_sigma + on * 2 * draws[2] ** 2
+    return spread_noise(noise, luma_sigma, chroma_sigma, on * draws[3])
+
+
+def enlarge_randomly(clean: Tensor, degraded: Tensor, generator: torch.Generator) -> Pair:
+    """A fifth of the batches: the middle enlarged up to twice, in both of the pair alike."""
+    chance, size = torch.rand(2, generator=generator, device=clean.device).tolist()
+    if chance >= 0.2:
+        return clean, degraded
+    side = clean.shape[-1]
+    inner = 2 * round(side * (0.5 + 0.5 * size) / 2)
+    first = (side - inner) // 2
+    both = torch.cat([clean, degraded])[..., first : first + inner, first : first + inner]
+    both = F.interpolate(both, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+    clean, degraded = both.chunk(2)
+    return clean, degraded
+
+
+def draw_qualities(count: int, generator: torch.Generator) -> Tensor:
+    """JPEG qualities: half of them 75 to 100, as cameras and galleries save, half 10 to 75."""
+    high, place = torch.rand(2, count, generator=generator, device=generator.device)
+    return torch.where(high < 0.5, 75 + 25 * place, 10 + 65 * place).round()
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed pairs from the middle of each validation picture, the same in every run."""
+
+    store: PictureStore
+    recipe: Recipe
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Pairs in batches of 8; one pass for each noise level, or three of random faults."""
+        crops = centre_crops(self.store, self.recipe.validate_side)
+        if self.recipe.fault == "gaussian":
+            for sigma in self.recipe.validate_sigma:
+                generator = torch.Generator().manual_seed(0)
+                for clean in crops.split(8):
+                    yield clean, add_gaussian_noise(clean, sigma, generator)
+            return
+        generator = torch.Generator().manual_seed(0)
+        fault, side = FAULTS[self.recipe.fault], self.recipe.validate_side
+        for _ in range(VALIDATION_DRAWS):
+            for clean in crops.split(8):
+                yield fault(partial(_given, clean), side, self.recipe, generator)
+
+
+def _given(crops: Tensor, _: int) -> Tensor:
+    return crops

@@ -1,0 +1,129 @@
+"""The faults of a recipe: what is left clean, what is degraded, and how."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from restore.training.data import PictureStore
+from restore.training.degradations import luma
+from restore.training.faults import (
+    FAULTS,
+    ValidationSet,
+    draw_qualities,
+    enlarge_randomly,
+    gaussian,
+    mixed_noise,
+    photo,
+    spread_randomly,
+)
+from restore.training.recipe import FAULT_NAMES, Recipe, make_recipe
+
+
+def changed(recipe: Recipe, **changes: object) -> Recipe:
+    return make_recipe({**recipe.to_dict(), **changes}, "t")
+
+
+def test_every_name_a_recipe_may_give_has_its_function() -> None:
+    assert tuple(FAULTS) == FAULT_NAMES
+
+
+def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
+    recipe = changed(tiny, grey=0.5, sigma=[25, 25])
+    crops = torch.rand(200, 3, 8, 8)
+    clean, noisy = gaussian(lambda _: crops, 8, recipe, torch.Generator().manual_seed(0))
+    grey = torch.tensor([bool((c[0] == c[1]).all()) for c in clean])
+    assert 60 < grey.sum() < 140
+    noise = noisy - clean
+    torch.testing.assert_close(noise[grey][:, 0], noise[grey][:, 2], atol=1e-6, rtol=0)
+    assert (noise[~grey][:, 0] - noise[~grey][:, 2]).std() * 255 > 30
+    assert torch.equal(clean[~grey], crops[~grey])
+    assert noise[~grey].std().item() * 255 == pytest.approx(25, rel=0.02)
+
+
+@pytest.mark.parametrize("name", FAULT_NAMES)
+def test_every_second_flat_crop_is_without_noise(
+    tiny: Recipe, name: str, generator: torch.Generator
+) -> None:
+    recipe = changed(tiny, fault=name, flat=1.0, grey=0.0, sigma=[20, 30])
+    crops = torch.rand(300, 3, 16, 16, generator=generator)
+    clean, degraded = FAULTS[name](lambda _: crops, 16, recipe, generator)
+    assert clean.std((2, 3)).max() < 1e-5
+    untouched = ((degraded - clean).abs().amax((1, 2, 3)) < 1e-5).float().mean()
+    assert 0.4 < untouched < 0.6
+    moved = (degraded.mean((2, 3)) - clean.mean((2, 3))).abs().median()
+    assert moved * 255 < 1
+
+
+def test_photo_gives_levels_and_leaves_some_crops_clean(
+    tiny: Recipe, generator: torch.Generator
+) -> None:
+    recipe = changed(tiny, fault="photo", grey=0.1)
+    crops = (torch.rand(400, 3, 16, 16, generator=generator) * 255).round() / 255
+    clean, degraded = photo(lambda _: crops, 16, recipe, generator)
+    assert degraded.min() >= 0 and degraded.max() <= 1
+    torch.testing.assert_close(degraded * 255, (degraded * 255).round(), atol=1e-4, rtol=0)
+    same = (degraded - clean).abs().amax((1, 2, 3)) < 1e-4
+    assert 2 <= same.sum() < 60
+    grey = (luma(clean) - clean).abs().amax((1, 2, 3)) < 1e-6
+    assert 15 < grey.sum() < 80
+    # a grey photograph stays grey, but for what JPEG's colour rounding does
+    assert (degraded[grey] - luma(degraded[grey])).abs().max() * 255 <= 2
+
+
+def test_one_generator_state_gives_one_pair(tiny: Recipe) -> None:
+    crops = torch.rand(6, 3, 16, 16)
+    recipe = changed(tiny, fault="photo")
+    first, second = (
+        photo(lambda _: crops, 16, recipe, torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_each_kind_of_noise_takes_its_share(generator: torch.Generator) -> None:
+    clean = torch.full((100, 3, 8, 8), 0.5)
+    chance = (torch.arange(100) + 0.5) / 100
+    noise = mixed_noise(clean, chance, generator)
+    assert noise[:90].abs().amax((1, 2, 3)).gt(0).float().mean() > 0.97
+    assert noise[90:].abs().max() == 0
+
+
+def test_spreading_keeps_noise_free_of_bias_and_correlates_it(generator: torch.Generator) -> None:
+    noise = torch.randn(200, 3, 32, 32, generator=generator)
+    spread = spread_randomly(noise, generator)
+    assert spread.mean().abs() < 0.01
+    untouched = (spread - noise).abs().amax((1, 2, 3)) < 1e-3
+    assert 0.2 < untouched.float().mean() < 0.4
+    neighbours = (spread[..., 1:] * spread[..., :-1]).mean((1, 2, 3)) / spread.var((1, 2, 3))
+    assert neighbours[~untouched].median() > 0.1
+
+
+def test_enlarging_treats_both_of_a_pair_alike() -> None:
+    picture = torch.rand(2, 3, 24, 24)
+    changed_batches = 0
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        clean, degraded = enlarge_randomly(picture, picture.clone(), generator)
+        assert clean.shape == picture.shape
+        assert torch.equal(clean, degraded)
+        changed_batches += not torch.equal(clean, picture)
+    assert 2 <= changed_batches <= 16
+
+
+def test_half_of_the_qualities_are_those_of_cameras(generator: torch.Generator) -> None:
+    qualities = draw_qualities(10_000, generator)
+    assert qualities.min() == 10
+    assert qualities.max() == 100
+    assert (qualities > 75).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("name", FAULT_NAMES)
+def test_validation_is_the_same_in_every_run(tiny: Recipe, store: PictureStore, name: str) -> None:
+    pairs = ValidationSet(store, changed(tiny, fault=name))
+    first, second = list(pairs), list(pairs)
+    assert len(first) == len(second) >= 1
+    for (clean, degraded), (again, degraded_again) in zip(first, second, strict=True):
+        assert torch.equal(clean, again)
+        assert torch.equal(degraded, degraded_again)
+        assert not torch.equal(clean, degraded)
