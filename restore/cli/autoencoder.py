@@ -57,6 +57,9 @@ def train(
     warp: Annotated[
         float | None, typer.Option(help="Random turns, scales and shears; 0 is none.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the layers: fp32, bf16, or auto, which is the faster.")
+    ] = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Default: KIND-LATENT.safetensors.")
@@ -74,6 +77,7 @@ def train(
     options |= {"corruption": corruption, "level": level, "beta": beta, "pretrain": pretrain}
     options |= parse_widths(kind, hidden)
     changes = {"epochs": epochs, "batch": batch, "rate": rate, "warp": warp, "seed": seed}
+    changes["precision"] = precision
     run_training(
         kind,
         data,

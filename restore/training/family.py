@@ -81,7 +81,7 @@ LIMITS = {
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """InputError for a count below 1 or a rate that is not above 0."""
+    """InputError for a count below 1, a rate not above 0, or an unknown precision."""
     if schedule.epochs < 1 or schedule.batch < 1 or not 0 < schedule.rate < math.inf:
         raise InputError(
             f"epochs and batch are at least 1 and the rate is above 0, not {schedule.epochs}, "
@@ -89,6 +89,7 @@ def check_schedule(schedule: Schedule) -> None:
         )
     if not 0 <= schedule.warp <= 3:
         raise InputError(f"the warp is from 0 to 3, not {schedule.warp}")
+    choose_precision(schedule.precision, torch.device("cpu"))
 
 
 def fit(

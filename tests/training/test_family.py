@@ -158,6 +158,17 @@ def test_the_same_seed_trains_the_same_network(kind: str) -> None:
     assert torch.equal(*found)
 
 
+def test_half_precision_trains_as_well_as_full() -> None:
+    split, errors = random_split(), []
+    for precision in ("fp32", "bf16"):
+        network = build("vanilla", (1, 12, 12), latent=6)
+        list(fit(network, split.train.pictures, Schedule(epochs=8, batch=25, precision=precision)))
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+        errors.append(mean_error(network, split))
+    assert errors[0] != errors[1]
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
+
+
 def test_a_loss_that_explodes_is_an_error() -> None:
     network = build("linear", (1, 12, 12), latent=4)
     with pytest.raises(TrainingError, match="--rate"):
