@@ -167,7 +167,7 @@ def member_scores(network: Autoencoder, split: Split) -> tuple[dict[str, str], d
         negative_elbo,
         squared_errors,
     )
-    from restore.models.autoencoders import DenoisingAutoencoder, SparseAutoencoder
+    from restore.models.regularised import DenoisingAutoencoder, SparseAutoencoder
     from restore.models.variational import VariationalAutoencoder
     from restore.training.family import bernoulli
 
@@ -194,7 +194,7 @@ def draw_training(
 ) -> list[Path]:
     """The curves of a training, and the first-layer filters of a sparse one."""
     from restore.evaluation.figures import draw_curves, draw_sheet, filter_pictures, save_figure
-    from restore.models.autoencoders import SparseAutoencoder
+    from restore.models.regularised import SparseAutoencoder
 
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch in done:

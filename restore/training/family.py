@@ -57,7 +57,7 @@ class Epoch:
 SCHEDULES: dict[str, Schedule] = {
     "linear": Schedule(epochs=20, batch=50, rate=0.05, weight_decay=0.0, precision="fp32"),
     "vanilla": Schedule(epochs=20, batch=100, warp=0.7),
-    "stacked": Schedule(epochs=20, warp=1.0),
+    "stacked": Schedule(epochs=24, batch=100, warp=1.0),
     "denoising": Schedule(epochs=20, batch=100, warp=0.7),
     "sparse": Schedule(epochs=10, warp=0.7),
     "convolutional": Schedule(epochs=20, batch=100, warp=1.0),
@@ -69,14 +69,14 @@ SCHEDULES: dict[str, Schedule] = {
 LIMITS = {
     "linear": "PCA gives the same result at once; its blur and ringing are PCA's.",
     "vanilla": "Fine strokes blur; its code has gaps, so that it cannot generate.",
-    "stacked": "With today's initialisation and steps, greedy pretraining gains little or nothing.",
+    "stacked": "With today's first weights and steps, greedy pretraining costs epochs for nothing.",
     "denoising": "It gives clean pictures back worse than the vanilla one, and undoes only the "
     "fault that it saw.",
-    "sparse": "Many more weights for no better reconstruction; the target holds on average, not "
-    "for each unit.",
-    "convolutional": "Slower than the dense ones; its code is tied to one size of picture.",
-    "variational": "Its reconstructions are the blurriest for their parameters, and many samples "
-    "are no digit anyone wrote.",
+    "sparse": "Eight times the weights of the vanilla one for a worse reconstruction; the target "
+    "holds for nearly all units, not for each.",
+    "convolutional": "The slowest to train by far; its code is tied to one size of picture.",
+    "variational": "It reconstructs worse than the vanilla one with many more weights, and many "
+    "samples are like nothing it saw.",
 }
 
 

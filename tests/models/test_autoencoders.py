@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from restore.errors import InputError, WeightsError
-from restore.models.autoencoders import (
-    Autoencoder,
-    DenoisingAutoencoder,
-    SparseAutoencoder,
-    StackedAutoencoder,
-    VanillaAutoencoder,
-    corrupt,
-    sparsity_penalty,
-)
+from restore.models.autoencoders import Autoencoder, StackedAutoencoder, VanillaAutoencoder
 from restore.models.card import ModelCard
 from restore.models.convolutional import (
     ConvolutionalAutoencoder,
@@ -201,42 +193,6 @@ def test_a_walk_begins_and_ends_where_it_should(generator: torch.Generator) -> N
     assert torch.allclose(lengths[:, 3], (a.norm(dim=1) + b.norm(dim=1)) / 2, atol=1e-4)
 
 
-def test_sparsity_penalties_in_closed_form() -> None:
-    at_target = torch.full((7,), 0.05)
-    assert sparsity_penalty(at_target, 0.05, "kl").item() == pytest.approx(0, abs=1e-6)
-    assert sparsity_penalty(at_target, 0.05, "l1").item() == 0
-    a = torch.tensor([0.2, 0.5])
-    bernoulli = torch.distributions.Bernoulli
-    kl = torch.distributions.kl_divergence(bernoulli(torch.tensor(0.05)), bernoulli(a)).sum()
-    assert torch.allclose(sparsity_penalty(a, 0.05, "kl"), kl)
-    assert sparsity_penalty(a, 0.05, "l1").item() == pytest.approx(0.6)
-
-
-def test_a_fresh_sparse_layer_begins_near_its_target() -> None:
-    network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
-    assert 0.05 < network.features(torch.rand(50, 1, 12, 12)).mean().item() < 0.2
-
-
-def test_corruptions_are_what_they_say(generator: torch.Generator) -> None:
-    x = torch.full((100, 1, 20, 20), 0.5)
-    noise = corrupt(x, "gaussian", 0.3, generator) - x
-    assert noise.std().item() == pytest.approx(0.3, rel=0.02)
-    assert noise.mean().item() == pytest.approx(0, abs=0.01)
-    masked = corrupt(x, "masking", 0.25, generator)
-    assert set(masked.unique().tolist()) == {0.0, 0.5}
-    assert (masked == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-
-
-def test_the_denoising_loss_compares_with_the_clean_picture() -> None:
-    class Given(DenoisingAutoencoder):
-        def forward(self, x: Tensor) -> Tensor:
-            return x
-
-    x = torch.rand(50, 1, 20, 20)
-    loss = Given((1, 20, 20), 4, level=0.3).loss(x, torch.Generator().manual_seed(0)).total
-    assert float(loss) == pytest.approx(400 * 0.09, rel=0.05)  # of what it gave back: the noise
-
-
 def test_the_stacked_member_trains_layer_by_layer_and_then_whole() -> None:
     network = StackedAutoencoder((1, 12, 12), 4, hidden=(20, 10), pretrain=0.3)
     phases = network.phases()
@@ -249,6 +205,7 @@ def test_the_stacked_member_trains_layer_by_layer_and_then_whole() -> None:
     assert touched == {
         f"{s}.{i}.{k}" for s in ("encoder", "decoder") for i in (2,) for k in ("weight", "bias")
     }
+    assert torch.equal(network.encoder[2].weight.T, network.decoder[2].weight)  # begun as tied
     scratch = StackedAutoencoder((1, 12, 12), 4, pretrain=0.0)
     assert [p.name for p in scratch.phases()] == ["fine-tuning"]
 
@@ -267,16 +224,6 @@ def test_a_centred_kernel_has_the_mean_of_each_channel() -> None:
     network = ConvolutionalAutoencoder((2, 8, 8), 4, widths=(4,))
     network.centre(mean)
     assert torch.allclose(network.up[-1].bias.sigmoid(), torch.tensor([0.2, 0.125]))
-
-
-def test_centring_holds_the_sparse_target_and_spares_what_is_trained() -> None:
-    mean = torch.rand(1, 12, 12)
-    network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
-    network.centre(mean)
-    assert network.features(mean[None]).mean().item() == pytest.approx(0.1, abs=1e-5)
-    before = [p.clone() for p in network.parameters()]
-    network.centre(1 - mean)
-    assert all(map(torch.equal, network.parameters(), before))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,8 +18,9 @@ from restore.evaluation.reconstruction import (
     negative_elbo,
     squared_errors,
 )
-from restore.models.autoencoders import Autoencoder, LinearAutoencoder, SparseAutoencoder
+from restore.models.autoencoders import Autoencoder, LinearAutoencoder
 from restore.models.family import build
+from restore.models.regularised import SparseAutoencoder
 from restore.models.variational import VariationalAutoencoder
 from restore.training.comparison import Row, compare
 from restore.training.family import SCHEDULES, Epoch, Schedule, bernoulli, fit, rate, warp
@@ -62,7 +63,7 @@ def test_pca_of_the_digits_has_the_known_errors(digits: Split) -> None:
 
 
 def test_the_linear_member_becomes_pca(digits: Split) -> None:
-    network, _ = trained("linear", digits, 15, batch=50, latent=32)
+    network, _ = trained("linear", digits, 8, batch=50, latent=32)
     assert isinstance(network, LinearAutoencoder)
     pca = fit_pca(digits.train.pictures, 32)
     assert mean_error(network, digits) < 1.01 * mean_error(pca, digits)
@@ -76,7 +77,7 @@ def test_the_convolutional_member_is_far_below_pca(digits: Split) -> None:
 
 
 def test_the_variational_member_bounds_the_likelihood(digits: Split) -> None:
-    network, epochs = trained("variational", digits, 8, latent=20)
+    network, epochs = trained("variational", digits, 6, latent=20)
     assert isinstance(network, VariationalAutoencoder)
     binary = bernoulli(digits.test.pictures, torch.Generator().manual_seed(7))
     assert 70 < negative_elbo(network, binary, draws=2) < 120
