@@ -24,8 +24,9 @@ from PIL import Image
 from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.inference.batch import denoise_files
-from restore.inference.engine import Kept, run
-from restore.inference.pipeline import find_network, seen_by
+from restore.inference.engine import run
+from restore.inference.pipeline import denoising, find_network
+from restore.inference.prepared import Kept
 from restore.inference.runtime import (
     choose_device,
     choose_precision,
@@ -73,7 +74,7 @@ def alone(folder: Path, model: str, device: str, precision: str) -> float:
     dtype = choose_precision(precision, chosen)
     kept, seconds = Kept(network), 0.0
     for path in sorted(folder.iterdir()):
-        pixels = seen_by(network, load_image(path))
+        pixels = denoising(network).seen(load_image(path))
         began = time.perf_counter()
         run(kept, pixels, chosen, dtype)
         seconds += time.perf_counter() - began

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from restore.image.read import load_image as load_image
     from restore.image.write import save_image as save_image
     from restore.inference.batch import denoise_files as denoise_files
+    from restore.inference.batch import upscale_files as upscale_files
+    from restore.inference.huge import denoise_huge as denoise_huge
     from restore.inference.pipeline import Result as Result
     from restore.inference.pipeline import denoise as denoise
+    from restore.inference.upscaling import upscale as upscale
+    from restore.inference.windows import denoise_windows as denoise_windows
     from restore.models.weights import available_models as available_models
     from restore.models.weights import load_model as load_model
 
@@ -34,11 +38,15 @@ _HOMES = {
     "available_models": "restore.models.weights",
     "denoise": "restore.inference.pipeline",
     "denoise_files": "restore.inference.batch",
+    "denoise_huge": "restore.inference.huge",
+    "denoise_windows": "restore.inference.windows",
     "load_image": "restore.image.read",
     "load_model": "restore.models.weights",
     "psnr": "restore.evaluation.metrics",
     "save_image": "restore.image.write",
     "ssim": "restore.evaluation.metrics",
+    "upscale": "restore.inference.upscaling",
+    "upscale_files": "restore.inference.batch",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
+from restore.models.upscaler import Upscaler
+from restore.models.weights import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,3 +60,18 @@ def samples() -> Path:
 def small_network() -> Denoiser:
     """Two levels, random kernels: a multiple of 2 and a halo of 12 pixels."""
     return Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def small_upscaler() -> Upscaler:
+    """A scale of 3, two levels, random kernels: close to bicubic interpolation, but not equal."""
+    network = Upscaler(3, 3, widths=(4, 8), blocks=(1, 1), seed=1)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def upscaling_weights(tmp_path: Path, small_upscaler: Upscaler) -> Path:
+    """The same as a weights file."""
+    card = ModelCard("tiny-x3", "upscale", "Upscaler", small_upscaler.arguments, scale=3)
+    save_weights(small_upscaler, card, tmp_path / "tiny-x3.safetensors")
+    return tmp_path / "tiny-x3.safetensors"

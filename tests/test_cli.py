@@ -227,7 +227,9 @@ def test_other_times_are_refused(text: str) -> None:
         parse_seconds(text)
 
 
-@pytest.mark.parametrize("command", ["", "denoise", "compare", "evaluate", "models", "train"])
+@pytest.mark.parametrize(
+    "command", ["", "denoise", "upscale", "compare", "evaluate", "models", "train"]
+)
 def test_help_answers_at_once_and_needs_no_torch(command: str) -> None:
     code = (
         "import sys, time; started = time.perf_counter(); "

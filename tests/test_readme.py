@@ -73,7 +73,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".*", "*-restored.*", "__pycache__", "build", "dist", "*.egg-info", "runs"
     )
     shutil.copytree(ROOT, folder, ignore=junk)
-    for name in ("CBSD68", "Kodak24", "train", "val"):
+    for name in ("CBSD68", "Kodak24", "Set5", "train", "val"):
         (folder / name).mkdir()
         shutil.copy(folder / "samples" / "fur-clean.png", folder / name)
     write_digits(folder / "digits")

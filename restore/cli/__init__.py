@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train
+from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train, upscale
 from restore.cli.console import complain
 from restore.errors import RestoreError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (denoise, compare, evaluate, models, train):
+for module in (denoise, upscale, compare, evaluate, models, train):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(autoencoder.app, name="autoencoder")
 app.add_typer(anomaly.app, name="anomaly")

@@ -1,11 +1,11 @@
-"""How `restore denoise` shows a batch: a live bar, plain lines in a pipe, JSON, a summary."""
+"""How a batch is shown: a live bar, plain lines in a pipe, JSON, a summary."""
 
 from __future__ import annotations
 
 import json
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,19 +18,8 @@ if TYPE_CHECKING:
     from restore.inference.flow import Outcome
 
 
-def denoise_many(
-    pictures: list[Path],
-    output: Path | None,
-    as_json: bool,
-    quiet: bool,
-    *,
-    debug: bool,
-    **asked: Any,
-) -> None:
-    """Restore a batch and show how it goes; exit code 1 where a picture failed."""
-    from restore.inference.batch import denoise_files
-
-    batch = denoise_files(pictures, output, **asked)
+def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:
+    """Do the work of a batch and show how it goes; exit code 1 where a picture failed."""
     with Display(batch, as_json, quiet) as display:
         batch.report = display.tile
         for outcome in batch:

@@ -11,7 +11,9 @@ from rich.console import Console
 from restore.errors import InputError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps or xpu.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps or xpu; several with commas, or all.")
+]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.")]
 Ensemble = Annotated[
     bool,
@@ -20,6 +22,11 @@ Ensemble = Annotated[
 Tile = Annotated[
     int | None,
     typer.Option(help="Side of the square the network sees at once, in pixels; default: chosen."),
+]
+
+
+Memory = Annotated[
+    str | None, typer.Option(help="The most memory to use, such as 2GB; default: as pays.")
 ]
 
 

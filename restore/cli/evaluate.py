@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,18 +13,23 @@ from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, o
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.evaluation.benchmark import PictureScore, SetScore
-
+    from restore.evaluation.benchmark import SetScore
+    from restore.evaluation.cases import Fault
 
 DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
+Score = TypeVar("Score")
+Scored = tuple["list[SetScore]", list[Any]]  # the means of each set, and each picture's scores
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A name from `restore models`, or a file.")],
+    model: Annotated[str, typer.Argument(help="A name from `restore models`, a file, or bicubic.")],
     data: Annotated[Path, typer.Option(help="A folder of clean pictures, or of pairs.")],
     noise: Annotated[
         list[str] | None,
         typer.Option(help="gaussian:SIGMA, jpeg:QUALITY or none; may be given several times."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="2, 3, 4: make the pictures small; of an upscaler its own.")
     ] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="DATA holds the folders clean (or gt) and noisy.")
@@ -41,26 +47,25 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Degrade clean pictures, or take pairs; restore; print the mean PSNR and SSIM."""
-    from restore.evaluation.benchmark import evaluate, summarise
-    from restore.evaluation.cases import PAIRS, cases, parse_fault
+    from restore.evaluation.cases import PAIRS, parse_fault
+    from restore.evaluation.superresolution import parse_scale
     from restore.inference.runtime import choose_device, choose_precision, precision_name
 
     if pairs and noise:
         raise InputError("--pairs brings its own noise; leave out --noise, or --pairs")
-    faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
-    used = precision_name(choose_precision(precision, choose_device(device)))
+    factor = parse_scale(model, scale)
+    if factor is not None and (noise or pairs):
+        raise InputError(f"{model} is scored on pictures made small; leave --noise and --pairs out")
+    if record and model == "bicubic":
+        raise InputError("bicubic has no card to record scores in; leave --record out")
+    chosen = precision_name(choose_precision(precision, choose_device(device)))
+    used = "fp32" if model == "bicubic" else chosen
     settings = {"device": device, "precision": precision, "tile": tile, "ensemble": ensemble}
-    pictures: list[PictureScore] = []
-    sets: list[SetScore] = []
-    for fault in faults:
-        scores = []
-        count = len(cases(data, fault))
-        for score in evaluate(data, model, fault, **settings):
-            scores.append(score)
-            if err().is_terminal:
-                err().print(f"{len(scores)}/{count} {fault.name}", end="\r")
-        pictures += scores
-        sets.append(summarise(scores, data.name, used, fault))
+    if factor is not None:
+        sets, pictures = score_scale(data, model, factor, used, settings)
+    else:
+        faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
+        sets, pictures = score_faults(data, model, faults, used, settings)
     show(sets)
     if json_file is not None:
         write_json(sets, pictures, json_file)
@@ -68,10 +73,47 @@ def command(
         record_scores(model, sets)
 
 
+def score_faults(
+    data: Path, model: str, faults: list[Fault], used: str, settings: dict[str, Any]
+) -> Scored:
+    """A denoiser with each fault."""
+    from restore.evaluation.benchmark import evaluate, summarise
+    from restore.evaluation.cases import cases
+
+    pictures: list[Any] = []
+    sets = []
+    for fault in faults:
+        count = len(cases(data, fault))
+        scores = follow(evaluate(data, model, fault, **settings), count, fault.name)
+        pictures += scores
+        sets.append(summarise(scores, data.name, used, fault))
+    return sets, pictures
+
+
+def score_scale(data: Path, model: str, scale: int, used: str, settings: dict[str, Any]) -> Scored:
+    """An upscaler, or bicubic interpolation, at its scale."""
+    from restore.evaluation.superresolution import evaluate_scale, summarise_scale
+    from restore.image.folder import list_pictures
+
+    files = list_pictures(data)
+    scores = follow(evaluate_scale(files, model, scale, **settings), len(files), f"x{scale}")
+    return [summarise_scale(scores, data.name, used)], list(scores)
+
+
+def follow(scores: Iterable[Score], total: int, what: str) -> list[Score]:
+    """All of them, counted on a terminal as they come."""
+    done = []
+    for score in scores:
+        done.append(score)
+        if err().is_terminal:
+            err().print(f"{len(done)}/{total} {what}", end="\r")
+    return done
+
+
 def show(sets: list[SetScore]) -> None:
     """The means as a table, the protocol under it."""
     console = out()
-    console.print(f"{'data':<12} {'noise':<12} {'noisy':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}")
+    console.print(f"{'data':<12} {'fault':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}")
     for s in sets:
         noisy = float("inf") if s.noisy_psnr is None else s.noisy_psnr
         console.print(
@@ -81,7 +123,7 @@ def show(sets: list[SetScore]) -> None:
     console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}")
 
 
-def write_json(sets: list[SetScore], pictures: list[PictureScore], path: Path) -> None:
+def write_json(sets: list[SetScore], pictures: list[Any], path: Path) -> None:
     """The means and each picture's scores."""
     import dataclasses
 

@@ -35,7 +35,10 @@ def as_grey(pixels: Pixels) -> Pixels:
     """`(height, width, 1 or 3)` as a new `(height, width, 1)`: BT.601 luma, grey stays as it is."""
     if pixels.shape[2] == 1:
         return np.array(pixels)
-    grey: Pixels = np.dot(pixels, np.asarray(LUMA, np.float32))[:, :, np.newaxis]
+    # Not a matrix product: BLAS rounds a pixel by where it lies, and parts shall equal the whole.
+    grey: Pixels = pixels[:, :, :1] * np.float32(LUMA[0])
+    for channel in (1, 2):
+        grey += pixels[:, :, channel : channel + 1] * np.float32(LUMA[channel])
     return grey
 
 

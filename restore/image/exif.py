@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 ORIENTATION = 0x0112
+WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # of the first directory, of the EXIF one
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
@@ -26,6 +27,9 @@ STRUCTURE = {
     *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
     *range(529, 533), 700, 34377, 34675, 37724,
 }  # fmt: skip
+_XMP_SIZE = re.compile(
+    rb"((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:=[\"']|>))\d+(?=[\"'<])"
+)
 _XMP_ROTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([2-8])(?=[\"'<])")
 
 
@@ -263,3 +267,34 @@ def without_thumbnail(block: bytes) -> bytes:
 def xmp_without_rotation(xmp: bytes) -> bytes:
     """The XMP packet with every `tiff:Orientation` set to 1; its length stays."""
     return _XMP_ROTATION.sub(rb"\g<1>1", xmp)
+
+
+def with_size(block: bytes, height: int, width: int) -> bytes:
+    """The block with the pixel dimensions that it names set anew in place; no other tag moves.
+
+    A dimension that it does not name is not added.
+    """
+    try:
+        layout, offset = header(block)
+        directories = [offset, *parse_directory(block, offset, layout).integers(EXIF, layout)[:1]]
+        entries = [(at, tag) for o in directories for tag, *_, at in _entries(block, o, layout)]
+    except (ValueError, struct.error):
+        return block
+    patched = bytearray(block)
+    for at, tag in entries:
+        if tag in WIDTHS or tag in HEIGHTS:
+            value = struct.pack(f"{layout.order}I", width if tag in WIDTHS else height)
+            room = struct.calcsize(layout.offset)
+            data = (LONG, 1, value.ljust(room, b"\0"))
+            struct.pack_into(layout.entry, patched, at, tag, *data)
+    return bytes(patched)
+
+
+def xmp_with_size(xmp: bytes, height: int, width: int) -> bytes:
+    """The XMP packet with the pixel dimensions that it names set anew."""
+
+    def renew(found: re.Match[bytes]) -> bytes:
+        across = b"Width" in found[1] or b"PixelX" in found[1]
+        return found[1] + str(width if across else height).encode()
+
+    return _XMP_SIZE.sub(renew, xmp)

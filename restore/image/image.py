@@ -20,6 +20,7 @@ Depth = Literal[8, 16, "float"]
 Pixels = npt.NDArray[np.float32]
 
 LEVELS: dict[Depth, int] = {8: 255, 16: 65535}
+BAND = 256  # rows at once where a picture is converted
 # Noise of any use stays within these; what lies beyond was scaled otherwise (0 to 255, say).
 LOWEST, HIGHEST = -4.0, 5.0
 
@@ -85,8 +86,12 @@ def quantise(values: npt.NDArray[np.floating[Any]], depth: Depth) -> npt.NDArray
     if depth == "float":
         return values.astype(np.float32, copy=True)
     stored = np.uint8 if depth == 8 else np.uint16
-    scaled: npt.NDArray[Any] = np.rint(np.clip(values, 0.0, 1.0) * np.float32(LEVELS[depth]))
-    return scaled.astype(stored)
+    samples = np.empty(values.shape, stored)
+    for top in range(0, len(values), BAND):  # in bands: a large picture is not copied as floats
+        scaled: npt.NDArray[Any] = np.clip(values[top : top + BAND], 0.0, 1.0)
+        scaled *= np.float32(LEVELS[depth])
+        samples[top : top + BAND] = np.rint(scaled, out=scaled)
+    return samples
 
 
 def dequantise(samples: npt.NDArray[Any]) -> Pixels:

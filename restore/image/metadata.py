@@ -29,6 +29,14 @@ def without_thumbnails(picture: Picture) -> Picture:
     )
 
 
+def with_size(picture: Picture, height: int, width: int) -> Picture:
+    """The picture with the pixel dimensions that its EXIF and XMP name set to these."""
+    return picture.replace(
+        exif=exif.with_size(picture.exif, height, width) if picture.exif else None,
+        xmp=exif.xmp_with_size(picture.xmp, height, width) if picture.xmp else None,
+    )
+
+
 def without_metadata(picture: Picture) -> Picture:
     """The picture without EXIF, XMP, IPTC and comments; what gives its colours their sense stays.
 

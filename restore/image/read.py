@@ -80,13 +80,18 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 def count_pixels(data: bytes) -> int:
     """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    return math.prod(promised_size(data))
+
+
+def promised_size(data: bytes) -> tuple[int, int]:
+    """Height and width in a picture file's header, not turned upright; (0, 0) where unreadable."""
     try:
         if data[:4] in TIFF_STARTS:
-            return math.prod(tiff.read_header(data, "picture").size)
+            return tiff.read_header(data, "picture").size
         with _open(data, _kind(data, "picture"), "picture") as image:
-            return math.prod(image.size)
+            return image.height, image.width
     except ReadError:
-        return 0
+        return 0, 0
 
 
 def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:
@@ -275,7 +280,8 @@ def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
             cut = int(words[3]) > 255
     else:
         size = data.find(b"\xff\x4f\xff\x51") if kind == "JPEG2000" else -1
-        precisions = data[size + 42 : size + 42 + 3 * data[size + 41] : 3] if size >= 0 else b""
+        rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
+        precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
         cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
     if cut:
         raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")

@@ -302,13 +302,13 @@ def encode(
     height = len(samples)
     rows = min(height, max(1, STRIP // (samples.nbytes // height)))
     strips = [
-        _pack(samples[top : top + rows], layout, compression) for top in range(0, height, rows)
+        pack_rows(samples[top : top + rows], layout, compression) for top in range(0, height, rows)
     ]
     directory = descriptive(said)
-    directory.tags |= _pixel_tags(samples, alpha, compression, rows, layout)
+    directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
     for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
         directory.tags |= {tag: Tag(kind, block)} if block else {}
-    directory.tags |= _resolution_tags(dpi, said, layout)
+    directory.tags |= resolution_tags(dpi, said, layout)
     lengths = [len(s) for s in strips]
     offset = LONG8 if layout.big else LONG
     directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
@@ -323,9 +323,10 @@ def encode(
     )
 
 
-def _pixel_tags(
+def pixel_tags(
     samples: npt.NDArray[Any], alpha: bool, compression: str, rows: int, layout: Layout
 ) -> dict[int, Tag]:
+    """How samples of this shape and type are stored in strips of `rows` rows."""
     height, width, channels = samples.shape
     whole = samples.dtype.kind == "u"
     numbers: dict[int, list[int]] = {
@@ -347,7 +348,7 @@ def _pixel_tags(
     return {t: integers_tag(LONG if t in wide else SHORT, v, layout) for t, v in numbers.items()}
 
 
-def _resolution_tags(
+def resolution_tags(
     dpi: tuple[float, float] | None, said: Directory, layout: Layout
 ) -> dict[int, Tag]:
     """Resolution as the EXIF block has it, else as dots per inch, else none."""
@@ -361,7 +362,8 @@ def _resolution_tags(
     return tags
 
 
-def _pack(rows: npt.NDArray[Any], layout: Layout, compression: str) -> bytes:
+def pack_rows(rows: npt.NDArray[Any], layout: Layout, compression: str) -> bytes:
+    """A strip as it lies in a file: differences between neighbours, deflated, or plainly."""
     stored = rows.astype(np.dtype(f"{layout.order}{rows.dtype.str[1:]}"))
     if compression == "none":
         return stored.tobytes()

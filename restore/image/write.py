@@ -73,20 +73,21 @@ def check_writable(
     path: str | os.PathLike[str],
     picture: Picture | None = None,
     *,
-    scale: int = 1,
+    size: tuple[int, int] | None = None,
     format: str | None = None,
     quality: int | None = None,
     depth: Depth | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Raise now what `save_image` would raise after an hour of work; `scale` enlarges the picture.
+    """Raise now what `save_image` would raise after an hour of work.
 
+    size: (height, width) that the picture will have by then; None: its own
     The disk may still fill up, and a file of that name appear, meanwhile.
     """
     place = Path(path)
     kind = format_of(place, format)
     _check_place(place, overwrite)
-    check_format(kind, picture, scale=scale, quality=quality, depth=depth, name=str(place))
+    check_format(kind, picture, size=size, quality=quality, depth=depth, name=str(place))
 
 
 def format_of(path: Path, format: str | None = None) -> str:
@@ -126,7 +127,7 @@ def check_format(
     kind: str,
     picture: Picture | None,
     *,
-    scale: int = 1,
+    size: tuple[int, int] | None = None,
     quality: int | None = None,
     depth: Depth | None = None,
     name: str = "picture",
@@ -147,7 +148,7 @@ def check_format(
     if picture.alpha is not None and not limits.alpha:
         keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
         raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")
-    height, width = picture.height * scale, picture.width * scale
+    height, width = size or (picture.height, picture.width)
     if max(height, width) > limits.largest:
         raise WriteError(
             f"{name}: {width} x {height} pixels are too many for {kind}, which ends at "

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restore.errors import InputError
 from restore.image.aside import tidy
 from restore.image.write import check_format, format_of
 from restore.inference.files import Saving
 from restore.inference.flow import Flow, Outcome, Settings, Tiles
-from restore.inference.pipeline import DEFAULT_MODEL, check_strength, find_network
+from restore.inference.pipeline import DEFAULT_MODEL, Work, denoising
+from restore.inference.sizes import make_size
+from restore.inference.spread import spread
 from restore.inference.targets import Job, plan_jobs
+from restore.inference.upscaling import MARK, upscaling
 
 if TYPE_CHECKING:
     from restore.models.weights import Network
@@ -41,6 +44,7 @@ def denoise_files(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     report: Tiles | None = None,
 ) -> Batch:
     """Denoise picture files; iterate over what is returned, and the work is done.
@@ -54,32 +58,108 @@ def denoise_files(
                and older ones are failures, unless `overwrite` replaces them all
     in_place:  replace the pictures themselves; wants `backup`, which keeps each as `NAME.orig`
     quality:   of the JPEGs, WebPs and AVIFs among the results
+    device:    also several, as "cuda:0,cuda:1", or "all": a process for each, files shared out
     report:    called with (picture, tiles done, tiles in all) from another thread
 
     All else as for `denoise` and `denoise_file`. Raises what can be known before any picture is
     read: InputError, ReadError, WriteError, UnknownModelError, WeightsError.
     """
-    from restore.inference.runtime import choose_device, choose_precision
+    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
+    return _batch(
+        inputs,
+        output,
+        lambda: denoising(model, strength, ensemble),
+        saving,
+        backup,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        hardware=(device, precision, tile, memory),
+        report=report,
+    )
 
-    if in_place != backup:
+
+def upscale_files(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    scale: Any = None,
+    model: str | os.PathLike[str] | Network | None = None,
+    *,
+    width: Any = None,
+    height: Any = None,
+    fit: Any = None,
+    back_projection: int = 0,
+    ensemble: bool = False,
+    recursive: bool = False,
+    skip_existing: bool = False,
+    in_place: bool = False,
+    backup: bool = False,
+    file_format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    strip_metadata: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    report: Tiles | None = None,
+) -> Batch:
+    """Upscale picture files; iterate over what is returned, and the work is done.
+
+    The size and the model as for `upscale`, all else as for `denoise_files`; without an output
+    each result is `NAME-upscaled` beside its picture. A picture that is as large as asked already
+    is a failure like any other: the rest goes on.
+    """
+    size = make_size(scale, width, height, fit)
+    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
+    return _batch(
+        inputs,
+        output,
+        lambda: upscaling(size, model, back_projection, ensemble),
+        saving,
+        backup,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        hardware=(device, precision, tile, None),
+        report=report,
+    )
+
+
+def _batch(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    make_work: Callable[[], Work],
+    saving: Saving,
+    backup: bool,
+    *,
+    recursive: bool,
+    skip_existing: bool,
+    hardware: tuple[str, str, int | None, int | str | None],
+    report: Tiles | None,
+) -> Batch:
+    """A batch of any work, all that can be refused before a picture is read refused."""
+    from restore.inference.memory import parse_bytes
+    from restore.inference.runtime import choose_devices, choose_precision
+
+    if saving.in_place != backup:
         raise InputError(
             "replacing pictures and keeping their originals go together: pass both --in-place and "
             "--backup / in_place=True, backup=True, or neither"
         )
-    if in_place and file_format is not None:
+    if saving.in_place and saving.file_format is not None:
         raise InputError("a picture restored in place keeps its format; leave the format out")
-    check_strength(strength)
-    check_format("JPEG", None, quality=quality)
-    if file_format is not None:
-        format_of(Path("result"), file_format)
-    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
+    check_format("JPEG", None, quality=saving.quality)
+    if saving.file_format is not None:
+        format_of(Path("result"), saving.file_format)
+    work = make_work()
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
-    chosen = choose_device(device)
-    dtype = choose_precision(precision, chosen)
-    network = find_network(model, ensemble)
-    settings = Settings(network, strength, chosen, dtype, tile, saving, skip_existing)
-    return Batch(jobs, settings, report)
+    device, precision, tile, memory = hardware
+    devices, budget = choose_devices(device), parse_bytes(memory)
+    share = None if budget is None else budget // len(devices)
+    settings = [
+        Settings(work, one, choose_precision(precision, one), tile, saving, skip_existing, share)
+        for one in devices
+    ]
+    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 
 
 class Batch:
@@ -90,8 +170,18 @@ class Batch:
     seconds:         the time since the first picture was begun
     """
 
-    def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
-        """Nothing is begun before the first iteration."""
+    def __init__(
+        self,
+        jobs: list[Job],
+        settings: Settings,
+        report: Tiles | None = None,
+        devices: Sequence[Settings] = (),
+    ) -> None:
+        """Nothing is begun before the first iteration.
+
+        devices: where there are several, the settings for each
+        """
+        self.devices = list(devices)
         self.jobs = jobs
         self.settings = settings
         self.report = report
@@ -113,10 +203,14 @@ class Batch:
     @property
     def network_share(self) -> float:
         """The share of the time in which the network ran, 0 to 1."""
-        return self.network_seconds / self.seconds if self.seconds else 0.0
+        networks = self.seconds * max(1, len(self.devices))
+        return self.network_seconds / networks if networks else 0.0
 
     def __iter__(self) -> Iterator[Outcome]:
         """Restore the pictures. Leaving the loop early leaves nothing half-written."""
+        if self.devices:
+            yield from self._spread()
+            return
         for folder in {job.target.parent for job in self.jobs}:
             tidy(folder)
         self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
@@ -131,4 +225,15 @@ class Batch:
         finally:
             flow.stop()
             self.network_seconds = flow.network_seconds
+            self._ended = time.perf_counter()
+
+    def _spread(self) -> Iterator[Outcome]:
+        """A process for each device."""
+        self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
+        outcomes = spread(self.jobs, self.devices, self.report)
+        try:
+            for outcome, self.network_seconds in outcomes:
+                yield outcome
+        finally:
+            outcomes.close()
             self._ended = time.perf_counter()

@@ -1,26 +1,41 @@
 """One network over one picture of any size: windows in batches, hard crops, no blending.
 
+On a CPU a network whose layers `stream` knows goes over the picture in bands of rows instead, in
+columns as wide as memory allows: nothing is computed twice then, and it is faster.
 Out of memory is answered with smaller batches, then smaller windows, always from the picture's
 start; a picture comes back whole or not at all.
 """
 
 from __future__ import annotations
 
-import copy
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels
-from restore.inference.tiling import Tile, choose_window, round_up, split
+from restore.inference.bands import Mirrored, columns_within, stream_columns
+from restore.inference.memory import (
+    for_network,
+    format_bytes,
+    held_bytes,
+    window_budget,
+    window_bytes,
+)
+from restore.inference.prepared import bare, layers_of, prepare, smallest_window
+from restore.inference.stream import Layers, NotFiniteError, can_stream
+from restore.inference.tiling import Span, Tile, choose_window, round_up, split
+from restore.inference.transfer import Belt
 from restore.models.weights import Network
 
 log = logging.getLogger(__name__)
+
+OVERFLOWED = "%s overflowed on this picture; computing it again in float32"
 
 Report = Callable[[int, int], None]  # tiles done, tiles in all
 
@@ -55,6 +70,7 @@ def run(
     dtype: torch.dtype,
     *,
     tile: int | None = None,
+    memory: int | None = None,
     report: Report | None = None,
 ) -> Output:
     """The network over the whole picture, tile by tile, equal to the untiled result.
@@ -62,24 +78,33 @@ def run(
     pixels: `(height, width, network.channels)` in [0, 1]
     tile:   side in pixels of the square window the network sees at once, halo included; None
             chooses windows (not square) by the device, so that few pixels are computed twice
+    memory: bytes that the network's tensors may take, the picture and its result not counted;
+            None: as much as pays
     Raises OutOfMemoryError where not even the smallest window fits, InputError for a tile that
     is too small; any other error of the network passes through.
     """
     if tile is not None and tile < 1:
         raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
+    if tile is None and device.type == "cpu" and can_stream(bare(network)):
+        return _streamed(network, pixels, dtype, memory, report)
     height, width = pixels.shape[:2]
     padded = pad(pixels, network.multiple_of)
-    budget = default_budget(device) if tile is None else tile * tile
-    batch = 1 if tile is None else max(1, default_budget(device) // budget)
+    most = window_budget(network, device, dtype, memory)
+    budget = most if tile is None else tile * tile
+    batch = 1 if tile is None else max(1, most // budget)
+    _check_memory(network, budget, dtype, memory)
     while True:
         window = _window(network, padded.shape[0], padded.shape[1], budget, tile)
         plan = _plan(network, padded, window, batch, device, dtype)
+        pixels_at_once = plan.batch * plan.window[0] * plan.window[1]
+        need = pixels_at_once * window_bytes(network, dtype)
+        _log_plan(plan, need, held_bytes(height, width, network.channels))
         outcome = _attempt(_whole(network, padded, plan, report), plan)
         if isinstance(outcome, np.ndarray):
             scale = network.scale
             return Output(outcome[: height * scale, : width * scale], plan)
         if outcome == "not finite":
-            log.warning("%s overflowed on this picture; computing it again in float32", dtype)
+            log.warning(OVERFLOWED, dtype)
             dtype = torch.float32
             continue
         if batch > 1:
@@ -87,6 +112,69 @@ def run(
         else:
             budget, tile = _smaller(network, window, tile)
         log.warning("out of memory on %s; starting again with smaller tiles", device)
+
+
+def _streamed(
+    network: Network, pixels: Pixels, dtype: torch.dtype, memory: int | None, report: Report | None
+) -> Output:
+    """The whole picture in bands of rows; see `stream`."""
+    height, width, channels = pixels.shape
+    source = Mirrored(lambda a, b: pixels[a:b], height, width, network.multiple_of)
+    tall = Span(0, source.height, 0, source.height)
+    while True:
+        layers = layers_of(network, dtype)
+        columns = columns_within(layers, source.height, source.width, network.halo, memory)
+        tiles = [Tile(tall, span) for span in columns]
+        plan = Plan(tiles, (source.height, columns[0].window), 1, torch.device("cpu"), dtype)
+        need = layers.peak_bytes(source.height, columns[0].window)
+        _log_plan(plan, need, held_bytes(height, width, channels))
+        outcome = _attempt(
+            functools.partial(_compute_bands, layers, source, columns, channels, report), plan
+        )
+        if isinstance(outcome, np.ndarray):
+            return Output(outcome, plan)
+        if outcome == "not finite":
+            log.warning(OVERFLOWED, dtype)
+            dtype = torch.float32
+            continue
+        if columns[0].window <= smallest_window(network):
+            raise OutOfMemoryError(_no_tile_words(plan.window))
+        memory = layers.peak_bytes(source.height, columns[0].window) // 2
+        least = layers.peak_bytes(source.height, min(source.width, smallest_window(network)))
+        memory = max(memory, least)
+        log.warning("out of memory; starting again with narrower columns")
+
+
+def _compute_bands(
+    layers: Layers, source: Mirrored, columns: list[Span], channels: int, report: Report | None
+) -> Pixels:
+    result = np.empty((*source.size, channels), np.float32)
+
+    def write(first: int, where: slice, band: Pixels) -> None:
+        result[first : first + len(band), where] = band
+
+    stream_columns(layers, source, columns, write, report=report)
+    return result
+
+
+def network_share(
+    network: Network, memory: int | None, pixels: Pixels, device: torch.device, dtype: torch.dtype
+) -> int | None:
+    """What `memory` bytes for all leave to the network beside these pixels; None without a limit.
+
+    Raises InputError with the smallest memory that works.
+    """
+    if memory is None:
+        return None
+    height, width = (round_up(side, network.multiple_of) for side in pixels.shape[:2])
+    smallest = smallest_window(network)
+    if device.type == "cpu" and can_stream(bare(network)):
+        least = layers_of(network, dtype).peak_bytes(height, min(width, smallest))
+    else:
+        least = smallest**2 * window_bytes(network, dtype)
+    rows, columns, channels = pixels.shape
+    larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
+    return for_network(memory, (rows, columns, channels * larger), least)
 
 
 def run_together(
@@ -123,40 +211,8 @@ def pad(pixels: Pixels, multiple: int) -> Pixels:
 
 
 def default_budget(device: torch.device) -> int:
-    """Pixels the network sees at once: 1 MP on a CPU (its caches), 4 MP on a GPU (its memory)."""
+    """Pixels of small pictures that go through together: 1 MP on a CPU, 4 MP on a GPU."""
     return 2**20 if device.type == "cpu" else 2**22
-
-
-class Kept:
-    """A network that is not changed any more: its prepared copies are kept for the next picture."""
-
-    def __init__(self, network: Network) -> None:
-        """Wrap a network."""
-        self.network, self.card = network, network.card
-        self.channels, self.scale = network.channels, network.scale
-        self.multiple_of, self.halo = network.multiple_of, network.halo
-        self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """As the network itself."""
-        return self.network(x)
-
-
-def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
-    """The network on the device, its kernels in `dtype` and channels last; the given one stays."""
-    if isinstance(network, Kept):
-        key = (device, dtype)
-        if key not in network.copies:
-            network.copies[key] = prepare(network.network, device, dtype)
-        return network.copies[key]
-    if not isinstance(network, nn.Module):
-        return network
-    return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def smallest_window(network: Network) -> int:
-    """The side of the smallest window that keeps anything: two halos and one grid cell."""
-    return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
 
 
 def _smallest_words(network: Network) -> str:
@@ -191,12 +247,40 @@ def _smaller(network: Network, window: tuple[int, int], tile: int | None) -> tup
     """Half of the pixels of the last window; the end where that is smaller than the smallest."""
     smallest = smallest_window(network)
     if max(window) <= smallest:
-        raise OutOfMemoryError(
-            f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
-            "free some, or choose another --device"
-        )
+        raise OutOfMemoryError(_no_tile_words(window))
     budget = max(window[0] * window[1] // 2, smallest**2)
     return budget, None if tile is None else max(smallest, int(budget**0.5))
+
+
+def _no_tile_words(window: tuple[int, int]) -> str:
+    return (
+        f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
+        "free some, or choose another --device"
+    )
+
+
+def _log_plan(plan: Plan, need: int, held: int) -> None:
+    """Said before the run, where someone listens."""
+    log.info(
+        "plan: %d windows of %dx%d, %d at once, on %s; %s for the network and %s for the picture",
+        len(plan.tiles),
+        plan.window[1],
+        plan.window[0],
+        plan.batch,
+        plan.device,
+        format_bytes(need),
+        format_bytes(held),
+    )
+
+
+def _check_memory(network: Network, budget: int, dtype: torch.dtype, memory: int | None) -> None:
+    """InputError where a budget of bytes does not hold the windows that are wanted."""
+    need = max(budget, smallest_window(network) ** 2) * window_bytes(network, dtype)
+    if memory is not None and need > memory:
+        raise InputError(
+            f"the network does not fit into {format_bytes(max(1, memory))} beside the picture; "
+            f"it needs at least {format_bytes(need)} there"
+        )
 
 
 def _whole(
@@ -213,7 +297,7 @@ def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
     """
     try:
         return compute()
-    except _NotFiniteError:
+    except NotFiniteError:
         failure = "not finite"
     except (torch.OutOfMemoryError, MemoryError):
         failure = "out of memory"
@@ -224,10 +308,6 @@ def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
     if plan.device.type == "cuda":
         torch.cuda.empty_cache()
     return failure
-
-
-class _NotFiniteError(Exception):
-    """A half-precision window held an infinity or NaN."""
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -241,23 +321,40 @@ def _compute(network: Network, padded: Pixels, plan: Plan, report: Report | None
     scale = network.scale
     height, width, channels = padded.shape
     result = np.empty((height * scale, width * scale, channels), np.float32)
-    source = torch.from_numpy(np.ascontiguousarray(padded))
-    for begin in range(0, len(plan.tiles), plan.batch):
-        tiles = plan.tiles[begin : begin + plan.batch]
-        windows = torch.stack([source[t.rows.read, t.columns.read] for t in tiles])
-        outputs = _infer(network, windows, plan)
-        for tile, output in zip(tiles, outputs, strict=True):
-            kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
-            result[tile.rows.write(scale), tile.columns.write(scale)] = kept
+    belt = Belt(padded, plan.device)
+    starts = range(0, len(plan.tiles), plan.batch)
+    batches = [plan.tiles[begin : begin + plan.batch] for begin in starts]
+    finite = torch.ones((), dtype=torch.bool, device=plan.device)
+    coming, leaving = belt.load(batches[0]), None
+    for number in range(len(batches)):
+        output = network(belt.ready(coming))
+        if plan.dtype != torch.float32:
+            finite &= output.isfinite().all()  # not looked at yet: the device shall not wait
+        if number + 1 < len(batches):
+            coming = belt.load(batches[number + 1])
+        going = belt.unload(output)
+        if leaving is not None:
+            _keep(result, batches[number - 1], leaving.arrived(), scale)
+        leaving = going
         if report is not None:
-            report(begin + len(tiles), len(plan.tiles))
+            report(min(len(plan.tiles), (number + 1) * plan.batch), len(plan.tiles))
+    assert leaving is not None
+    _keep(result, batches[-1], leaving.arrived(), scale)
+    if not bool(finite):
+        raise NotFiniteError
     return result
+
+
+def _keep(result: Pixels, tiles: Sequence[Tile], outputs: Pixels, scale: int) -> None:
+    for tile, output in zip(tiles, outputs, strict=True):
+        kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
+        result[tile.rows.write(scale), tile.columns.write(scale)] = kept
 
 
 def _infer(network: Network, windows: Tensor, plan: Plan) -> Pixels:
     """Windows (N, H, W, C) through the network and back, float32 on the CPU."""
     output = network(windows.to(plan.device).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     if plan.dtype != torch.float32 and not bool(output.isfinite().all()):
-        raise _NotFiniteError
+        raise NotFiniteError
     pixels: Pixels = output.float().cpu().numpy()
     return pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Saving:
     overwrite:      whether a result may replace an older file
     strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
     in_place:       replace the picture itself, after its original went to `NAME.orig`
+    mark:           what is added to the name of a result beside its picture
     """
 
     file_format: str | None = None
@@ -38,6 +40,7 @@ class Saving:
     overwrite: bool = False
     strip_metadata: bool = False
     in_place: bool = False
+    mark: str = "restored"
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,17 @@ class Opened:
     target: Path
 
 
-def open_picture(source: Path, target: Path | None, saving: Saving, data: bytes) -> Opened:
+def open_picture(
+    source: Path,
+    target: Path | None,
+    saving: Saving,
+    data: bytes,
+    result_size: Callable[[int, int], tuple[int, int]] | None = None,
+) -> Opened:
     """A picture from its file's bytes, its target known; all that can be refused is refused now.
 
     target: a file, a folder, or None for a name beside the source
+    result_size: the result's height and width from the picture's; None: the same
     """
     picture = decode_image(data, name=str(source)).replace(path=source)
     place = source if saving.in_place else default_target(source, target, picture, saving)
@@ -62,6 +72,7 @@ def open_picture(source: Path, target: Path | None, saving: Saving, data: bytes)
     check_writable(
         place,
         picture,
+        size=result_size(picture.height, picture.width) if result_size else None,
         format=saving.file_format,
         quality=saving.quality,
         overwrite=saving.overwrite or saving.in_place,
@@ -106,7 +117,8 @@ def default_target(
     if target is not None and not Path(target).is_dir():
         return Path(target)
     folder = source.parent if target is None else Path(target)
-    return folder / f"{source.stem}-restored{result_suffix(source, saving or Saving())}"
+    saving = saving or Saving()
+    return folder / f"{source.stem}-{saving.mark}{result_suffix(source, saving)}"
 
 
 def result_suffix(source: Path, saving: Saving) -> str:

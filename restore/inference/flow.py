@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from restore.errors import RestoreError
-from restore.image.read import count_pixels, read_bytes
+from restore.image.image import Picture
+from restore.image.read import promised_size, read_bytes
 from restore.image.write import FORMATS, format_of
 from restore.inference.files import Opened, Saving, open_picture, save_result
-from restore.inference.pipeline import put_back, seen_by
+from restore.inference.pipeline import Work
 from restore.inference.resume import make_folder, why_skipped
 from restore.inference.targets import Job
 
 if TYPE_CHECKING:
     import torch
 
-    from restore.inference.engine import Output
-    from restore.models.weights import Network
+    from restore.image.image import Pixels
+    from restore.inference.prepared import Kept
 
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
@@ -46,6 +47,7 @@ class Outcome:
     target:  the file that holds the result; None where it was never known
     reason:  one sentence: why it failed or was skipped
     error:   the exception of a failure
+    width, height: of the result in pixels
     seconds: of the network; of pictures that went through it together, each one's share
     """
 
@@ -76,13 +78,13 @@ class Outcome:
 class Settings:
     """What a batch does with each of its pictures."""
 
-    network: Network
-    strength: float
+    work: Work
     device: torch.device
     dtype: torch.dtype
     tile: int | None
     saving: Saving
     skip_existing: bool
+    memory: int | None = None  # bytes that pictures and network may take together
 
 
 class Room:
@@ -122,8 +124,13 @@ class Room:
             self.changed.notify_all()
 
 
-def default_room() -> int:
-    """Pixels under way: what a quarter of the machine's memory holds, within limits."""
+def default_room(memory: int | None = None) -> int:
+    """Pixels under way: what a quarter of the machine's memory holds, within limits.
+
+    memory: bytes; half of it is for pictures, the rest for the network.
+    """
+    if memory is not None:
+        return min(MOST_PIXELS, memory // 2 // BYTES_PER_PIXEL)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -138,7 +145,7 @@ class Item:
     job: Job
     opened: Opened
     room: int
-    output: Output | None = None
+    output: Pixels | None = None
     seconds: float = 0.0
 
 
@@ -151,12 +158,10 @@ class Flow:
 
     def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
         """Threads that are not started yet."""
-        from restore.inference.engine import Kept
-
         self.settings, self.report = settings, report
-        self.network = Kept(settings.network)
+        self._kept: dict[int, Kept] = {}
         self.network_seconds = 0.0
-        self.room = Room(default_room())
+        self.room = Room(default_room(settings.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._jobs = iter(jobs)
         self._lock = threading.Lock()
@@ -215,12 +220,13 @@ class Flow:
                 self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
                 return
             data = read_bytes(job.source)
-            pixels = count_pixels(data)
+            pixels = self._size_in_room(data)
             if not self.room.enter(pixels):
                 raise _StoppedError
             room = pixels
             make_folder(job.target.parent)
-            opened = open_picture(job.source, job.target, self._saving(job), data)
+            saving, size = self._saving(job), self.settings.work.result_size
+            opened = open_picture(job.source, job.target, saving, data, size)
         except _StoppedError:
             raise
         except Exception as error:
@@ -229,6 +235,15 @@ class Flow:
             self._fail(job, error)
         else:
             self._opened.put(Item(job, opened, room))
+
+    def _size_in_room(self, data: bytes) -> int:
+        """Pixels of a picture or of its result, whichever has more."""
+        height, width = promised_size(data)
+        try:
+            result = self.settings.work.result_size(height, width) if height and width else (0, 0)
+        except RestoreError:  # to open it will tell
+            result = (0, 0)
+        return max(height * width, result[0] * result[1])
 
     def _saving(self, job: Job) -> Saving:
         """Quality concerns only formats that have one; a mixed batch may hold others."""
@@ -298,28 +313,36 @@ class Flow:
             item.output = output
             self._restored.put(item)
 
-    def _timed(self, group: list[Item]) -> list[Output]:
-        from restore.inference.engine import run, run_together
+    def _timed(self, group: list[Item]) -> list[Pixels]:
+        from restore.inference.engine import network_share, run, run_together
 
         if not group:
             return []
         asked = self.settings
-        seen = [seen_by(asked.network, item.opened.picture) for item in group]
+        network = self._network(group[0].opened.picture)
+        seen = [asked.work.seen(item.opened.picture) for item in group]
         began = time.perf_counter()
         try:
             if len(group) > 1:
-                return run_together(self.network, seen, asked.device, asked.dtype)
+                outputs = run_together(network, seen, asked.device, asked.dtype)
+                return [output.pixels for output in outputs]
             report = self._tiles(group[0].job)
-            return [
-                run(
-                    self.network, seen[0], asked.device, asked.dtype, tile=asked.tile, report=report
-                )
-            ]
+            left = network_share(network, asked.memory, seen[0], asked.device, asked.dtype)
+            limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
+            ran = run(network, seen[0], asked.device, asked.dtype, **limits, report=report)
+            return [ran.pixels]
         finally:
             took = time.perf_counter() - began
             self.network_seconds += took
             for item in group:
                 item.seconds = took / len(group)
+
+    def _network(self, picture: Picture) -> Kept:
+        """The network for a picture, kept ready for the next one that wants it."""
+        from restore.inference.prepared import Kept
+
+        network = self.settings.work.network_for(picture.height, picture.width)
+        return self._kept.setdefault(id(network), Kept(network))
 
     def _tiles(self, job: Job) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
@@ -341,17 +364,15 @@ class Flow:
 
     def _write_one(self, item: Item) -> None:
         job, asked = item.job, self.settings
-        picture = item.opened.picture
         try:
             assert item.output is not None
-            result = put_back(picture, item.output, asked.network, asked.strength, item.seconds)
+            result = asked.work.put_back(item.opened.picture, item.output)
             item.output = None
-            untouched = asked.strength == 0
-            written = save_result(item.opened, result.picture, self._saving(job), untouched)
+            written = save_result(item.opened, result, self._saving(job), asked.work.untouched)
         except Exception as error:
             self._fail(job, error)
         else:
-            size = picture.width, picture.height
+            size = result.width, result.height
             self.outcomes.put(
                 Outcome(job.source, written, "written", "", *size, seconds=item.seconds)
             )

@@ -1,6 +1,7 @@
 """The whole request: any kind of picture in, the same kind restored out, with what it took.
 
-The command line, the Python API, the benchmarks and the reports all run `denoise`.
+The command line, the Python API, the benchmarks and the reports all run `restore_picture`, with
+`denoise` or `upscale` (in `restore.inference.upscaling`) as the work.
 """
 
 from __future__ import annotations
@@ -12,37 +13,24 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from restore.errors import InputError
 from restore.evaluation.metrics import Scores, compare
-from restore.image.arrays import (
-    from_array,
-    from_pil,
-    from_tensor,
-    to_array,
-    to_pil,
-    to_tensor,
-)
 from restore.image.color import as_grey, as_rgb
 from restore.image.image import Picture, Pixels
 from restore.image.metadata import without_thumbnails
-from restore.image.read import load_image, read_bytes
+from restore.image.read import read_bytes
 from restore.inference.files import Saving, open_picture, save_result
+from restore.inference.kinds import Kind, as_kind, to_picture
 
 if TYPE_CHECKING:
-    from restore.inference.engine import Output, Report
+    from restore.inference.engine import Report
     from restore.models.weights import Network
 
 DEFAULT_MODEL = "denoise-gaussian"
-
-Array = npt.NDArray[Any]
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-
-Kind = Literal["same", "picture", "array", "pil", "tensor"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,8 @@ class Result:
     image:   the picture in the kind it was given (a path gives a Picture), or as asked
     picture: the same as a Picture, with alpha, depth and metadata
     seconds: from the decoded picture to the restored one; loading of the model not counted
-    before, after: scores against the reference, or None where none was given
+    before, after: scores of the picture as it came (where it was upscaled: of its bicubic
+             interpolation) and of the result against the reference; None where none was given
     """
 
     image: Any
@@ -78,7 +67,7 @@ class Result:
 
     @property
     def megapixels_per_second(self) -> float:
-        """Megapixels of the picture restored in a second."""
+        """Megapixels of the result in a second."""
         return self.picture.megapixels / self.seconds if self.seconds else math.inf
 
 
@@ -92,6 +81,7 @@ def denoise(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -108,21 +98,126 @@ def denoise(
     precision: "auto", "fp32", "bf16", "fp16": of the convolutions; the result is always float32
     tile:      side of the square the network sees at once, in pixels, halo included; None chooses.
                It changes time and memory, not the result
+    memory:    bytes, or a size such as "2GB", that the picture, its result and the network may take
+               together; None: as much as pays. It does not change the result either
     output:    the kind of `Result.image`: "same", "picture", "array", "pil" or "tensor"
     report:    called with (tiles done, tiles in all)
 
     Raises InputError, ReadError, UnknownModelError, WeightsError or OutOfMemoryError, each with
     one sentence that says what is wrong and what would be right.
     """
+    return restore_picture(
+        image,
+        denoising(model, strength, ensemble),
+        reference=reference,
+        device=device,
+        precision=precision,
+        tile=tile,
+        memory=memory,
+        output=output,
+        report=report,
+    )
+
+
+class Work(Protocol):
+    """What is done with a picture: what the engine asks before, and what comes after it."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the result is the very input."""
+
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size of the result of a picture; InputError where that cannot be."""
+
+    def network_for(self, height: int, width: int) -> Network:
+        """The network for a picture of this size."""
+
+    def seen(self, picture: Picture) -> Pixels:
+        """What the network sees of a picture: `(height, width, its channels)`."""
+
+    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
+        """The result, like the picture, from the network's answer."""
+
+    def unrestored(self, picture: Picture) -> Picture:
+        """What the result is compared with: the picture in the result's size, without a network."""
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """A network's work on a picture, mixed with the picture by the strength."""
+
+    network: Network
+    strength: float = 1.0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the result is the very input."""
+        return self.strength == 0
+
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """As it is."""
+        return height, width
+
+    def network_for(self, height: int, width: int) -> Network:
+        """One for all."""
+        return self.network
+
+    def seen(self, picture: Picture) -> Pixels:
+        """The pixels in the channels that the network wants."""
+        return fit_channels(picture.pixels, self.network.channels)
+
+    def put_back(
+        self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
+    ) -> Picture:
+        """Channels, alpha, depth and metadata are the picture's; `pixels` are used up.
+
+        bounds: the range of the whole picture, where `picture` is a part of one
+        """
+        fitted = fit_channels(pixels, picture.channels)
+        mixed = _blend(picture.pixels, fitted, self.strength, bounds)
+        restored = picture.replace(pixels=mixed)
+        return restored if self.untouched else without_thumbnails(restored)
+
+    def unrestored(self, picture: Picture) -> Picture:
+        """The picture itself."""
+        return picture
+
+
+def denoising(
+    model: str | os.PathLike[str] | Network, strength: float = 1.0, ensemble: bool = False
+) -> Denoising:
+    """The work of `denoise`. Raises what can be known without a picture."""
     check_strength(strength)
-    picture = to_picture(image)
-    clean = None if reference is None else to_picture(reference)
-    before = None if clean is None else compare(picture, clean)
     network = find_network(model, ensemble)
-    restored = _restore(picture, network, strength, device, precision, tile, report)
+    if network.scale != 1:
+        raise InputError(
+            f"this model makes pictures {network.scale} times as large and takes no noise away; "
+            "use `restore upscale`, or a model for noise"
+        )
+    return Denoising(network, strength)
+
+
+def restore_picture(
+    image: Any,
+    work: Work,
+    *,
+    reference: Any = None,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    memory: int | str | None = None,
+    output: Kind = "same",
+    report: Report | None = None,
+) -> Result:
+    """Do the work on one picture of any kind; arguments and errors as for `denoise`."""
+    picture = to_picture(image)
+    work.result_size(picture.height, picture.width)
+    clean = None if reference is None else to_picture(reference)
+    before = None if clean is None else compare(work.unrestored(picture), clean)
+    restored = _restore(picture, work, device, precision, tile, memory, report)
     return dataclasses.replace(
         restored,
-        image=_as_kind(restored.picture, image, output),
+        image=as_kind(restored.picture, image, output),
         before=before,
         after=None if clean is None else compare(restored.picture, clean),
     )
@@ -130,45 +225,39 @@ def denoise(
 
 def _restore(
     picture: Picture,
-    network: Network,
-    strength: float,
+    work: Work,
     device: str,
     precision: str,
     tile: int | None,
+    memory: int | str | None,
     report: Report | None,
 ) -> Result:
-    from restore.inference.engine import run
-    from restore.inference.runtime import choose_device, choose_precision
+    from restore.inference.engine import network_share, run
+    from restore.inference.memory import parse_bytes
+    from restore.inference.runtime import (
+        choose_device,
+        choose_precision,
+        device_name,
+        precision_name,
+    )
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
+    network = work.network_for(picture.height, picture.width)
+    seen = work.seen(picture)
+    left = network_share(network, parse_bytes(memory), seen, chosen, dtype)
     started = time.perf_counter()
-    ran = run(network, seen_by(network, picture), chosen, dtype, tile=tile, report=report)
-    return put_back(picture, ran, network, strength, time.perf_counter() - started)
-
-
-def seen_by(network: Network, picture: Picture) -> Pixels:
-    """The pixels in the channels that the network wants."""
-    return _fit_channels(picture.pixels, network.channels)
-
-
-def put_back(
-    picture: Picture, ran: Output, network: Network, strength: float, seconds: float
-) -> Result:
-    """What the network gave as a picture like the one it saw: channels, alpha, depth, metadata."""
-    from restore.inference.runtime import device_name, precision_name
-
-    pixels = _blend(picture.pixels, _fit_channels(ran.pixels, picture.channels), strength)
-    restored = picture.replace(pixels=pixels)
+    ran = run(network, seen, chosen, dtype, tile=tile, memory=left, report=report)
+    restored = work.put_back(picture, ran.pixels)
     return Result(
         image=None,
-        picture=restored if strength == 0 else without_thumbnails(restored),
+        picture=restored,
         model=network.card.name if network.card else type(network).__name__,
         device=device_name(ran.plan.device),
         precision=precision_name(ran.plan.dtype),
         tiles=len(ran.plan.tiles),
         window=ran.plan.window,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -193,14 +282,27 @@ def denoise_file(
     All that can be refused is refused before the network runs. With strength 0 and nothing to
     convert, the file is copied byte for byte. Raises what `denoise` and `save_image` raise.
     """
-    source = Path(source)
     saving = Saving(file_format, quality, overwrite, strip_metadata)
-    opened = open_picture(
-        source, None if target is None else Path(target), saving, read_bytes(source)
+    work = denoising(
+        settings.pop("model", DEFAULT_MODEL),
+        settings.pop("strength", 1.0),
+        settings.pop("ensemble", False),
     )
-    result = denoise(opened.picture, **settings)
-    untouched = settings.get("strength", 1.0) == 0
-    return result, save_result(opened, result.picture, saving, untouched)
+    return restore_file(source, target, work, saving, **settings)
+
+
+def restore_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None,
+    work: Work,
+    saving: Saving,
+    **settings: Any,
+) -> tuple[Result, Path]:
+    """Do the work on one file; what can be refused is refused before the network runs."""
+    place, wanted = Path(source), None if target is None else Path(target)
+    opened = open_picture(place, wanted, saving, read_bytes(place), work.result_size)
+    result = restore_picture(opened.picture, work, **settings)
+    return result, save_result(opened, result.picture, saving, work.untouched)
 
 
 def check_strength(strength: float) -> None:
@@ -209,63 +311,6 @@ def check_strength(strength: float) -> None:
         raise InputError(
             f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
         )
-
-
-def to_picture(image: Any) -> Picture:
-    """A Picture from any kind of picture; the input is neither modified nor kept."""
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, (str, os.PathLike)):
-        return load_image(Path(image))
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    kind = _kind(image)
-    if kind == "pil":
-        return from_pil(image)
-    if kind == "tensor":
-        return from_tensor(image)
-    raise InputError(
-        f"a {type(image).__name__} is no picture; "
-        "give a path, a NumPy array, a PIL image or a tensor"
-    )
-
-
-def _kind(image: Any) -> Kind:
-    """What kind of picture this is, told by its class without importing that class's library."""
-    modules = {parent.__module__.partition(".")[0] for parent in type(image).__mro__}
-    if isinstance(image, np.ndarray):
-        return "array"
-    if "PIL" in modules:
-        return "pil"
-    return "tensor" if "torch" in modules else "picture"
-
-
-def _as_kind(picture: Picture, given: Any, output: Kind) -> Any:
-    """The picture in the kind asked for; in the given one's own type where the kinds agree."""
-    kind = _kind(given) if output == "same" else output
-    if kind == "picture":
-        return picture
-    if kind not in ("array", "pil", "tensor"):
-        raise InputError(f"output is same, picture, array, pil or tensor, not {output!r}")
-    array = given if kind == _kind(given) == "array" else _natural_array(picture)
-    if kind == "array":
-        return to_array(picture, array)
-    if kind == "pil":
-        from PIL import Image
-
-        bands = picture.channels + (picture.alpha is not None)
-        return to_pil(picture, given if _kind(given) == "pil" else Image.new(MODES[bands], (1, 1)))
-    import torch
-
-    like = given if _kind(given) == "tensor" else torch.empty(array.shape[2], 1, 1)
-    return to_tensor(picture, like)
-
-
-def _natural_array(picture: Picture) -> Array:
-    """An array of the type and the channels, alpha counted, that hold the picture as it is."""
-    dtypes = {8: np.uint8, 16: np.uint16, "float": np.float32}
-    channels = picture.channels + (picture.alpha is not None)
-    return np.empty((1, 1, channels), dtypes[picture.depth])
 
 
 def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False) -> Network:
@@ -282,26 +327,34 @@ def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False
     return Ensemble(model)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
     from restore.models.weights import load_model
 
     return load_model(path)
 
 
-def _fit_channels(pixels: Pixels, channels: int) -> Pixels:
+def fit_channels(pixels: Pixels, channels: int) -> Pixels:
     """Grey as three equal channels, or colour as its luma, where the other side needs it."""
     if pixels.shape[2] == channels:
         return pixels
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)
 
 
-def _blend(original: Pixels, restored: Pixels, strength: float) -> Pixels:
-    """Between the two; strength 0 gives the original exactly. Never beyond the original's range."""
+def _blend(
+    original: Pixels,
+    restored: Pixels,
+    strength: float,
+    bounds: tuple[float, float] | None = None,
+) -> Pixels:
+    """Between the two, written over the second; strength 0 gives the original exactly.
+
+    Never beyond the original's range.
+    """
     if strength == 0:
         return np.array(original)
-    low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
-    result: Pixels = np.clip(restored, np.float32(low), np.float32(high))
+    low, high = bounds or (min(0.0, float(original.min())), max(1.0, float(original.max())))
+    result = np.clip(restored, np.float32(low), np.float32(high), out=restored)
     if strength < 1:
         result -= original
         result *= np.float32(strength)

@@ -16,8 +16,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def choose_device(name: str = "auto") -> torch.device:
     """The device of that name ("cpu", "cuda", "cuda:1", "mps", "xpu"), or the best one present.
 
-    Raises InputError for a name torch does not know and for a device that is not there.
+    Of several ("cuda:0,cuda:1", "all") the first. Raises InputError for a name torch does not know
+    and for a device that is not there.
     """
+    if name == "all" or "," in name:
+        return choose_devices(name)[0]
     if name == "auto":
         return torch.device(available_devices()[0])
     try:
@@ -28,6 +31,19 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type not in available_devices() or (device.index or 0) >= count:
         raise InputError(f"there is no device '{name}' on this machine; here are: {_listed()}")
     return device
+
+
+def choose_devices(name: str) -> list[torch.device]:
+    """Several devices, named with commas between, or "all" of the best kind present.
+
+    One may be named twice: each is given a process of its own. Raises what `choose_device` does.
+    """
+    if name != "all":
+        return [choose_device(part.strip()) for part in name.split(",")]
+    kind = available_devices()[0]
+    return [torch.device(kind, index) for index in range(_device_count(kind))] or [
+        torch.device(kind)
+    ]
 
 
 def available_devices() -> list[str]:

@@ -12,7 +12,6 @@ from restore.errors import InputError, WriteError
 from restore.image.folder import Found, find_pictures
 from restore.inference.files import WRITTEN, Saving, result_suffix, same_file
 
-PATTERN = "{stem}-restored{ext}"
 FIELDS = {
     "stem": "the name without its suffix",
     "ext": "the suffix of the result, with its dot",
@@ -56,15 +55,16 @@ def plan_jobs(
                 "a picture restored in place has no other output; leave one of them out"
             )
         return [Job(f.path, f.path) for f in found]
+    default = default_pattern(saving)
     if folder is not None and not folder.is_dir():
-        _check_new_folder(folder, len(found))
-    pattern = os.fspath(output) if output is not None and folder is None else PATTERN
+        _check_new_folder(folder, len(found), default)
+    pattern = os.fspath(output) if output is not None and folder is None else default
     check_pattern(pattern)
     jobs = [
         Job(f.path, _target(f, folder, pattern, number, saving))
         for number, f in enumerate(found, 1)
     ]
-    return _checked(_without_results(jobs) if pattern == PATTERN else jobs)
+    return _checked(_without_results(jobs) if pattern == default else jobs)
 
 
 def is_output_pattern(output: str | os.PathLike[str]) -> bool:
@@ -84,11 +84,16 @@ def check_pattern(pattern: str) -> None:
             raise InputError(f"the pattern {pattern!r} asks for {{{name}}}; there are {known}")
 
 
-def _check_new_folder(folder: Path, count: int) -> None:
+def default_pattern(saving: Saving) -> str:
+    """The pattern of results that nobody has named."""
+    return f"{{stem}}-{saving.mark}{{ext}}"
+
+
+def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
     if folder.suffix.lower() in WRITTEN and count > 1:
         raise WriteError(
             f"{folder} is one file for {count} pictures; give a folder, or a pattern such as "
-            f"'{PATTERN}'"
+            f"'{pattern}'"
         )
     if os.path.lexists(folder):
         raise WriteError(f"{folder} is a file; give a folder for the results")

@@ -15,7 +15,7 @@ class ModelCard:
     """Stored as sorted JSON in the weights file's header; loading rebuilds the network from it."""
 
     name: str
-    task: str  # "denoise", "autoencoder" or "anomaly"
+    task: str  # "denoise", "upscale", "autoencoder" or "anomaly"
     architecture: str  # a name in `restore.models.weights.ARCHITECTURES`
     arguments: dict[str, Any]  # the architecture's own arguments
     scale: int = 1  # output pixels for an input pixel, each way

@@ -19,13 +19,15 @@ from restore.models.autoencoders import Autoencoder
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
 from restore.models.family import KINDS
+from restore.models.unet import UNet
+from restore.models.upscaler import Upscaler
 
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 
-DENOISERS: dict[str, type[Denoiser]] = {"Denoiser": Denoiser}
+RESTORERS: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
 AUTOENCODERS: dict[str, type[Autoencoder]] = {cls.__name__: cls for cls in KINDS.values()}
-ARCHITECTURES: dict[str, type[Any]] = {**DENOISERS, **AUTOENCODERS}
+ARCHITECTURES: dict[str, type[Any]] = {**RESTORERS, **AUTOENCODERS}
 
 
 class Network(Protocol):
@@ -109,7 +111,7 @@ def replace_scores(path: Path, scores: list[dict[str, Any]]) -> None:
     write_aside(save(load(data), metadata={HEADER_KEY: card.to_json()}), path)
 
 
-def load_model(name_or_path: str | os.PathLike[str]) -> Denoiser:
+def load_model(name_or_path: str | os.PathLike[str]) -> UNet:
     """A network rebuilt from its weights file alone, on the CPU in float32, ready to restore.
 
     name_or_path: a name that `restore models` lists, or a .safetensors file of this package
@@ -117,8 +119,8 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Denoiser:
     Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, pickled,
     or does not fit its card. Loading never runs code.
     """
-    network = _load(name_or_path, DENOISERS)
-    assert isinstance(network, Denoiser)
+    network = _load(name_or_path, RESTORERS)
+    assert isinstance(network, UNet)
     return network
 
 

@@ -23,6 +23,7 @@ from restore.training.degradations import (
 )
 from restore.training.jpeg import jpeg
 from restore.training.recipe import Recipe
+from restore.training.shrinking import degrade_twice, shrink
 
 Draw = Callable[[int], Tensor]  # side of the crops -> float32 (N, C, side, side) in [0, 1]
 Pair = tuple[Tensor, Tensor]  # clean, degraded
@@ -76,7 +77,37 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     return clean, torch.where(as_file, packed, (degraded * 255).round() / 255)
 
 
-FAULTS: dict[str, Fault] = {"gaussian": gaussian, "photo": photo}
+def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """A picture and its MATLAB-like bicubic reduction by the recipe's scale, of 8 bits.
+
+    `patch` is the side of the small picture.
+    """
+    clean = _greyed(draw(patch * recipe.scale), recipe, generator)
+    return clean, shrink(clean, recipe.scale)
+
+
+def second_order(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """A picture and what is left of it after two rounds of blur, resize, noise and JPEG.
+
+    `patch` is the side of the small picture.
+    """
+    clean = _greyed(draw(patch * recipe.scale), recipe, generator)
+    return clean, degrade_twice(clean, recipe.scale, generator)
+
+
+def _greyed(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The recipe's shares of the crops in grey, and of one even colour."""
+    draws = torch.rand(2, len(crops), 1, 1, 1, generator=generator, device=crops.device)
+    crops = torch.where(draws[0] < recipe.grey, luma(crops), crops)
+    return flatten(crops, draws[1] < recipe.flat)
+
+
+FAULTS: dict[str, Fault] = {
+    "gaussian": gaussian,
+    "photo": photo,
+    "bicubic": bicubic,
+    "second-order": second_order,
+}
 
 
 def flatten(crops: Tensor, chosen: Tensor) -> Tensor:
@@ -158,7 +189,7 @@ class ValidationSet:
     recipe: Recipe
 
     def __iter__(self) -> Iterator[Pair]:
-        """Pairs in batches of 8; one pass for each noise level, or three of random faults."""
+        """Pairs in batches of 8; a pass for each noise level, three of random faults, else one."""
         crops = centre_crops(self.store, self.recipe.validate_side)
         if self.recipe.fault == "gaussian":
             for sigma in self.recipe.validate_sigma:
@@ -168,7 +199,7 @@ class ValidationSet:
             return
         generator = torch.Generator().manual_seed(0)
         fault, side = FAULTS[self.recipe.fault], self.recipe.validate_side
-        for _ in range(VALIDATION_DRAWS):
+        for _ in range(1 if self.recipe.fault == "bicubic" else VALIDATION_DRAWS):
             for clean in crops.split(8):
                 yield fault(partial(_given, clean), side, self.recipe, generator)
 

@@ -19,16 +19,28 @@ from restore.models.card import ModelCard
 from restore.models.weights import load_model, read_card, save_weights
 from restore.training.data import load_store
 from restore.training.loop import Progress, Training, train
-from restore.training.recipe import load_recipe
+from restore.training.recipe import Recipe, load_recipe
 
 LIMITS = {
-    "denoise": [
+    "gaussian": [
         "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
         "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
         "Noise levels above those of the recipe were not trained.",
-        "On perfectly flat areas without noise the few pixels in the picture's very corners move "
-        "by up to 7 of 255 levels.",
-    ]
+    ],
+    "photo": [
+        "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
+        "and noise much coarser than two pixels were not among it.",
+        "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
+        "Pure white Gaussian noise is left to a model trained on it alone, which is better at it.",
+    ],
+    "bicubic": [
+        "Trained on pictures that an antialiased bicubic filter made small and that are otherwise "
+        "perfect: of noise and of the blocks of JPEG it makes details.",
+    ],
+    "second-order": [
+        "Trained on synthetic blur, resizing, noise and JPEG: it smooths what it takes for noise, "
+        "and on perfect small pictures it is less faithful than the model for those.",
+    ],
 }
 
 
@@ -66,7 +78,7 @@ def run_job(
     elif job.start_from is not None:
         training.start_from(load_model(job.start_from))
     yield f"{recipe.name}: {describe(training)}"
-    pictures = load_store(job.data, recipe.channels, max(recipe.patch))
+    pictures = load_store(job.data, recipe.channels, max(recipe.patch) * recipe.scale)
     validation = None
     if job.validation is not None:
         validation = load_store(job.validation, recipe.channels, recipe.validate_side)
@@ -92,21 +104,21 @@ def make_card(training: Training, job: Job) -> ModelCard:
     recipe = training.recipe
     scores = []
     if training.best is not None and job.validation is not None:
-        levels = "/".join(f"{sigma:g}" for sigma in recipe.validate_sigma)
         protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
         scores = [
             {
                 "data": job.validation.name,
-                "noise": f"gaussian:{levels}",
+                "noise": describe_fault(recipe),
                 "psnr": round(training.best, 3),
                 "protocol": protocol,
             }
         ]
     return ModelCard(
         name=recipe.name,
-        task="denoise",
+        task="denoise" if recipe.scale == 1 else "upscale",
         architecture=type(training.network).__name__,
         arguments=training.network.arguments,
+        scale=recipe.scale,
         trained_on=describe_sources(job.data),
         training={
             "recipe": recipe.to_dict(),
@@ -119,8 +131,15 @@ def make_card(training: Training, job: Job) -> ModelCard:
             **_lineage(job),
         },
         scores=scores,
-        limits=LIMITS["denoise"],
+        limits=LIMITS[recipe.fault],
     )
+
+
+def describe_fault(recipe: Recipe) -> str:
+    """What was done to the validation pictures, such as "gaussian:15/25/50" or "bicubic:4"."""
+    if recipe.fault == "gaussian":
+        return "gaussian:" + "/".join(f"{sigma:g}" for sigma in recipe.validate_sigma)
+    return recipe.fault if recipe.scale == 1 else f"{recipe.fault}:{recipe.scale}"
 
 
 def _lineage(job: Job) -> dict[str, Any]:

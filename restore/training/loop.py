@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from restore.errors import TrainingError
 from restore.inference.runtime import choose_device, choose_precision
 from restore.models.denoiser import Denoiser
+from restore.models.unet import UNet
+from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.data import PictureStore
 from restore.training.faults import FAULTS, ValidationSet
@@ -49,7 +51,7 @@ class Training:
         self.recipe = recipe
         self.device = choose_device(device)
         self.dtype = training_precision(precision, self.device)
-        network = Denoiser(recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
+        network = build_network(recipe)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.best_weights = _on_cpu(self.average.state_dict())
@@ -80,15 +82,22 @@ class Training:
             "generator": self.generator.get_state(),
         }
 
-    def start_from(self, weights: Denoiser) -> None:
-        """Begin with the kernels of another network of the same shape, to train it further."""
-        if weights.arguments != self.network.arguments:
+    def start_from(self, weights: UNet) -> None:
+        """Begin with the kernels of another network of the same shape, to train it further.
+
+        An upscaler may start from one of another scale: all but its last layer is taken.
+        """
+        ours, theirs = self.network.arguments, weights.arguments
+        kernels = weights.state_dict()
+        if ours != theirs and {**ours, "scale": None} == {**theirs, "scale": None}:
+            kernels["tail.weight"] = self.network.state_dict()["tail.weight"]
+        elif ours != theirs:
             raise TrainingError(
-                f"the weights to start from have the shape {weights.arguments}, "
-                f"the recipe {self.network.arguments}; they must agree"
+                f"the weights to start from have the shape {theirs}, "
+                f"the recipe {ours}; they must agree"
             )
-        self.network.load_state_dict(weights.state_dict())
-        self.average.load_state_dict(weights.state_dict())
+        self.network.load_state_dict(kernels)
+        self.average.load_state_dict(kernels)
         self.best_weights = _on_cpu(self.average.state_dict())
 
     def resume(self, path: Path) -> None:
@@ -111,11 +120,18 @@ class Training:
         self.best_weights, self.best = state["best_weights"], state["best"]
         self.step, self.seconds, self.loss = state["step"], state["seconds"], state["loss"]
 
-    def best_network(self) -> Denoiser:
+    def best_network(self) -> UNet:
         """The averaged network as it was when it validated best, on the CPU in float32."""
-        network = Denoiser(**self.network.arguments, seed=None)
+        network = build_network(self.recipe)
         network.load_state_dict(self.best_weights)
         return network.eval()
+
+
+def build_network(recipe: Recipe) -> UNet:
+    """The recipe's network with its first kernels."""
+    if recipe.network == "upscaler":
+        return Upscaler(recipe.scale, recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
+    return Denoiser(recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
 
 
 def train(

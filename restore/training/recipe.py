@@ -17,7 +17,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FAULT_NAMES = ("gaussian", "photo")  # each a function in restore.training.faults
+# Each a function in restore.training.faults; the others leave the size as it is.
+FAULT_NAMES = ("gaussian", "photo", "bicubic", "second-order")
+SHRINKING = ("bicubic", "second-order")
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Recipe:
     """Everything that decides what a training gives, but for the pictures."""
 
     name: str  # of the weights file and its card
+    network: str = "denoiser"  # or "upscaler"
+    scale: int = 1  # of an upscaler 2, 3 or 4
     channels: int = 3
     widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of each level, full resolution first
     blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks of each level, each way
-    fault: str = "gaussian"  # what the pictures are degraded with: "gaussian" or "photo"
+    fault: str = "gaussian"  # what the pictures are degraded with: one of FAULT_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
@@ -36,7 +40,7 @@ class Recipe:
     loss: str = "l1"
     steps: int = 2000
     batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage
-    patch: tuple[int, ...] = (96,)  # side of the crops; several: one for each stage
+    patch: tuple[int, ...] = (96,)  # side of what the network sees; several: one for each stage
     candidates: int = 1  # places drawn for each crop; the one with the most detail is taken
     stages: tuple[float, ...] = (0.0,)  # the share of the steps at which each stage begins
     kernel_rate: float = 0.02  # learning rate of Muon (hidden kernels)
@@ -46,7 +50,7 @@ class Recipe:
     decay: float = 0.5  # the share of the steps, at the end, over which both fall to zero
     ema: float = 0.995  # decay of the moving average of the weights, which is what is kept
     validate_every: int = 500  # steps
-    validate_side: int = 256  # of the centre crop taken from each validation picture
+    validate_side: int = 256  # of the centre crop of each validation picture, when it is clean
     validate_sigma: tuple[float, ...] = (15.0, 25.0, 50.0)
     seed: int = 0
 
@@ -55,6 +59,15 @@ class Recipe:
         rules = {
             "one count of blocks for each width": len(self.widths) == len(self.blocks) > 0,
             "channels is 1 or 3": self.channels in (1, 3),
+            "network is denoiser with scale 1, or upscaler with scale 2, 3 or 4": (
+                self.network,
+                self.scale,
+            )
+            in (("denoiser", 1), *(("upscaler", scale) for scale in (2, 3, 4))),
+            f"an upscaler's faults are {', '.join(SHRINKING)}, a denoiser's the others": (
+                self.fault in SHRINKING
+            )
+            == (self.scale > 1),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
             and 0 <= self.sigma[0] <= self.sigma[1],
             "grey and flat are shares between 0 and 1": min(self.grey, self.flat) >= 0
@@ -77,8 +90,9 @@ class Recipe:
             "weight_decay is at least 0": self.weight_decay >= 0,
             "decay is between 0 and 1": 0 <= self.decay <= 1,
             "ema is at least 0 and below 1": 0 <= self.ema < 1,
-            "patch and validate_side are multiples of 2^(levels - 1)": not any(
-                side % 2 ** (len(self.widths) - 1) for side in (*self.patch, self.validate_side)
+            "patch, and validate_side over scale, are multiples of 2^(levels - 1)": not any(
+                side % (self.scale * 2 ** (len(self.widths) - 1))
+                for side in (*(patch * self.scale for patch in self.patch), self.validate_side)
             ),
         }
         for rule, kept in rules.items():

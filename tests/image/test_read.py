@@ -210,6 +210,15 @@ def test_deep_colour_that_pillow_would_cut_is_refused():
             decode_image(data)
 
 
+def test_a_jpeg_2000_cut_anywhere_in_its_header_is_refused():
+    """Found by the fuzzer: the depth was looked for behind the end of a header that was cut."""
+    data = encoded(image_of("RGB"), "JPEG2000")
+    start = data.find(b"\xff\x4f\xff\x51")
+    for length in range(start, start + 60):
+        with pytest.raises(ReadError):
+            decode_image(data[:length])
+
+
 def test_16_bit_pgm_is_16_bit():
     array = samples((3, 4), np.uint16)
     picture = decode_image(b"P5 4 3 65535\n" + array.astype(">u2").tobytes())

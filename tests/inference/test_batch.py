@@ -298,7 +298,7 @@ def test_memory_is_bounded_by_the_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Any
 ) -> None:
     many(tmp_path, 40, (50, 50))
-    monkeypatch.setattr(flow, "default_room", lambda: 3 * 2500)
+    monkeypatch.setattr(flow, "default_room", lambda memory=None: 3 * 2500)
     most: list[int] = []
 
     class Watched(Room):

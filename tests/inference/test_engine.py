@@ -13,7 +13,8 @@ from torch import Tensor
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels, quantise
-from restore.inference.engine import Kept, pad, prepare, run, run_together
+from restore.inference.engine import pad, run, run_together
+from restore.inference.prepared import Kept
 from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model
 
@@ -210,11 +211,3 @@ def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generato
     pictures = [rng.random((6, 7, 3)).astype(np.float32) for _ in range(3)]
     outputs = run_together(Small(), pictures, CPU, FP32)
     assert all(np.array_equal(o.pixels, p) for o, p in zip(outputs, pictures, strict=True))
-
-
-def test_a_kept_network_is_prepared_once_and_itself_untouched(small_network: Denoiser) -> None:
-    kept = Kept(small_network)
-    first = prepare(kept, CPU, torch.bfloat16)
-    assert prepare(kept, CPU, torch.bfloat16) is first is not small_network
-    assert next(small_network.parameters()).dtype == torch.float32
-    assert prepare(kept, CPU, FP32) is not first

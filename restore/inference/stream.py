@@ -1,0 +1,262 @@
+"""The denoiser over a picture in bands of rows: each row of each layer is computed once.
+
+A band goes through all layers of its level while it lies in the cache. What the next band needs of
+this one (the last rows of each layer's input) is kept; what a level hands to the next coarser one
+is gathered until it makes a band there. So the result lags behind the input by some hundred rows,
+no row is computed twice, there is no halo above or below, and memory does not grow with the height.
+The sums are those of the untiled network, zeros beyond the picture included.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeGuard, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.inference.fused import Convolution, Growth
+from restore.models.denoiser import Denoiser
+
+BAND_BYTES = 2**21  # of one tensor of a band: what a core's second cache holds
+FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
+# Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
+SPARE, OWN_BYTES = 1.25, 2**25
+
+
+class NotFiniteError(Exception):
+    """A layer in half precision overflowed: the answer holds an infinity or NaN."""
+
+
+def can_stream(network: object) -> TypeGuard[Denoiser]:
+    """Whether the network is one whose layers are known here."""
+    return isinstance(network, Denoiser) and type(network).forward is Denoiser.forward
+
+
+class Layers:
+    """A denoiser's layers, laid out for bands of rows. Holds no picture: one serves many."""
+
+    def __init__(self, network: Denoiser, dtype: torch.dtype) -> None:
+        """The kernels as `dtype`; the network given stays as it is."""
+
+        def ready(weight: Tensor) -> Tensor:
+            return weight.detach().to("cpu", dtype).contiguous(memory_format=torch.channels_last)
+
+        def conv(module: object) -> Convolution:
+            assert isinstance(module, nn.Conv2d)
+            copied = nn.Conv2d(1, 1, 1, bias=False)
+            copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
+            return Convolution(copied)
+
+        def growth(module: object) -> Growth:
+            assert isinstance(module, nn.ConvTranspose2d)
+            copied = nn.ConvTranspose2d(1, 1, 1, bias=False)
+            copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
+            return Growth(copied)
+
+        def blocks(level: object) -> list[tuple[Convolution, Convolution]]:
+            assert isinstance(level, nn.Sequential)
+            return [(conv(block.conv1), conv(block.conv2)) for block in level.children()]
+
+        self.dtype = dtype
+        self.channels, self.multiple_of = network.channels, network.multiple_of
+        self.widths = list(cast("list[int]", network.arguments["widths"]))
+        self.head, self.tail = conv(network.head), conv(network.tail)
+        self.encoder = [blocks(level) for level in network.encoder]
+        self.decoder = [blocks(level) for level in network.decoder]
+        self.downs = [ready(cast(nn.Conv2d, module).weight) for module in network.downs]
+        self.ups = [growth(module) for module in network.ups]
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row of the widest level's tensor, of a picture `width` pixels wide."""
+        per_pixel = max(w >> k for k, w in enumerate(self.widths))
+        return max(1, per_pixel) * width * self.dtype.itemsize
+
+    def band(self, width: int) -> int:
+        """Rows of a band, a multiple of 4: as many as make its tensors as large as they should."""
+        rows = BAND_BYTES // self.row_bytes(width)
+        return max(FEWEST_ROWS, min(MOST_ROWS, rows)) // 4 * 4
+
+    def lags(self, band: int) -> list[int]:
+        """For each level, rows of it by which what it gives back can lag behind what it gets."""
+        found = [2 * len(self.encoder[-1])]
+        for encode in reversed(self.encoder[:-1]):
+            found.insert(0, 4 * len(encode) + 2 * (found[0] + band))
+        return found
+
+    def peak_bytes(self, height: int, width: int) -> int:
+        """The most memory a stream over a picture of this size needs, the picture not counted."""
+        band, total = self.band(width), 0
+        lags = self.lags(band)
+        for level, lag in enumerate(lags):
+            # a piece of a skip keeps the four rows of its block's input with it
+            waiting = min(height >> level, lag + 2 * band) * (band + 4) // band
+            rows = waiting + 3 * (band + 4)
+            total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
+        total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
+        picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
+        return int(SPARE * (total + picture)) + OWN_BYTES
+
+
+class Stream:
+    """One picture going through, from its first row to its last."""
+
+    def __init__(self, layers: Layers, width: int) -> None:
+        """width: of all rows, a multiple of the network's `multiple_of`."""
+        self.layers, self.rows = layers, layers.band(width)
+        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0])  # so that a level gets a band
+        self._head, self._tail = _Padded(1), _Padded(1)
+        self._level = _Level(layers, 0, self.rows)
+        self._pictures = _Queue()
+
+    def push(self, rows: Tensor, last: bool) -> Iterator[Tensor]:
+        """More rows of the picture in; the next rows of the result out, as they are ready.
+
+        rows: float32 `(n, width, channels)` in [0, 1]: `first_rows` at first, then `rows` each
+              time, and with `last` as many as remain, so that the whole height is a multiple of
+              the network's `multiple_of`
+        Yields float32 `(m, width, channels)`, in order; all that is left with `last`.
+        Raises NotFiniteError where half precision overflowed.
+        """
+        x = rows.permute(2, 0, 1)[None]
+        self._pictures.add(x)
+        y = self._head.join(_as(x, self.layers.dtype), last)
+        if y is None:
+            return
+        for decoded, ended in self._level.push(self.layers.head(y), last):
+            y = self._tail.join(decoded, ended)
+            if y is None:
+                continue
+            noise = self.layers.tail(y).float()
+            if self.layers.dtype != torch.float32 and not bool(noise.isfinite().all()):
+                raise NotFiniteError
+            yield (self._pictures.take(noise.shape[2]) - noise)[0].permute(1, 2, 0)
+
+
+class _Padded:
+    """The rows that a layer still needs, and rows of zeros above and below the picture."""
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+        self.held: Tensor | None = None
+
+    def join(self, rows: Tensor, last: bool) -> Tensor | None:
+        """What was held, these rows, and `reach` of zeros at either end of the picture.
+
+        None where these are too few for a row of the answer.
+        """
+        shape = (1, rows.shape[1], self.reach, rows.shape[3])
+        zeros = torch.zeros(shape, dtype=rows.dtype).contiguous(memory_format=torch.channels_last)
+        parts = [zeros if self.held is None else self.held, rows]
+        x = torch.cat([*parts, zeros] if last else parts, dim=2)
+        if x.shape[2] <= 2 * self.reach:
+            self.held = x
+            return None
+        self.held = x[:, :, -2 * self.reach :].clone(memory_format=torch.channels_last)
+        return x
+
+
+class _Block:
+    """x + conv2(relu(conv1(x))); two rows behind its input."""
+
+    def __init__(self, convolutions: tuple[Convolution, Convolution]) -> None:
+        self.conv1, self.conv2 = convolutions
+        self.padded = _Padded(2)
+        self.begun = False
+
+    def push(self, rows: Tensor, last: bool) -> Tensor | None:
+        x = self.padded.join(rows, last)
+        if x is None:
+            return None
+        y = self.conv1(x, relu=True)
+        # The network pads each layer with zeros, not with what the layer makes of zeros.
+        if not self.begun:
+            y[:, :, 0] = 0
+        if last:
+            y[:, :, -1] = 0
+        self.begun = True
+        return self.conv2.added_to(x[:, :, 2:-2], y)
+
+
+def _chain(blocks: list[_Block], rows: Tensor | None, last: bool) -> Tensor | None:
+    for block in blocks:
+        if rows is None:
+            return None
+        rows = block.push(rows, last)
+    return rows
+
+
+class _Level:
+    """One level of the U and all below it."""
+
+    def __init__(self, layers: Layers, level: int, band: int) -> None:
+        self.band = band
+        self.encoder = [_Block(pair) for pair in layers.encoder[level]]
+        self.inner: _Level | None = None
+        if level + 1 < len(layers.encoder):
+            self.decoder = [_Block(pair) for pair in layers.decoder[level]]
+            self.down, self.up = layers.downs[level], layers.ups[level]
+            self.inner = _Level(layers, level + 1, band)
+            self.skips, self.waiting = _Queue(), _Queue()
+
+    def push(self, rows: Tensor, last: bool) -> Iterator[tuple[Tensor, bool]]:
+        """An even count of rows in, unless they are the last; bands of the same level out.
+
+        What comes out of the inner levels comes in large pieces: these are cut into bands again,
+        and the level above gets each while it is warm. The flag says which band is the last.
+        """
+        x = _chain(self.encoder, rows, last)
+        if x is None:
+            return
+        if self.inner is None:
+            yield x, last
+            return
+        self.skips.add(x)
+        self.waiting.add(F.conv2d(x, self.down, stride=2))
+        del x, rows
+        ready = self.waiting.count if last else self.waiting.count // self.band * self.band
+        if not ready:
+            return
+        for grown, ended in self.inner.push(self.waiting.take(ready), last):
+            for piece, final in _cut(grown, self.band // 2):
+                y = self.up.added_to(self.skips.take(2 * piece.shape[2]), piece)
+                decoded = _chain(self.decoder, y, ended and final)
+                if decoded is not None:
+                    yield decoded, ended and final
+
+
+def _cut(rows: Tensor, count: int) -> Iterator[tuple[Tensor, bool]]:
+    """Pieces of `count` rows; the flag says which is the last."""
+    height = rows.shape[2]
+    for begin in range(0, height, count):
+        yield rows[:, :, begin : begin + count], begin + count >= height
+
+
+class _Queue:
+    """Rows in order, put in and taken out in pieces of different sizes."""
+
+    def __init__(self) -> None:
+        self.pieces: deque[Tensor] = deque()
+        self.count = 0
+
+    def add(self, rows: Tensor) -> None:
+        self.pieces.append(rows)
+        self.count += rows.shape[2]
+
+    def take(self, count: int) -> Tensor:
+        found = []
+        self.count -= count
+        while count:
+            piece = self.pieces.popleft()
+            if piece.shape[2] > count:
+                self.pieces.appendleft(piece[:, :, count:])
+                piece = piece[:, :, :count]
+            found.append(piece)
+            count -= piece.shape[2]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=2)
+
+
+def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    return rows.to(dtype).contiguous(memory_format=torch.channels_last)

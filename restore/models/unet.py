@@ -1,0 +1,105 @@
+"""The U-shaped convolutional autoencoder inside the denoiser and the upscaler, and its reach.
+
+Encoder: strided convolutions halve the picture level by level while the channels grow. Decoder:
+transposed convolutions double it again, and what the encoder saw at each level is added back
+(additive skips). The network is purely local: no pooling over the picture, no normalisation over
+it, no attention. That is what lets a picture be restored tile by tile with the same result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from restore.models.blocks import ResidualBlock, conv3x3, down, initialise, up
+from restore.models.card import ModelCard
+
+
+class UNet(nn.Module):
+    """A bias-free residual U-Net from `inputs` channels to `outputs`, at one resolution.
+
+    multiple_of: height and width of the input must be multiples of this
+    card:        what the weights file said, where the network was loaded from one
+    channels, scale, halo, arguments: as the classes below it declare them
+    """
+
+    channels: int
+    scale: int
+    halo: int
+    arguments: dict[str, Any]
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        seed: int | None,
+    ) -> None:
+        """Build the layers.
+
+        widths: channels of each level, from full resolution down to the bottleneck
+        blocks: residual blocks of each level; those of all levels but the last are there twice,
+                in the encoder and in the decoder
+        seed:   of the first kernels; None leaves them as torch makes them, to be loaded over
+        """
+        super().__init__()
+        if len(widths) != len(blocks) or not widths:
+            raise ValueError(f"one count of blocks for each width, not {blocks} for {widths}")
+        self.card: ModelCard | None = None
+        self.multiple_of = 2 ** (len(widths) - 1)
+        pairs = list(itertools.pairwise(widths))
+        self.head = conv3x3(inputs, widths[0])
+        self.encoder = nn.ModuleList(level(w, n) for w, n in zip(widths, blocks, strict=True))
+        self.downs = nn.ModuleList(down(a, b) for a, b in pairs)
+        self.ups = nn.ModuleList(up(b, a) for a, b in pairs)
+        self.decoder = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], blocks, strict=False))
+        self.tail = conv3x3(widths[0], outputs)
+        if seed is not None:
+            initialise(self, torch.Generator().manual_seed(seed))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        x = self.head(x)
+        skips = []
+        for encode, shrink in zip(self.encoder, self.downs, strict=False):
+            x = encode(x)
+            skips.append(x)
+            x = shrink(x)
+        x = self.encoder[-1](x)
+        for grow, decode in zip(reversed(self.ups), reversed(self.decoder), strict=True):
+            x = decode(grow(x) + skips.pop())
+        found: Tensor = self.tail(x)
+        return found
+
+
+def level(width: int, count: int) -> nn.Sequential:
+    """`count` residual blocks in a row."""
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+
+
+def halo_radius(blocks: Sequence[int]) -> int:
+    """How many pixels beyond its border a tile on the stride grid depends on, counted exactly.
+
+    The interval of inputs on which one output depends is carried back through the layers: a 3x3
+    convolution widens it by one on each side, a transposed convolution (2x2, stride 2) halves its
+    ends, a strided one doubles them. The answer depends on the phase of the output pixel on the
+    stride grid; a tile begins at phase 0 and ends at the last one, so the radius is the largest
+    reach beyond the cell [0, grid) over all phases in it.
+    """
+    grid = 2 ** (len(blocks) - 1)
+    radius = 0
+    for phase in range(grid):
+        first, last = phase - 1, phase + 1  # tail
+        for count in blocks[:-1]:  # decoder, from full resolution down
+            first, last = (first - 2 * count) // 2, (last + 2 * count) // 2
+        first, last = first - 2 * blocks[-1], last + 2 * blocks[-1]  # bottleneck
+        for count in reversed(blocks[:-1]):  # encoder, from the bottleneck up
+            first, last = 2 * first - 2 * count, 2 * last + 1 + 2 * count
+        first, last = first - 1, last + 1  # head
+        radius = max(radius, -first, last - (grid - 1))
+    return radius

@@ -1,0 +1,110 @@
+"""The upscaler: an autoencoder on the small picture whose last layer holds the finer pixels.
+
+The U-shaped network works where the picture is small, so that every operation serves `scale^2`
+pixels; its last convolution gives each pixel's `scale^2` finer ones as channels, which are added to
+the picture's bicubic interpolation and shuffled into place (Shi et al., "Real-time single image and
+video super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.image.resize import axis_matrix
+from restore.models.unet import UNet, halo_radius
+
+DETAIL_REACH = 2  # of the local mean, pixels each way
+CUBIC_REACH = 2  # of the bicubic interpolation
+
+
+class Upscaler(UNet):
+    """A bias-free residual U-Net that adds what a bicubic interpolation lacks.
+
+    channels:    1 or 3, the channels of the picture
+    scale:       2, 3 or 4: the output is so many times as high and wide as the input
+    multiple_of: height and width of the input must be multiples of this
+    halo:        input pixels around a tile on which the tile's output can depend, a multiple of
+                 `multiple_of`; true by construction, and proven by a test that perturbs pixels
+
+    The network sees the picture without its local mean, and has no additive constants, so it is
+    equivariant to a x + b: a brighter or flatter photograph gives the same details, brighter or
+    flatter; what is of one colour keeps that very colour, up to the border, whose padding of zeros
+    means "goes on as it was". The difference is taken in float32, because half precision would
+    round a bright picture to half a level of 8 bits before the network has seen it.
+    """
+
+    interpolation: Tensor
+
+    def __init__(
+        self,
+        scale: int = 2,
+        channels: int = 3,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (8, 2),
+        seed: int | None = 0,
+    ) -> None:
+        """Build the network; `widths`, `blocks` and `seed` as for `UNet`."""
+        if scale not in (2, 3, 4):
+            raise ValueError(f"an upscaler's scale is 2, 3 or 4, not {scale}")
+        super().__init__(channels, channels * scale**2, widths, blocks, seed)
+        self.arguments = {
+            "scale": scale,
+            "channels": channels,
+            "widths": list(widths),
+            "blocks": list(blocks),
+        }
+        self.channels = channels
+        self.scale = scale
+        radius = max(halo_radius(blocks) + DETAIL_REACH, CUBIC_REACH)
+        self.halo = -(-radius // self.multiple_of) * self.multiple_of
+        self.register_buffer("interpolation", bicubic_kernel(channels, scale), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W).
+
+        The convolutions run in the precision of the kernels, everything else in that of the input.
+        """
+        detail = x - local_mean(x)
+        found = self.features(detail.to(self.head.weight.dtype)).to(x.dtype)
+        return F.pixel_shuffle(found + self.interpolated(x), self.scale)
+
+    def interpolated(self, x: Tensor) -> Tensor:
+        """The bicubic interpolation with its finer pixels as channels: (N, C scale^2, H, W)."""
+        with torch.autocast(x.device.type, enabled=False):
+            framed = F.pad(x, [CUBIC_REACH] * 4, mode="replicate")
+            return F.conv2d(framed, self.interpolation.to(x.dtype))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
+        """Moves and casts, but for the interpolation, which goes along and stays float32."""
+        exact = self.interpolation
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.interpolation = exact.to(self.interpolation.device)
+        return self
+
+
+def local_mean(x: Tensor) -> Tensor:
+    """The mean of the 5x5 pixels around each; at the border of those that there are."""
+    side = 2 * DETAIL_REACH + 1
+    return F.avg_pool2d(x, side, stride=1, padding=DETAIL_REACH, count_include_pad=False)
+
+
+def bicubic_kernel(channels: int, scale: int) -> Tensor:
+    """A kernel (C scale^2, C, 5, 5) of which each output is one phase of MATLAB's bicubic.
+
+    Output c scale^2 + i scale + j is the finer pixel (i, j) of channel c, as `pixel_shuffle` wants
+    it. Away from the border the result is that of `restore.image.resize.imresize`.
+    """
+    side, middle = 2 * CUBIC_REACH + 1, 3 * CUBIC_REACH
+    rows = axis_matrix(2 * middle + 1, (2 * middle + 1) * scale, scale)
+    phases = rows[middle * scale : (middle + 1) * scale, middle - CUBIC_REACH :][:, :side]
+    plane = np.einsum("ia,jb->ijab", phases, phases).reshape(scale**2, side, side)
+    kernel = np.zeros((channels, scale**2, channels, side, side), np.float32)
+    for channel in range(channels):
+        kernel[channel, :, channel] = plane
+    return torch.from_numpy(kernel.reshape(channels * scale**2, channels, side, side))

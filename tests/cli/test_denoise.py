@@ -1,0 +1,52 @@
+"""`restore denoise` and memory: plans shown, budgets refused, large TIFFs in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from restore.cli import app
+from restore.errors import InputError
+from restore.image.read import load_image
+from restore.inference import huge
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    samples = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", rowsperstrip=8)
+    return tmp_path / "a.tif"
+
+
+def denoise(*words: object) -> str:
+    done = CliRunner().invoke(app, ["denoise", *map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_verbose_shows_the_plan(picture: Path) -> None:
+    said = denoise(picture, "--verbose", "--memory", "900MB", "--precision", "fp32")
+    assert "plan: 1 windows of 64x48, 1 at once, on cpu" in said or "on cuda" in said
+    assert "MB for the network" in said
+    assert "plan:" not in denoise(picture, "-o", picture.with_name("b.tif"), "--precision", "fp32")
+
+
+def test_a_memory_that_is_too_small_is_refused_and_nothing_written(picture: Path) -> None:
+    with pytest.raises(InputError, match="the smallest that works is"):
+        denoise(picture, "--memory", "1MB", "-o", picture.with_name("b.png"))
+    assert [path.name for path in picture.parent.iterdir()] == ["a.tif"]
+
+
+def test_a_tiff_that_does_not_fit_goes_in_parts(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = picture.with_name("whole.tif"), picture.with_name("parts.tif")
+    denoise(picture, "-o", whole, "--precision", "fp32", "--device", "cpu")
+    monkeypatch.setattr(huge, "is_huge", lambda *_: True)
+    said = denoise(picture, "-o", parts, "--precision", "fp32", "--device", "cpu")
+    assert "in parts" in said and "planned at most" in said
+    np.testing.assert_array_equal(load_image(parts).pixels, load_image(whole).pixels)

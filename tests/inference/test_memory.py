@@ -1,0 +1,124 @@
+"""Sizes in words, what fits, and that what is planned is not exceeded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from restore.errors import InputError
+from restore.inference.bands import columns_within
+from restore.inference.engine import run
+from restore.inference.memory import (
+    for_network,
+    format_bytes,
+    free_memory,
+    held_bytes,
+    parse_bytes,
+)
+from restore.inference.pipeline import denoise
+from restore.inference.stream import Layers
+from restore.models.denoiser import Denoiser
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800M", 8 * 10**8), ("7", 7), (5, 5)],
+)
+def test_sizes_are_read_as_people_write_them(text: str | int, count: int) -> None:
+    assert parse_bytes(text) == count
+    assert parse_bytes(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "2 GBs", "-1", "much", "0", 0, "1e9"])
+def test_other_words_are_refused_with_one_that_works(text: str | int) -> None:
+    with pytest.raises(InputError, match="write it like"):
+        parse_bytes(text)
+
+
+def test_a_size_in_words_is_never_less_than_the_size() -> None:
+    for count in (1, 999_999, 1_000_001, 10**9 - 1, 1_000_000_001, 17_654_321_987):
+        said = parse_bytes(format_bytes(count))
+        assert said is not None and count <= said < 1.01 * count + 10**6
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    assert 2**20 < free_memory(CPU) < 2**50
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
+    with pytest.raises(InputError, match="the smallest that works is") as refusal:
+        denoise(pixels, network, memory="2MB", precision="fp32", device="cpu")
+    least = str(refusal.value).split("works is ")[1].split(" (")[0]
+    result = denoise(pixels, network, memory=least, precision="fp32", device="cpu")
+    whole = denoise(pixels, network, precision="fp32", device="cpu")
+    np.testing.assert_allclose(result.image, whole.image, rtol=0, atol=1e-5)
+    held = held_bytes(60, 200, 3)
+    assert for_network(held + 7, (60, 200, 3), 5) == 7
+
+
+def test_a_budget_makes_columns_narrower_and_the_result_stays() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
+    whole = run(network, pixels, CPU, torch.float32)
+    layers = Layers(network, torch.float32)
+    budget = layers.peak_bytes(60, 60)
+    narrow = run(network, pixels, CPU, torch.float32, memory=budget)
+    assert len(whole.plan.tiles) == 1 < len(narrow.plan.tiles)
+    assert layers.peak_bytes(60, narrow.plan.window[1]) <= budget
+    np.testing.assert_allclose(narrow.pixels, whole.pixels, rtol=0, atol=1e-5)
+
+
+def test_the_smallest_budget_named_in_a_refusal_works() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    layers = Layers(network, torch.float32)
+    with pytest.raises(InputError, match="needs at least") as refusal:
+        columns_within(layers, 4000, 2000, network.halo, 1000)
+    least = parse_bytes(str(refusal.value).split("at least ")[1].removesuffix(" there"))
+    assert columns_within(layers, 4000, 2000, network.halo, least)
+
+
+MEASURE = """
+import resource, sys
+import numpy as np, torch
+torch.set_num_threads(1)
+import restore
+from restore.inference.memory import for_network, held_bytes
+from restore.models.denoiser import Denoiser
+import restore.inference.engine, restore.inference.runtime
+network = Denoiser(3, widths=(32, 64), blocks=(1, 1), seed=1).eval()
+restore.denoise(np.zeros((64, 64, 3), np.uint8), network, precision="fp32")  # all is imported
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+budget = 100_000_000
+pixels = np.full((500, 1600, 3), 100, np.uint8)
+restore.denoise(pixels, network, precision="fp32", memory=budget)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * 1024, budget)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures as Linux does")
+def test_the_budget_is_kept_by_a_whole_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    used, budget = map(int, done.stdout.split())
+    assert used <= budget
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore.inference import memory
+
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert free_memory(CPU) == 2_000_000

@@ -1,0 +1,98 @@
+"""A picture in bands of rows is the untiled one, whatever its size and the bands'."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from restore.inference import stream
+from restore.inference.stream import Layers, NotFiniteError, Stream, can_stream
+from restore.models.denoiser import Denoiser
+
+NETWORKS = [
+    {"widths": (4, 8, 8), "blocks": (1, 2, 1)},
+    {"widths": (6,), "blocks": (1,)},
+    {"channels": 1, "widths": (4, 8), "blocks": (2, 1)},
+]
+
+
+def streamed(layers: Layers, picture: torch.Tensor) -> torch.Tensor:
+    flow, bands, at = Stream(layers, picture.shape[1]), [], 0
+    while at < len(picture):
+        end = min(len(picture), at + (flow.rows if at else flow.first_rows))
+        bands += flow.push(picture[at:end], end == len(picture))
+        at = end
+    return torch.cat(bands)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "fused"])
+def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    from restore.inference import fused as module
+
+    if request.param and not module.can_fuse(torch.float32):
+        pytest.skip("this build of torch has no fused operators")
+    monkeypatch.setattr(module, "can_fuse", lambda dtype: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("arguments", NETWORKS, ids=str)
+@torch.inference_mode()
+def test_streamed_equals_untiled_over_random_sizes(
+    arguments: dict[str, object], fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
+    network = Denoiser(**arguments, seed=1).eval()  # type: ignore[arg-type]
+    layers = Layers(network, torch.float32)
+    draw = random.Random(0)
+    many_bands = 0
+    for _ in range(12):
+        height, width = (4 * draw.randint(1, most) for most in (40, 10))
+        picture = torch.rand(height, width, network.channels)
+        whole = network(picture.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+        torch.testing.assert_close(streamed(layers, picture), whole, rtol=0, atol=1e-5)
+        many_bands += height > 60
+    assert many_bands > 1
+
+
+@torch.inference_mode()
+def test_in_half_precision_it_is_as_far_from_float32_as_the_network_itself() -> None:
+    network = Denoiser(3, widths=(8, 16), blocks=(1, 1), seed=2).eval()
+    picture = torch.rand(96, 64, 3)
+    given = picture.permute(2, 0, 1)[None]
+    exact = network(given)[0].permute(1, 2, 0)
+    half = network.to(torch.bfloat16)(given)[0].permute(1, 2, 0)
+    found = streamed(Layers(network, torch.bfloat16), picture)
+    assert (found - exact).abs().mean() < 1.5 * (half - exact).abs().mean()
+
+
+@torch.inference_mode()
+def test_an_overflow_is_reported_and_never_written() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=2).eval()
+    network.tail.weight.data.fill_(3e38)
+    with pytest.raises(NotFiniteError):
+        streamed(Layers(network, torch.bfloat16), torch.rand(16, 16, 3))
+
+
+@torch.inference_mode()
+def test_what_waits_inside_stays_within_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BAND_BYTES", 1)
+    network = Denoiser(3, widths=(4, 8, 8), blocks=(1, 2, 1), seed=1).eval()
+    layers = Layers(network, torch.float32)
+    flow, most = Stream(layers, 16), 0
+    for at in range(0, 800, 8):
+        list(flow.push(torch.rand(8 if at else flow.first_rows, 16, 3), False))
+        most = max(most, flow._level.skips.count)
+    assert most <= layers.lags(flow.rows)[0] + 2 * flow.rows
+    assert layers.peak_bytes(10**6, 16) == layers.peak_bytes(10**7, 16)  # not with the height
+
+
+def test_only_networks_whose_layers_are_known_are_streamed() -> None:
+    class Other(Denoiser):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    assert can_stream(Denoiser(widths=(4,), blocks=(1,)))
+    assert not can_stream(Other(widths=(4,), blocks=(1,)))
+    assert not can_stream(object())
