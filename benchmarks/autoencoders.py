@@ -124,8 +124,8 @@ def alone(networks: dict[str, Any], split: Split) -> dict[str, Any]:
             sparse.features, split.train, split.test
         )
     for (kind, level), name in zip(FAULTS, ("denoising", "denoising-masking"), strict=True):
-        pair = [networks.get(k) for k in ("vanilla", name)]
-        if None not in pair:
+        pair = [networks[k] for k in ("vanilla", name) if k in networks]
+        if len(pair) == 2:
             seen = corrupted(test, kind, level)
             found[f"vanilla and denoising on {kind} {level}"] = [
                 float(squared_errors(n, test, seen).mean()) for n in pair

@@ -76,8 +76,8 @@ def train(
     options = {"latent": latent, "penalty": penalty, "target": target, "weight": weight}
     options |= {"corruption": corruption, "level": level, "beta": beta, "pretrain": pretrain}
     options |= parse_widths(kind, hidden)
-    changes = {"epochs": epochs, "batch": batch, "rate": rate, "warp": warp, "seed": seed}
-    changes["precision"] = precision
+    changes: dict[str, Any] = {"epochs": epochs, "batch": batch, "rate": rate, "warp": warp}
+    changes |= {"seed": seed, "precision": precision}
     run_training(
         kind,
         data,

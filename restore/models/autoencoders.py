@@ -94,7 +94,7 @@ class Autoencoder(nn.Module):
             start = mean if len(bias) == self.size else mean.mean((1, 2))
             bias.copy_((start if self.linear_exit else start.clamp(0.002, 0.998).logit()).flatten())
             if entry is not None:
-                entry.bias -= entry.weight @ mean.flatten()
+                entry.bias.sub_(entry.weight @ mean.flatten())
 
     def anneal(self, progress: float) -> None:
         """Told at each step how far the training is (0 to 1); only the variational one listens."""
