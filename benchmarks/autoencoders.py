@@ -1,8 +1,10 @@
 """The autoencoder family on MNIST: `python benchmarks/autoencoders.py DATA`, DATA as for --data.
 
-Prints and stores (benchmarks/autoencoders.json) the comparison at one code size, the negative ELBO,
-the denoising error, the sparse activation and stacked training with and without pretraining, and
-draws autoencoders.png, autoencoders-pca.png and autoencoders-stacked.png beside itself.
+Trains every member at one code size and a few more to compare with, measures them, and writes
+benchmarks/autoencoders.json and the figures autoencoders-*.png beside itself. What is trained is
+kept in runs/autoencoders: a run that was stopped goes on where it was, `--again NAME,NAME` trains
+some anew, to time them, say, and `--names` takes only some. Seconds are of the processor, all
+threads together, because the machine may be busy with other things.
 """
 
 from __future__ import annotations
@@ -11,12 +13,20 @@ import argparse
 import dataclasses
 import json
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from restore.evaluation.figures import draw_curves, draw_rows, save_figure
+from restore.evaluation.figures import (
+    draw_curves,
+    draw_rows,
+    draw_sheet,
+    filter_pictures,
+    save_figure,
+)
 from restore.evaluation.pca import COMPONENTS, fit_pca, principal_angles
 from restore.evaluation.reconstruction import (
     corrupted,
@@ -24,95 +34,198 @@ from restore.evaluation.reconstruction import (
     negative_elbo,
     squared_errors,
 )
+from restore.inference.runtime import choose_precision, precision_name
+from restore.models.autoencoders import Autoencoder
 from restore.models.family import KINDS, build
-from restore.training.comparison import Row, compare
-from restore.training.family import SCHEDULES, bernoulli, fit
+from restore.models.variational import walk
+from restore.models.weights import load_autoencoder, save_weights
+from restore.training.comparison import Row, accuracy, member_row, pca_row
+from restore.training.family import SCHEDULES, bernoulli, family_card, fit
 from restore.training.samples import Split, load_samples
 
 HERE = Path(__file__).resolve().parent
+KEPT = HERE.parent / "runs" / "autoencoders"
+FAULTS = (("gaussian", 0.3), ("masking", 0.5))
+MORE: dict[str, tuple[str, dict[str, Any]]] = {  # beside every kind at the common code size
+    "variational-20": ("variational", {"latent": 20}),
+    "stacked-scratch": ("stacked", {"pretrain": 0.0}),
+    "denoising-masking": ("denoising", {"corruption": "masking", "level": 0.5}),
+}
+Record = dict[str, Any]
 
 
-def extras(table: dict[str, Row], split: Split, seed: int) -> dict[str, Any]:
-    """What is measured on one member alone."""
-    test = split.test.pictures
-    networks = {name: row.network for name, row in table.items()}
-    linear, sparse = networks["linear"], networks["sparse"]
-    pca = fit_pca(split.train.pictures, linear.latent)
-    seen = corrupted(test, "gaussian", 0.3)
-    variational = build("variational", split.train.shape, latent=20, seed=seed)
-    for _ in fit(variational, split.train.pictures, SCHEDULES["variational"]):
-        pass
-    binary = bernoulli(test, torch.Generator().manual_seed(7))
-    return {
-        "linear to pca, error": table["linear"].error / table["pca"].error,
-        "linear to pca, largest angle": float(
-            principal_angles(linear.decoder.weight.detach().T, pca.components).max()
-        ),
-        "pca 10 and 30": [
-            float(squared_errors(fit_pca(split.train.pictures, k), test).mean()) for k in (10, 30)
-        ],
-        "denoising and vanilla on gaussian 0.3": [
-            float(squared_errors(networks[k], test, seen).mean()) for k in ("denoising", "vanilla")
-        ],
-        "sparse activation": float(in_batches(sparse.features, test).mean()),
-        "negative ELBO, code 20": negative_elbo(variational, binary),
+def train_or_load(
+    name: str, split: Split, latent: int, seed: int, again: bool
+) -> tuple[Autoencoder, Record]:
+    """One member and how its training went; from its file where that has the same settings."""
+    kind, options = MORE.get(name, (name, {}))
+    network = build(kind, split.train.shape, **{"latent": latent, "seed": seed, **options})
+    schedule = dataclasses.replace(SCHEDULES[kind], seed=seed)
+    path = KEPT / f"{name}.safetensors"
+    if path.exists() and not again:
+        kept = load_autoencoder(path)
+        found = kept.card.training if kept.card else {}
+        same = found.get("schedule") == dataclasses.asdict(schedule)
+        if same and kept.arguments == network.arguments:
+            print(f"{name}: from {path.name}", flush=True)
+            return kept, found["record"]
+    test = split.test.pictures if kind == "stacked" else None  # its curves are compared
+    done, began = [], time.process_time()
+    for epoch in fit(network, split.train.pictures, schedule, test):
+        done.append(epoch)
+        print(f"\r{name} {epoch.epoch}/{epoch.epochs} {epoch.loss:.3f}   ", end="", flush=True)
+    seconds = time.process_time() - began
+    record = {
+        "epochs": len(done),
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "precision": precision_name(choose_precision(schedule.precision, torch.device("cpu"))),
+        "curve": [[e.phase, e.epoch, round(e.validation or e.loss, 4)] for e in done],
     }
+    card = family_card(network, "digits", schedule, done, [], len(split.train))
+    card = dataclasses.replace(card, training={**card.training, "record": record})
+    KEPT.mkdir(parents=True, exist_ok=True)
+    save_weights(network, card, path, torch.float32)
+    print(f"{seconds:.0f} s", flush=True)
+    return network, record
 
 
-def stacked_curves(split: Split, latent: int, seed: int) -> dict[str, list[tuple[int, float]]]:
+def timed(row: Row, coder: Any, split: Split) -> Row:
+    """The row with the processor's time for what was measured by the clock on the wall."""
+    began = time.process_time()
+    in_batches(coder, split.test.pictures)
+    applied = len(split.test) / (time.process_time() - began)
+    row = dataclasses.replace(row, applied_per_second=applied)
+    if row.network is not None:  # whose training was timed so
+        return row
+    began = time.process_time()
+    fit_pca(split.train.pictures, row.latent)
+    seconds = time.process_time() - began
+    rate = len(split.train) / seconds
+    return dataclasses.replace(row, seconds=seconds, trained_per_second=rate)
+
+
+def alone(networks: dict[str, Any], split: Split) -> dict[str, Any]:
+    """What is measured on one member, or on two, and not on all."""
+    test, train = split.test.pictures, split.train.pictures
+    found: dict[str, Any] = {
+        "pca 10 and 30": [float(squared_errors(fit_pca(train, k), test).mean()) for k in (10, 30)]
+    }
+    if linear := networks.get("linear"):
+        pca = fit_pca(train, linear.latent)
+        spans = linear.decoder.weight.detach().T, pca.components
+        found["linear, largest angle to pca"] = float(principal_angles(*spans).max())
+    if sparse := networks.get("sparse"):
+        means = in_batches(sparse.features, test).mean(0)
+        found["sparse, target and mean activation"] = [sparse.target, float(means.mean())]
+        low, high = means.quantile(torch.tensor([0.1, 0.9])).tolist()
+        found["sparse, a tenth of the units below and above"] = [low, high]
+        found["sparse, probe of the whole layer"] = accuracy(
+            sparse.features, split.train, split.test
+        )
+    for (kind, level), name in zip(FAULTS, ("denoising", "denoising-masking"), strict=True):
+        pair = [networks[k] for k in ("vanilla", name) if k in networks]
+        if len(pair) == 2:
+            seen = corrupted(test, kind, level)
+            found[f"vanilla and denoising on {kind} {level}"] = [
+                float(squared_errors(n, test, seen).mean()) for n in pair
+            ]
+    for name in ("variational", "variational-20"):
+        if name in networks:
+            binary = bernoulli(test, torch.Generator().manual_seed(7))
+            bound = negative_elbo(networks[name], binary)
+            found[f"negative ELBO, code {networks[name].latent}"] = bound
+    found["probe of the pixels"] = accuracy(lambda x: x.flatten(1), split.train, split.test)
+    return found
+
+
+def draw_members(networks: dict[str, Any], table: list[Row], split: Split, latent: int) -> None:
+    """Reconstructions, PCA's ladder, filters, samples and cleaned digits, of those there are."""
+    test = split.test.pictures
+    pictures = {"original": test[:10]}
+    pictures |= {f"{r.name}\n{r.error:.2f}": r.reconstructions for r in table}
+    title = f"codes of {latent} numbers; mean squared error of a digit"
+    save_figure(draw_rows(pictures, title), HERE / "autoencoders-table.png")
+    whole = fit_pca(split.train.pictures, max(COMPONENTS))
+    ladder = {f"{k}": whole.keep(k)(test[:10]) for k in COMPONENTS}
+    title = "digits kept by 1, 5, 9 ... 29 principal components"
+    save_figure(draw_rows({"original": test[:10], **ladder}, title), HERE / "autoencoders-pca.png")
+    if sparse := networks.get("sparse"):
+        filters = filter_pictures(sparse.first.weight, sparse.shape, 100)
+        title = "the 100 strongest first-layer filters of the sparse member"
+        save_figure(draw_sheet(filters, 20, title), HERE / "autoencoders-filters.png")
+    if variational := networks.get("variational-20"):
+        generator = torch.Generator().manual_seed(0)
+        samples = variational.sample(100, generator)
+        ends = torch.randn(2, 5, variational.latent, generator=generator)
+        steps = variational.decode(walk(ends[0], ends[1], 20).flatten(0, 1))
+        title = "variational, code 20: 100 samples, and five walks through the code"
+        both = torch.cat([samples, steps])
+        save_figure(draw_sheet(both, 20, title), HERE / "autoencoders-samples.png")
+    rows: dict[str, Tensor] = {"clean": test[:10]}
+    for (kind, level), name in zip(FAULTS, ("denoising", "denoising-masking"), strict=True):
+        if name in networks and "vanilla" in networks:
+            seen = corrupted(test, kind, level)[:10]
+            rows[f"{kind} {level}"] = seen
+            rows[f"vanilla, {kind}"] = in_batches(networks["vanilla"], seen)
+            rows[f"denoising, {kind}"] = in_batches(networks[name], seen)
+    if len(rows) > 1:
+        save_figure(draw_rows(rows), HERE / "autoencoders-denoising.png")
+
+
+def draw_stacked(records: dict[str, Record]) -> None:
     """The whole network's error on the test digits, with pretraining and without."""
     curves: dict[str, list[tuple[int, float]]] = {}
-    for name, share in (("pretrained", 0.3), ("from scratch", 0.0)):
-        network = build("stacked", split.train.shape, latent=latent, pretrain=share, seed=seed)
-        schedule = dataclasses.replace(SCHEDULES["stacked"], seed=seed)
-        for e in fit(network, split.train.pictures, schedule, split.test.pictures):
-            line = f"{name}: {'fine-tuning' if e.phase == 'fine-tuning' else 'layer by layer'}"
-            curves.setdefault(line, []).append((e.epoch, e.validation or 0.0))
-            print(f"\r{line} {e.epoch}/{e.epochs} {e.validation:.3f}   ", end="")
-    print()
-    return curves
+    for name, words in (("stacked", "pretrained"), ("stacked-scratch", "from scratch")):
+        for phase, epoch, error in records[name]["curve"]:
+            part = words if phase == "fine-tuning" else f"{words}: layer by layer"
+            curves.setdefault(part, []).append((epoch, error))
+    save_figure(draw_curves(curves, "test error"), HERE / "autoencoders-stacked.png")
 
 
 def main() -> None:
-    """Train everything once, on two cores in about twenty minutes."""
+    """Train, measure and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--latent", type=int, default=30)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--names", default=",".join([*KINDS, *MORE]))
+    parser.add_argument("--again", default="", help="names to train anew")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     split = load_samples(given.data)
-    table: dict[str, Row] = {}
-    for event in compare(split, given.latent, given.kinds.split(","), seed=given.seed):
-        if isinstance(event, Row):
-            table[event.name] = event
-            print(json.dumps(event.to_dict()), flush=True)
-    result: dict[str, Any] = {
+    networks: dict[str, Autoencoder] = {}
+    records: dict[str, Record] = {}
+    for name in given.names.split(","):
+        again = name in given.again.split(",")
+        networks[name], records[name] = train_or_load(name, split, given.latent, given.seed, again)
+    table = [pca_row(split, given.latent)]
+    for name in (n for n in networks if n not in MORE):
+        record = records[name]
+        table.append(member_row(name, networks[name], split, record["seconds"], record["epochs"]))
+    table = [
+        timed(row, row.network or fit_pca(split.train.pictures, given.latent), split)
+        for row in table
+    ]
+    for row in table:
+        print(json.dumps(row.to_dict()), flush=True)
+    result = {
         "data": Path(given.data).name,
         "train": len(split.train),
         "test": len(split.test),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": platform.machine(),
         "torch": torch.__version__,
-        "table": [row.to_dict() for row in table.values()],
+        "table": [row.to_dict() for row in table],
+        "alone": alone(networks, split),
+        "trainings": {
+            name: {key: value for key, value in record.items() if key != "curve"}
+            for name, record in records.items()
+        },
     }
-    pictures = {"original": split.test.pictures[:10]}
-    pictures |= {f"{r.name}\n{r.error:.2f}": r.reconstructions for r in table.values()}
-    save_figure(
-        draw_rows(pictures, f"codes of {given.latent} numbers; mean squared error of a digit"),
-        HERE / "autoencoders.png",
-    )
-    one = split.test.pictures[:1]
-    whole = fit_pca(split.train.pictures, max(COMPONENTS))
-    steps = torch.cat([whole.keep(k)(one) for k in COMPONENTS])
-    title = f"original, then {', '.join(map(str, COMPONENTS))} components"
-    save_figure(draw_rows({"PCA": torch.cat([one, steps])}, title), HERE / "autoencoders-pca.png")
-    if set(KINDS) <= set(table):
-        result["alone"] = extras(table, split, given.seed)
-        print(json.dumps(result["alone"], indent=1))
-        curves = stacked_curves(split, given.latent, given.seed)
-        result["stacked"] = {name: points[-1][1] for name, points in curves.items()}
-        save_figure(draw_curves(curves, "test error"), HERE / "autoencoders-stacked.png")
+    print(json.dumps(result["alone"], indent=1))
     (HERE / "autoencoders.json").write_text(json.dumps(result, indent=1) + "\n")
+    draw_members(networks, table, split, given.latent)
+    if {"stacked", "stacked-scratch"} <= set(records):
+        draw_stacked(records)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -161,6 +162,18 @@ def test_the_scores_are_those_of_the_card() -> None:
     for name, printed in rows:
         for sigma, value in zip((15, 25, 50), printed.split(" / "), strict=True):
             assert f"{recorded[name, f'gaussian:{sigma}']:.2f}" == value
+
+
+def test_the_table_of_the_family_is_the_measured_one() -> None:
+    stored = json.loads((ROOT / "benchmarks" / "autoencoders.json").read_text())
+    printed = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) % \| ([\d,]+) \|", TEXT, re.M)
+    assert printed == [
+        (r["name"], f"{r['error']:.2f}", f"{100 * r['accuracy']:.1f}", f"{r['parameters']:,}")
+        for r in stored["table"]
+    ]
+    anomalies = json.loads((ROOT / "benchmarks" / "anomalies.json").read_text())
+    means = re.findall(r"^\| (\w+) (?:\| [\d.]+ ){10}\| ([\d.]+) \|$", TEXT, re.M)
+    assert means == [(kind, f"{row['mean']:.3f}") for kind, row in anomalies.items()]
 
 
 def test_nothing_in_the_readme_is_left_out() -> None:

@@ -57,6 +57,9 @@ def train(
     warp: Annotated[
         float | None, typer.Option(help="Random turns, scales and shears; 0 is none.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the layers: fp32, bf16, or auto, which is the faster.")
+    ] = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Default: KIND-LATENT.safetensors.")
@@ -73,7 +76,8 @@ def train(
     options = {"latent": latent, "penalty": penalty, "target": target, "weight": weight}
     options |= {"corruption": corruption, "level": level, "beta": beta, "pretrain": pretrain}
     options |= parse_widths(kind, hidden)
-    changes = {"epochs": epochs, "batch": batch, "rate": rate, "warp": warp, "seed": seed}
+    changes: dict[str, Any] = {"epochs": epochs, "batch": batch, "rate": rate, "warp": warp}
+    changes |= {"seed": seed, "precision": precision}
     run_training(
         kind,
         data,
@@ -163,7 +167,7 @@ def member_scores(network: Autoencoder, split: Split) -> tuple[dict[str, str], d
         negative_elbo,
         squared_errors,
     )
-    from restore.models.autoencoders import DenoisingAutoencoder, SparseAutoencoder
+    from restore.models.regularised import DenoisingAutoencoder, SparseAutoencoder
     from restore.models.variational import VariationalAutoencoder
     from restore.training.family import bernoulli
 
@@ -190,7 +194,7 @@ def draw_training(
 ) -> list[Path]:
     """The curves of a training, and the first-layer filters of a sparse one."""
     from restore.evaluation.figures import draw_curves, draw_sheet, filter_pictures, save_figure
-    from restore.models.autoencoders import SparseAutoencoder
+    from restore.models.regularised import SparseAutoencoder
 
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch in done:

@@ -57,7 +57,7 @@ def reconstruct(
     """Give test pictures back: originals above, reconstructions below."""
     from restore.evaluation.figures import draw_rows, save_figure
     from restore.evaluation.reconstruction import corrupted, in_batches, squared_errors
-    from restore.models.autoencoders import DenoisingAutoencoder
+    from restore.models.regularised import DenoisingAutoencoder
 
     network, split = load_both(weights, data, labels, download, count, channels, seed)
     x = split.test.pictures
@@ -172,7 +172,7 @@ def probe(
 ) -> None:
     """Accuracy of a linear classifier on the code, and of the same on PCA's code of equal size."""
     from restore.evaluation.pca import fit_pca
-    from restore.models.autoencoders import SparseAutoencoder
+    from restore.models.regularised import SparseAutoencoder
     from restore.training.comparison import accuracy
 
     network, split = load_both(weights, data, labels, download, 10_000, 1, seed)

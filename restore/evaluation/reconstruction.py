@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from restore.models.autoencoders import Autoencoder, corrupt
+from restore.models.autoencoders import Autoencoder
+from restore.models.regularised import corrupt
 from restore.models.variational import VariationalAutoencoder
 
 BATCH = 1000

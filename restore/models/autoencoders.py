@@ -1,4 +1,4 @@
-"""The autoencoder family's common interface, and its dense members.
+"""The autoencoder family's common interface, and its plain dense members.
 
 Every member learns to give back its input through a code: `encode` makes the code, `decode` turns
 it into a picture, `loss` says how badly that went. Pictures are float32 (N, C, H, W) in [0, 1],
@@ -19,9 +19,6 @@ from torch import Tensor, nn
 
 from restore.errors import InputError
 from restore.models.card import ModelCard
-
-CORRUPTIONS = ("gaussian", "masking")
-PENALTIES = ("kl", "l1")
 
 
 class Loss(NamedTuple):
@@ -46,6 +43,8 @@ class Autoencoder(nn.Module):
     shape:  (channels, height, width) of a picture
     latent: numbers in a code
     """
+
+    linear_exit = False  # a sigmoid follows the last layer
 
     def __init__(self, shape: Sequence[int], latent: int, **arguments: Any) -> None:
         """Check the sizes and keep the arguments, from which a weights file is loaded again."""
@@ -77,13 +76,38 @@ class Autoencoder(nn.Module):
         """The stretches of its training, in order: for most members one."""
         return [Phase("training", self.loss, list(self.parameters()), 1.0)]
 
+    def edges(self) -> tuple[nn.Linear | None, nn.Module]:
+        """The dense layer that sees the picture, if it has one, and the layer that makes it."""
+        raise NotImplementedError
+
+    def centre(self, mean: Tensor) -> None:
+        """Before a training: the exit gives back the mean picture, the entry sees what differs.
+
+        mean: (C, H, W), of the training pictures. An exit that has learned a bias is left alone.
+        Without it the first epochs are spent on learning that corners are black.
+        """
+        entry, last = self.edges()
+        bias: Tensor = last.bias  # type: ignore[assignment]
+        if bias.any():
+            return
+        with torch.no_grad():
+            start = mean if len(bias) == self.size else mean.mean((1, 2))
+            bias.copy_((start if self.linear_exit else start.clamp(0.002, 0.998).logit()).flatten())
+            if entry is not None:
+                entry.bias.sub_(entry.weight @ mean.flatten())
+
     def anneal(self, progress: float) -> None:
         """Told at each step how far the training is (0 to 1); only the variational one listens."""
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
     """Summed over the samples of a picture, averaged over the pictures."""
-    return (output - target).square().flatten(1).sum(1).mean()
+    return (full(output) - full(target)).square().flatten(1).sum(1).mean()
+
+
+def full(x: Tensor) -> Tensor:
+    """Out of half precision. Exits and losses are float32 where a training runs in bf16."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -124,6 +148,12 @@ def initialise(network: nn.Module, seed: int | None) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def shrink(*layers: nn.Module, factor: float = 0.1) -> None:
+    """Scale the first weights of layers down. An exit then begins at mid-grey, not at noise."""
+    for layer in layers:
+        layer.weight.data.mul_(factor)  # type: ignore[operator]
+
+
 def dense(widths: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers from width to width with an activation between them, none after the last."""
     layers: list[nn.Module] = []
@@ -140,16 +170,20 @@ class LinearAutoencoder(Autoencoder):
     an invertible change of the code. The output is not bound to [0, 1].
     """
 
+    linear_exit = True
+
     def __init__(self, shape: Sequence[int], latent: int = 32, seed: int | None = 0) -> None:
         """`seed`: of the first weights."""
         super().__init__(shape, latent)
         self.encoder = nn.Linear(self.size, latent)
         self.decoder = nn.Linear(latent, self.size)
         initialise(self, seed)
-        if seed is not None:  # what lies off the data's subspace never decays: begin near zero
-            with torch.no_grad():
-                self.encoder.weight.mul_(0.02)
-                self.decoder.weight.mul_(0.02)
+        # what lies off the data's subspace never decays: begin near zero
+        shrink(self.encoder, self.decoder, factor=0.02)
+
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -182,6 +216,11 @@ class VanillaAutoencoder(Autoencoder):
         self.encoder = dense([self.size, *hidden, latent])
         self.decoder = dense([latent, *reversed(hidden), self.size])
         initialise(self, seed)
+        shrink(self.decoder[-1])
+
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """The first layer of the encoder, the last of the decoder."""
+        return linear_layers(self.encoder)[0], linear_layers(self.decoder)[-1]
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -191,7 +230,7 @@ class VanillaAutoencoder(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """(N, latent) -> (N, C, H, W) in [0, 1]."""
         y: Tensor = self.decoder(z)
-        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
+        pictures: Tensor = torch.sigmoid(full(y)).unflatten(1, self.shape)
         return pictures
 
 
@@ -208,7 +247,7 @@ class StackedAutoencoder(VanillaAutoencoder):
         shape: Sequence[int],
         latent: int = 32,
         hidden: Sequence[int] = (500, 250, 125),
-        pretrain: float = 0.3,
+        pretrain: float = 0.5,
         seed: int | None = 0,
     ) -> None:
         """`pretrain`: share of the epochs spent on training the layers one by one."""
@@ -217,6 +256,11 @@ class StackedAutoencoder(VanillaAutoencoder):
         super().__init__(shape, latent, hidden, seed)
         self.arguments["pretrain"] = pretrain
         self.pretrain = pretrain
+        # Each pair of layers begins tied, as that paper kept them: of a random layer of ReLU the
+        # transpose is roughly the way back. The exit has a sigmoid and begins at the mean picture.
+        encoders, decoders = linear_layers(self.encoder), linear_layers(self.decoder)[::-1]
+        for encoder, decoder in zip(encoders[1:], decoders[1:], strict=True):
+            decoder.weight.data.copy_(encoder.weight.data.T)
 
     def phases(self) -> list[Phase]:
         """A phase for each pair of layers, from the outside in, then one for all of them."""
@@ -255,140 +299,3 @@ class StackedAutoencoder(VanillaAutoencoder):
 def linear_layers(stack: nn.Sequential) -> list[nn.Linear]:
     """The layers with weights of a dense stack, in order."""
     return [layer for layer in stack if isinstance(layer, nn.Linear)]
-
-
-class DenoisingAutoencoder(VanillaAutoencoder):
-    """Sees a corrupted picture and must give back the clean one.
-
-    Vincent, Larochelle, Bengio and Manzagol, "Extracting and composing robust features with
-    denoising autoencoders" (ICML 2008).
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        latent: int = 32,
-        hidden: Sequence[int] = (128,),
-        corruption: str = "gaussian",
-        level: float = 0.3,
-        seed: int | None = 0,
-    ) -> None:
-        """Choose the fault it learns to undo.
-
-        corruption: "gaussian" (noise of standard deviation `level`, on the scale of [0, 1]) or
-                    "masking" (each sample is set to 0 with probability `level`)
-        """
-        check_corruption(corruption, level)
-        super().__init__(shape, latent, hidden, seed)
-        self.arguments |= {"corruption": corruption, "level": level}
-        self.corruption, self.level = corruption, level
-
-    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Squared error between the clean picture and what is made of the corrupted one."""
-        error = squared_error(self(corrupt(x, self.corruption, self.level, generator)), x)
-        return Loss(error, {"reconstruction": error})
-
-
-def check_corruption(kind: str, level: float) -> None:
-    """InputError for an unknown corruption, or a level that it cannot have."""
-    if kind not in CORRUPTIONS:
-        raise InputError(f"'{kind}' is no corruption; choose {' or '.join(CORRUPTIONS)}")
-    if not (0 < level < 1 if kind == "masking" else 0 < level < math.inf):
-        raise InputError(
-            f"{level} is no level of {kind} corruption; give a probability between 0 and 1 "
-            "for masking, a standard deviation above 0 for gaussian"
-        )
-
-
-def corrupt(x: Tensor, kind: str, level: float, generator: torch.Generator | None = None) -> Tensor:
-    """Pictures with Gaussian noise (not clipped) or with samples set to 0; see the member."""
-    draw = torch.randn if kind == "gaussian" else torch.rand
-    noise = draw(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return x + level * noise if kind == "gaussian" else x * (noise >= level)
-
-
-class SparseAutoencoder(Autoencoder):
-    """A hidden layer wider than the picture, of which only a few units may answer at a time.
-
-    Ng, "Sparse autoencoder" (CS294A lecture notes, 2011): the penalty is the sum over hidden units
-    of KL(target || mean activation), or, with "l1", of the distance of the mean activation from
-    the target. The sparse layer is `features`; a linear layer makes the code of it, so that codes
-    are as large as the other members'.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        latent: int = 32,
-        hidden: int = 1024,
-        penalty: str = "kl",
-        target: float = 0.05,
-        weight: float = 1.0,
-        seed: int | None = 0,
-    ) -> None:
-        """Set the sparsity.
-
-        hidden:  units of the sparse layer, more than the picture has samples (overcomplete)
-        penalty: "kl" or "l1"
-        target:  the mean activation that units shall have, between 0 and 1
-        weight:  of the penalty in the loss
-        """
-        super().__init__(
-            shape, latent, hidden=hidden, penalty=penalty, target=target, weight=weight
-        )
-        check_sparsity(penalty, target, weight)
-        if hidden <= self.size:
-            raise InputError(
-                f"the sparse layer has {hidden} units for {self.size} samples; it must have more"
-            )
-        self.penalty, self.target, self.weight = penalty, target, weight
-        self.first = nn.Linear(self.size, hidden)
-        self.code = nn.Linear(hidden, latent)
-        self.decoder = dense([latent, hidden, self.size])
-        initialise(self, seed)
-        if seed is not None:  # begin at the target, not at the one half of a sigmoid of 0
-            nn.init.constant_(self.first.bias, math.log(target / (1 - target)))
-
-    def features(self, x: Tensor) -> Tensor:
-        """The sparse layer: (N, C, H, W) -> (N, hidden) in (0, 1)."""
-        return torch.sigmoid(self.first(x.flatten(1)))
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, latent)."""
-        z: Tensor = self.code(self.features(x))
-        return z
-
-    def decode(self, z: Tensor) -> Tensor:
-        """(N, latent) -> (N, C, H, W) in [0, 1]."""
-        y: Tensor = self.decoder(z)
-        pictures: Tensor = torch.sigmoid(y).unflatten(1, self.shape)
-        return pictures
-
-    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> Loss:
-        """Squared error and the weighted penalty on the batch's mean activations."""
-        features = self.features(x)
-        reconstruction = squared_error(self.decode(self.code(features)), x)
-        sparsity = sparsity_penalty(features.mean(0), self.target, self.penalty)
-        parts = {"reconstruction": reconstruction, "sparsity": sparsity}
-        return Loss(reconstruction + self.weight * sparsity, parts)
-
-
-def check_sparsity(penalty: str, target: float, weight: float) -> None:
-    """InputError for an unknown penalty, a target outside (0, 1) or a negative weight."""
-    if penalty not in PENALTIES:
-        raise InputError(f"'{penalty}' is no sparsity penalty; choose {' or '.join(PENALTIES)}")
-    if not 0 < target < 1:
-        raise InputError(f"a sparsity target lies between 0 and 1, without them; not {target}")
-    if not 0 <= weight < math.inf:
-        raise InputError(f"the weight of the sparsity penalty is 0 or more, not {weight}")
-
-
-def sparsity_penalty(activations: Tensor, target: float, penalty: str) -> Tensor:
-    """Summed over units: KL of Bernoulli(target) from Bernoulli(activation), or |difference|.
-
-    activations: (units,) mean activations in (0, 1)
-    """
-    if penalty == "l1":
-        return (activations - target).abs().sum()
-    a = activations.clamp(1e-6, 1 - 1e-6)
-    return (target * (target / a).log() + (1 - target) * ((1 - target) / (1 - a)).log()).sum()

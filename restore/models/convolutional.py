@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.models.autoencoders import Autoencoder, check_widths, initialise
+from restore.models.autoencoders import Autoencoder, check_widths, full, initialise, shrink
 
 
 def convolved(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -73,6 +73,11 @@ class ConvolutionalAutoencoder(Autoencoder):
         self.code = nn.Linear(math.prod(self.map), latent)
         self.spread = nn.Linear(latent, math.prod(self.map))
         initialise(self, seed)
+        shrink(self.up[-1])
+
+    def edges(self) -> tuple[None, nn.Module]:
+        """The last transposed convolution; a kernel that slides has no place for a mean picture."""
+        return None, self.up[-1]
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, latent)."""
@@ -82,4 +87,4 @@ class ConvolutionalAutoencoder(Autoencoder):
     def decode(self, z: Tensor) -> Tensor:
         """(N, latent) -> (N, C, H, W) in [0, 1]."""
         y: Tensor = self.up(self.spread(z).unflatten(1, self.map))
-        return torch.sigmoid(y)
+        return torch.sigmoid(full(y))

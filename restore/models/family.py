@@ -9,13 +9,12 @@ from typing import Any
 from restore.errors import InputError
 from restore.models.autoencoders import (
     Autoencoder,
-    DenoisingAutoencoder,
     LinearAutoencoder,
-    SparseAutoencoder,
     StackedAutoencoder,
     VanillaAutoencoder,
 )
 from restore.models.convolutional import ConvolutionalAutoencoder
+from restore.models.regularised import DenoisingAutoencoder, SparseAutoencoder
 from restore.models.variational import VariationalAutoencoder
 
 KINDS: dict[str, type[Autoencoder]] = {

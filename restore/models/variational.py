@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import InputError
-from restore.models.autoencoders import Autoencoder, Loss, check_widths, dense, initialise
+from restore.models.autoencoders import (
+    Autoencoder,
+    Loss,
+    check_widths,
+    dense,
+    full,
+    initialise,
+    linear_layers,
+    shrink,
+)
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -46,10 +55,15 @@ class VariationalAutoencoder(Autoencoder):
         self.encoder = dense([self.size, *hidden, 2 * latent], nn.SiLU)
         self.decoder = dense([latent, *reversed(hidden), self.size], nn.SiLU)
         initialise(self, seed)
+        shrink(self.decoder[-1])
+
+    def edges(self) -> tuple[nn.Linear, nn.Linear]:
+        """The first layer of the encoder, the last of the decoder."""
+        return linear_layers(self.encoder)[0], linear_layers(self.decoder)[-1]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of each code: two (N, latent)."""
-        mean, log_variance = self.encoder(x.flatten(1)).chunk(2, 1)
+        mean, log_variance = full(self.encoder(x.flatten(1))).chunk(2, 1)
         return mean, log_variance.clamp(-12, 12)  # exp of more than that is no use and may overflow
 
     def encode(self, x: Tensor) -> Tensor:
@@ -62,7 +76,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def logits(self, z: Tensor) -> Tensor:
         """What the sigmoid of `decode` is taken of."""
-        y: Tensor = self.decoder(z)
+        y: Tensor = full(self.decoder(z))
         pictures: Tensor = y.unflatten(1, self.shape)
         return pictures
 

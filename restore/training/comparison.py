@@ -55,11 +55,7 @@ def compare(
 
     epochs: instead of those of each kind's own schedule
     """
-    started = time.perf_counter()
-    pca = fit_pca(split.train.pictures, latent)
-    seconds = time.perf_counter() - started
-    size = pca.components.numel() + pca.mean.numel()
-    yield _row("pca", pca, split, latent, size, seconds, len(split.train) / seconds, shown)
+    yield pca_row(split, latent, shown)
     for kind in kinds or KINDS:
         network = build(kind, split.train.shape, latent=latent, seed=seed)
         changes: dict[str, Any] = (
@@ -70,9 +66,29 @@ def compare(
         for epoch in fit(network, split.train.pictures, schedule):
             done.append(epoch)
             yield epoch
-        rate = len(split.train) * len(done) / done[-1].seconds
-        row = _row(kind, network, split, latent, parameters(network), done[-1].seconds, rate, shown)
-        yield dataclasses.replace(row, network=network)
+        yield member_row(kind, network, split, done[-1].seconds, len(done), shown)
+
+
+def pca_row(split: Split, latent: int, shown: int = 10) -> Row:
+    """PCA of the training pictures, measured as the members are."""
+    started = time.perf_counter()
+    pca = fit_pca(split.train.pictures, latent)
+    seconds = time.perf_counter() - started
+    size = pca.components.numel() + pca.mean.numel()
+    return _row("pca", pca, split, latent, size, seconds, len(split.train) / seconds, shown)
+
+
+def member_row(
+    name: str, network: Autoencoder, split: Split, seconds: float, epochs: int, shown: int = 10
+) -> Row:
+    """A member that was trained so long, measured.
+
+    seconds, epochs: of its training, for the pictures per second
+    """
+    rate = len(split.train) * epochs / seconds
+    size = parameters(network)
+    row = _row(name, network, split, network.latent, size, seconds, rate, shown)
+    return dataclasses.replace(row, network=network)
 
 
 def _row(

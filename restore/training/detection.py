@@ -17,7 +17,7 @@ from restore.training.family import SCHEDULES, Epoch, Schedule, family_card, fit
 from restore.training.samples import Samples
 
 HELD_SHARE = 0.1
-STEPS = 1000  # at least: a digit alone is a tenth of the pictures, and needs as many steps
+STEPS = 500  # at least: a digit alone is a tenth of the pictures, and needs its steps too
 
 
 def hold_back(samples: Samples, normal: int | None) -> tuple[Tensor, Tensor]:

@@ -136,6 +136,7 @@ def test_anomalies_are_fitted_and_scored(folder: Path) -> None:
         (["autoencoder", "train", "vanilla", "--beta", "2"], "no option beta"),
         (["autoencoder", "train", "vanilla", "--hidden", "a"], "no widths"),
         (["autoencoder", "train", "perceptual"], "the family is linear"),
+        (["autoencoder", "train", "vanilla", "--precision", "fp8"], "no precision"),
         (["anomaly", "fit", "--quantile", "1"], "quantile"),
         (["anomaly", "fit", "--normal", "7"], "too few"),
     ],

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from restore.errors import InputError, WeightsError
-from restore.models.autoencoders import (
-    Autoencoder,
-    DenoisingAutoencoder,
-    SparseAutoencoder,
-    StackedAutoencoder,
-    VanillaAutoencoder,
-    corrupt,
-    sparsity_penalty,
-)
+from restore.models.autoencoders import Autoencoder, StackedAutoencoder, VanillaAutoencoder
 from restore.models.card import ModelCard
 from restore.models.convolutional import (
     ConvolutionalAutoencoder,
@@ -47,7 +39,7 @@ def test_every_member_has_the_same_interface(
     loss = network.loss(x, generator)
     assert loss.total.ndim == 0
     assert "reconstruction" in loss.parts
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    loss.total.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
@@ -158,7 +150,7 @@ def test_reparameterised_draws_have_their_moments_and_gradients(
     z = reparameterise(mean, log_variance, generator)
     assert z.mean().item() == pytest.approx(2.0, abs=0.01)
     assert z.std().item() == pytest.approx(0.5, abs=0.01)
-    z.sum().backward()  # type: ignore[no-untyped-call]
+    z.sum().backward()
     assert mean.grad is not None and torch.equal(mean.grad, torch.ones_like(mean))
     assert log_variance.grad is not None
     # dz / dlog_variance = (z - mean) / 2
@@ -201,42 +193,6 @@ def test_a_walk_begins_and_ends_where_it_should(generator: torch.Generator) -> N
     assert torch.allclose(lengths[:, 3], (a.norm(dim=1) + b.norm(dim=1)) / 2, atol=1e-4)
 
 
-def test_sparsity_penalties_in_closed_form() -> None:
-    at_target = torch.full((7,), 0.05)
-    assert sparsity_penalty(at_target, 0.05, "kl").item() == pytest.approx(0, abs=1e-6)
-    assert sparsity_penalty(at_target, 0.05, "l1").item() == 0
-    a = torch.tensor([0.2, 0.5])
-    bernoulli = torch.distributions.Bernoulli
-    kl = torch.distributions.kl_divergence(bernoulli(torch.tensor(0.05)), bernoulli(a)).sum()
-    assert torch.allclose(sparsity_penalty(a, 0.05, "kl"), kl)
-    assert sparsity_penalty(a, 0.05, "l1").item() == pytest.approx(0.6)
-
-
-def test_a_fresh_sparse_layer_begins_near_its_target() -> None:
-    network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
-    assert 0.05 < network.features(torch.rand(50, 1, 12, 12)).mean().item() < 0.2
-
-
-def test_corruptions_are_what_they_say(generator: torch.Generator) -> None:
-    x = torch.full((100, 1, 20, 20), 0.5)
-    noise = corrupt(x, "gaussian", 0.3, generator) - x
-    assert noise.std().item() == pytest.approx(0.3, rel=0.02)
-    assert noise.mean().item() == pytest.approx(0, abs=0.01)
-    masked = corrupt(x, "masking", 0.25, generator)
-    assert set(masked.unique().tolist()) == {0.0, 0.5}
-    assert (masked == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-
-
-def test_the_denoising_loss_compares_with_the_clean_picture() -> None:
-    class Given(DenoisingAutoencoder):
-        def forward(self, x: Tensor) -> Tensor:
-            return x
-
-    x = torch.rand(50, 1, 20, 20)
-    loss = Given((1, 20, 20), 4, level=0.3).loss(x, torch.Generator().manual_seed(0)).total
-    assert float(loss) == pytest.approx(400 * 0.09, rel=0.05)  # of what it gave back: the noise
-
-
 def test_the_stacked_member_trains_layer_by_layer_and_then_whole() -> None:
     network = StackedAutoencoder((1, 12, 12), 4, hidden=(20, 10), pretrain=0.3)
     phases = network.phases()
@@ -244,17 +200,49 @@ def test_the_stacked_member_trains_layer_by_layer_and_then_whole() -> None:
     assert sum(p.share for p in phases) == pytest.approx(1)
     shapes = [[tuple(q.shape) for q in p.parameters if q.ndim == 2] for p in phases[:3]]
     assert shapes == [[(20, 144), (144, 20)], [(10, 20), (20, 10)], [(4, 10), (10, 4)]]
-    phases[1].loss(torch.rand(3, 1, 12, 12), None).total.backward()  # type: ignore[no-untyped-call]
+    phases[1].loss(torch.rand(3, 1, 12, 12), None).total.backward()
     touched = {name for name, p in network.named_parameters() if p.grad is not None}
     assert touched == {
         f"{s}.{i}.{k}" for s in ("encoder", "decoder") for i in (2,) for k in ("weight", "bias")
     }
+    weights = network.state_dict()
+    assert torch.equal(weights["encoder.2.weight"].T, weights["decoder.2.weight"])  # begun as tied
     scratch = StackedAutoencoder((1, 12, 12), 4, pretrain=0.0)
     assert [p.name for p in scratch.phases()] == ["fine-tuning"]
 
 
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"convolutional", "sparse"}))
+def test_a_centred_member_begins_at_the_mean_picture(kind: str, generator: torch.Generator) -> None:
+    mean = 0.01 + 0.9 * torch.rand(1, 12, 12, generator=generator)
+    network = build(kind, (1, 12, 12), latent=4)
+    network.centre(mean)
+    with torch.no_grad():
+        assert torch.allclose(network(mean[None])[0], mean, atol=1e-4)
+
+
+def test_a_centred_kernel_has_the_mean_of_each_channel() -> None:
+    mean = torch.stack([torch.full((8, 8), 0.2), torch.eye(8)])
+    network = ConvolutionalAutoencoder((2, 8, 8), 4, widths=(4,))
+    network.centre(mean)
+    bias = network.state_dict()["up.1.bias"]  # SiLU, then the one layer
+    assert torch.allclose(bias.sigmoid(), torch.tensor([0.2, 0.125]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_and_pictures_are_float32_under_half_precision(
+    kind: str, generator: torch.Generator
+) -> None:
+    network, x = build(kind, (1, 12, 12), latent=4), torch.rand(4, 1, 12, 12, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, parts = network.loss(x, generator)
+        sigmoids = network(x) if kind != "linear" else x
+    assert {value.dtype for value in (total, sigmoids, *parts.values())} == {torch.float32}
+
+
 def test_the_base_class_asks_for_both_halves() -> None:
     base = Autoencoder((1, 4, 4), 2)
+    with pytest.raises(NotImplementedError):
+        base.centre(torch.zeros(1, 4, 4))
     for half in (base.encode, base.decode):
         with pytest.raises(NotImplementedError):
             half(torch.zeros(1, 1, 4, 4))

@@ -13,12 +13,14 @@ import torch
 from restore.errors import InputError, TrainingError
 from restore.evaluation.pca import fit_pca, principal_angles
 from restore.evaluation.reconstruction import (
+    corrupted,
     in_batches,
     negative_elbo,
     squared_errors,
 )
 from restore.models.autoencoders import Autoencoder, LinearAutoencoder
 from restore.models.family import build
+from restore.models.regularised import SparseAutoencoder
 from restore.models.variational import VariationalAutoencoder
 from restore.training.comparison import Row, compare
 from restore.training.family import SCHEDULES, Epoch, Schedule, bernoulli, fit, rate, warp
@@ -35,10 +37,10 @@ def digits() -> Split:
 
 
 def trained(
-    kind: str, split: Split, epochs: int, **options: Any
+    kind: str, split: Split, epochs: int, batch: int = 200, **options: Any
 ) -> tuple[Autoencoder, list[Epoch]]:
     network = build(kind, split.train.shape, **options)
-    schedule = dataclasses.replace(SCHEDULES[kind], epochs=epochs)
+    schedule = dataclasses.replace(SCHEDULES[kind], epochs=epochs, batch=batch)
     return network, list(fit(network, split.train.pictures, schedule))
 
 
@@ -61,7 +63,7 @@ def test_pca_of_the_digits_has_the_known_errors(digits: Split) -> None:
 
 
 def test_the_linear_member_becomes_pca(digits: Split) -> None:
-    network, _ = trained("linear", digits, 30, latent=32)
+    network, _ = trained("linear", digits, 8, batch=50, latent=32)
     assert isinstance(network, LinearAutoencoder)
     pca = fit_pca(digits.train.pictures, 32)
     assert mean_error(network, digits) < 1.01 * mean_error(pca, digits)
@@ -75,11 +77,53 @@ def test_the_convolutional_member_is_far_below_pca(digits: Split) -> None:
 
 
 def test_the_variational_member_bounds_the_likelihood(digits: Split) -> None:
-    network, epochs = trained("variational", digits, 8, latent=20)
+    network, epochs = trained("variational", digits, 6, latent=20)
     assert isinstance(network, VariationalAutoencoder)
     binary = bernoulli(digits.test.pictures, torch.Generator().manual_seed(7))
     assert 70 < negative_elbo(network, binary, draws=2) < 120
     assert set(epochs[-1].parts) == {"reconstruction", "kl"}
+
+
+def strokes(count: int, seed: int) -> torch.Tensor:
+    """Stand-ins for digits, 14x14: two soft bright lines on black, anywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    start, end = (2 + 9 * torch.rand(2, count, 2, 1, 2, generator=generator)).unbind()
+    axis = torch.arange(14.0)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).view(-1, 2)
+    way = end - start
+    along = ((points - start) * way).sum(-1, keepdim=True) / way.square().sum(-1, keepdim=True)
+    away = (points - start - along.clamp(0, 1) * way).square().sum(-1)
+    return (-away).exp().amax(1).view(count, 1, 14, 14)
+
+
+@pytest.fixture(scope="module")
+def stand_ins() -> Split:
+    return Split(Samples(strokes(1500, 0)), Samples(strokes(500, 1)))
+
+
+@pytest.mark.parametrize(("penalty", "target"), [("kl", 0.05), ("l1", 0.1)])
+def test_the_sparse_member_holds_its_target(stand_ins: Split, penalty: str, target: float) -> None:
+    options = {"latent": 16, "hidden": 256, "penalty": penalty, "target": target}
+    network, _ = trained("sparse", stand_ins, 8, batch=50, **options)
+    assert isinstance(network, SparseAutoencoder)
+    means = in_batches(network.features, stand_ins.test.pictures).mean(0)
+    assert float(means.mean()) == pytest.approx(target, rel=0.2)
+    assert float(((means / target - 1).abs() < 0.2).float().mean()) > 0.9  # not on average alone
+    x = stand_ins.test.pictures
+    assert mean_error(network, stand_ins) < 0.5 * x.var(0).sum()  # and still gives back
+
+
+@pytest.mark.parametrize(("kind", "level"), [("gaussian", 0.3), ("masking", 0.5)])
+def test_the_denoising_member_beats_the_vanilla_one_on_its_fault(
+    stand_ins: Split, kind: str, level: float
+) -> None:
+    vanilla, _ = trained("vanilla", stand_ins, 12, batch=100)
+    denoising, _ = trained("denoising", stand_ins, 12, batch=100, corruption=kind, level=level)
+    x = stand_ins.test.pictures
+    seen = corrupted(x, kind, level)
+    errors = [float(squared_errors(n, x, seen).mean()) for n in (denoising, vanilla)]
+    print(f"{kind} {level}: denoising {errors[0]:.2f}, vanilla {errors[1]:.2f}")
+    assert errors[0] < 0.75 * errors[1]
 
 
 def random_split(count: int = 200) -> Split:
@@ -113,6 +157,17 @@ def test_the_same_seed_trains_the_same_network(kind: str) -> None:
         found.append(in_batches(network.encode, split.test.pictures))
         torch.manual_seed(99)  # the global generator must not matter
     assert torch.equal(*found)
+
+
+def test_half_precision_trains_as_well_as_full() -> None:
+    split, errors = random_split(), []
+    for precision in ("fp32", "bf16"):
+        network = build("vanilla", (1, 12, 12), latent=6)
+        list(fit(network, split.train.pictures, Schedule(epochs=8, batch=25, precision=precision)))
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+        errors.append(mean_error(network, split))
+    assert errors[0] != errors[1]
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
 
 
 def test_a_loss_that_explodes_is_an_error() -> None:

@@ -1,0 +1,118 @@
+"""From the first autoencoder to the denoiser: `python benchmarks/family_figure.py DATA`.
+
+Reads the members that benchmarks/autoencoders.py kept in runs/autoencoders and the shipped
+denoiser; writes benchmarks/family.png. What goes in and what comes out are real; the bars between
+them are the layers, as tall as their map is wide and as broad as it has channels, by square roots.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+import restore
+from restore.evaluation.figures import new_figure, save_figure, show_picture
+from restore.evaluation.reconstruction import corrupted
+from restore.models.weights import load_autoencoder, load_model
+from restore.training.samples import load_samples
+
+HERE = Path(__file__).resolve().parent
+KEPT = HERE.parent / "runs" / "autoencoders"
+CROP = (slice(60, 188), slice(60, 188))  # of samples/fur.png
+Layer = tuple[float, float]  # (side of the map in pixels, channels)
+
+
+def bars(axes: Any, layers: list[Layer], code: int | None, skips: list[tuple[int, int]]) -> None:
+    """The layers from left to right, the code among them in another colour, skips as arcs."""
+    place, tops = 0.0, []
+    tallest = max(side for side, _ in layers) ** 0.5
+    for index, (side, channels) in enumerate(layers):
+        height, width = side**0.5 / tallest, 0.045 * channels**0.5
+        colour = "C1" if index == code else "C0"
+        axes.add_patch(
+            Rectangle((place, -height / 2), width, height, color=colour, alpha=0.8, linewidth=0)
+        )
+        tops.append((place + width / 2, height / 2))
+        place += width + 0.25
+    for start, end in skips:
+        (left, top), (right, _) = tops[start], tops[end]
+        axes.annotate(
+            "",
+            (right, top),
+            (left, top),
+            arrowprops={
+                "arrowstyle": "->",
+                "connectionstyle": "arc3,rad=-0.12",
+                "color": "C2",
+                "linewidth": 1.2,
+            },
+        )
+    axes.set_xlim(-0.2, place)
+    axes.set_ylim(-0.62, 0.85)
+    axes.axis("off")
+
+
+def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, list[Any]]]:
+    """Each step of the walk: its words, what goes in, what comes out, its layers."""
+    digit = load_samples(data).test.pictures[2:3]
+    noisy = corrupted(digit, "gaussian", 0.3)
+    vanilla, denoising, convolutional = (
+        load_autoencoder(KEPT / f"{name}.safetensors")
+        for name in ("vanilla", "denoising", "convolutional")
+    )
+    dense: list[Layer] = [(28, 1), (11, 1), (5, 1), (11, 1), (28, 1)]
+    maps: list[Layer] = [(28, 1), (14, 32), (7, 64), (4, 128)]
+    sample = restore.load_image(HERE.parent / "samples" / "fur.png")
+    clean = restore.denoise(sample).picture.pixels[CROP]
+    widths = load_model("denoise-gaussian").arguments["widths"]
+    deep: list[Layer] = [(128 / 2**i, w) for i, w in enumerate(widths)]
+    last = 2 * len(deep) - 2
+    with torch.no_grad():
+        return [
+            ("autoencoder\nthe picture through a small code", digit, vanilla(digit), dense, 2, []),
+            ("denoising\ndamaged in, clean out", noisy, denoising(noisy), dense, 2, []),
+            (
+                "convolutional\nmaps instead of rows of numbers",
+                digit,
+                convolutional(digit),
+                [*maps, (5, 1), *maps[::-1]],
+                4,
+                [],
+            ),
+            (
+                "the denoiser\nno dense code: any size; skips: no detail lost",
+                tensor(sample.pixels[CROP]),
+                tensor(clean),
+                [*deep, *deep[-2::-1]],
+                None,
+                [(i, last - i) for i in range(len(deep) - 1)],
+            ),
+        ]
+
+
+def tensor(pixels: np.ndarray) -> Tensor:
+    """`(height, width, channels)` -> (1, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def main(data: str) -> None:
+    """Draw it."""
+    steps = rows(data)
+    figure = new_figure(8.0, 1.55 * len(steps))
+    grid: Any = figure.subplots(len(steps), 3, width_ratios=[1, 3, 1], squeeze=False)
+    for axes, (words, given, made, layers, code, skips) in zip(grid, steps, strict=True):
+        show_picture(axes[0], given[0])
+        bars(axes[1], layers, code, skips)
+        axes[1].set_title(words, fontsize=9)
+        show_picture(axes[2], made[0])
+    save_figure(figure, HERE / "family.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
