@@ -83,19 +83,24 @@ class Training:
         }
 
     def start_from(self, weights: UNet) -> None:
-        """Begin with the kernels of another network of the same shape, to train it further.
+        """Begin with the kernels of another network, to train it further.
 
-        An upscaler may start from one of another scale: all but its last layer is taken.
+        It has the same shape, or less blocks: those that are new begin as the identity, so that the
+        deeper network begins with what the other could do. An upscaler may start from one of
+        another scale: all but its last layer is taken.
         """
         ours, theirs = self.network.arguments, weights.arguments
         kernels = weights.state_dict()
-        if ours != theirs and {**ours, "scale": None} == {**theirs, "scale": None}:
-            kernels["tail.weight"] = self.network.state_dict()["tail.weight"]
-        elif ours != theirs:
+        free = {"scale": None, "blocks": None}
+        deeper = all(a >= b for a, b in zip(ours["blocks"], theirs["blocks"], strict=False))
+        if {**ours, **free} != {**theirs, **free} or not deeper:
             raise TrainingError(
                 f"the weights to start from have the shape {theirs}, "
-                f"the recipe {ours}; they must agree"
+                f"the recipe {ours}; they must agree, but for more blocks in the recipe"
             )
+        if ours.get("scale") != theirs.get("scale"):
+            kernels.pop("tail.weight")
+        kernels = with_new_blocks(kernels, self.network.state_dict())
         self.network.load_state_dict(kernels)
         self.average.load_state_dict(kernels)
         self.best_weights = _on_cpu(self.average.state_dict())
@@ -125,6 +130,20 @@ class Training:
         network = build_network(self.recipe)
         network.load_state_dict(self.best_weights)
         return network.eval()
+
+
+def with_new_blocks(kernels: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The kernels, and fresh ones for what they lack, whose blocks do nothing at first.
+
+    A residual block whose second convolution is zero is the identity (Chen et al., "Net2Net", ICLR
+    2016; Zhang et al., "Fixup initialization", ICLR 2019).
+    """
+    new = {
+        name: torch.zeros_like(kernel) if name.endswith("conv2.weight") else kernel
+        for name, kernel in fresh.items()
+        if name not in kernels
+    }
+    return {**kernels, **new}
 
 
 def build_network(recipe: Recipe) -> UNet:

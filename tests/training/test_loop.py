@@ -123,3 +123,15 @@ def test_it_trains_on_a_gpu(tiny: Recipe, store: PictureStore) -> None:
     training = Training(tiny, "cuda")
     run(training, store)
     assert training.step == tiny.steps
+
+
+def test_a_deeper_network_begins_with_what_the_other_could_do(tiny: Recipe) -> None:
+    small = Training(tiny).best_network()
+    deep = Training(make_recipe({**tiny.to_dict(), "blocks": [2, 3]}, "t"))
+    deep.start_from(small)
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(deep.best_network()(x), small(x))
+    assert len(deep.best_network().state_dict()) > len(small.state_dict())
+    with pytest.raises(TrainingError, match="more blocks"):
+        Training(tiny).start_from(deep.best_network())

@@ -14,6 +14,7 @@ OFFSET = {
     "charbonnier": math.sqrt(0.01 + 1e-6),
     "mse": 0.01,
     "log_mse": 10 * math.log10(0.01 + (0.5 / 255) ** 2),
+    "l1_edges": 0.1,  # no step is wrong
 }
 
 
