@@ -63,6 +63,14 @@ def small_network() -> Denoiser:
 
 
 @pytest.fixture
+def telling_network() -> Denoiser:
+    """The same, and it does something with the noise level that it is told."""
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1, tellable=True)
+    network.level.data.normal_(generator=torch.Generator().manual_seed(1))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
 def small_upscaler() -> Upscaler:
     """A scale of 3, two levels, random kernels: close to bicubic interpolation, but not equal."""
     network = Upscaler(3, 3, widths=(4, 8), blocks=(1, 1), seed=1)

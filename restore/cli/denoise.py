@@ -35,6 +35,14 @@ DEFAULT_MODEL = "denoise-gaussian"
 
 Model = Annotated[str, typer.Option(help="A name from `restore models`, or a file.")]
 Strength = Annotated[float, typer.Option(help="0 (as it was) to 1 (fully restored).")]
+SigmaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sigma",
+        help="The noise level that denoise-gaussian is told, 0-255, or auto: estimated. "
+        "Default: not told.",
+    ),
+]
 Reference = Annotated[
     Path | None, typer.Option(help="The clean picture: prints PSNR and SSIM against it.")
 ]
@@ -44,6 +52,7 @@ def command(
     pictures: Pictures,
     output: Output = None,
     model: Model = DEFAULT_MODEL,
+    sigma: SigmaOption = None,
     strength: Strength = 1.0,
     ensemble: Ensemble = False,
     reference: Reference = None,
@@ -65,7 +74,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Denoise pictures; each result is written beside its picture, never over it."""
-    asked: dict[str, Any] = {"model": model, "strength": strength, "ensemble": ensemble}
+    asked: dict[str, Any] = {"model": model, "sigma": sigma, "strength": strength}
+    asked["ensemble"] = ensemble
     asked |= {
         "device": device,
         "precision": precision,

@@ -34,6 +34,10 @@ def command(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="DATA holds the folders clean (or gt) and noisy.")
     ] = False,
+    sigma: Annotated[
+        str | None,
+        typer.Option(help="What the model is told of the noise: known, auto or a level, 0-255."),
+    ] = None,
     ensemble: Ensemble = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every picture's score there.")
@@ -60,12 +64,15 @@ def command(
         raise InputError("bicubic has no card to record scores in; leave --record out")
     chosen = precision_name(choose_precision(precision, choose_device(device)))
     used = "fp32" if model == "bicubic" else chosen
-    settings = {"device": device, "precision": precision, "tile": tile, "ensemble": ensemble}
+    settings: dict[str, Any] = {"device": device, "precision": precision, "tile": tile}
+    settings["ensemble"] = ensemble
     if factor is not None:
+        if sigma is not None:
+            raise InputError("an upscaler is told no noise level; leave --sigma out")
         sets, pictures = score_scale(data, model, factor, used, settings)
     else:
         faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
-        sets, pictures = score_faults(data, model, faults, used, settings)
+        sets, pictures = score_faults(data, model, faults, used, {**settings, "sigma": sigma})
     show(sets)
     if json_file is not None:
         write_json(sets, pictures, json_file)
@@ -86,7 +93,7 @@ def score_faults(
         count = len(cases(data, fault))
         scores = follow(evaluate(data, model, fault, **settings), count, fault.name)
         pictures += scores
-        sets.append(summarise(scores, data.name, used, fault))
+        sets.append(summarise(scores, data.name, used, fault, settings["sigma"]))
     return sets, pictures
 
 
@@ -120,7 +127,8 @@ def show(sets: list[SetScore]) -> None:
             f"{s.data:<12} {s.noise:<12} {noisy:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
             f"{s.megapixels_per_second:6.2f}"
         )
-    console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}")
+    told = "" if sets[0].told is None else f"; told the noise level ({sets[0].told})"
+    console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}{told}")
 
 
 def write_json(sets: list[SetScore], pictures: list[Any], path: Path) -> None:
@@ -143,10 +151,13 @@ def record_scores(model: str, sets: list[SetScore]) -> None:
 
     path = find_weights(model)
     new = [s.to_dict() for s in sets]
-    keys = {(s["data"], s["noise"], s["precision"]) for s in new}
-    kept = [
-        s for s in read_card(path).scores if (s["data"], s["noise"], s.get("precision")) not in keys
-    ]
+    keys = [_measured(s) for s in new]
+    kept = [s for s in read_card(path).scores if _measured(s) not in keys]
     for score in new:
         score.pop("megapixels_per_second")  # a property of the machine, not of the weights
     replace_scores(path, kept + new)
+
+
+def _measured(score: dict[str, Any]) -> tuple[Any, ...]:
+    """What a newer score takes the place of an older one by."""
+    return tuple(score.get(key) for key in ("data", "noise", "precision", "told"))

@@ -124,6 +124,8 @@ def describe(result: Result | Windowed) -> dict[str, str]:
         "tiles": f"{result.tiles} of {result.window[1]}x{result.window[0]}",
         "time": f"{result.seconds:.2f} s, {result.megapixels_per_second:.2f} MP/s",
     }
+    if result.sigma is not None:
+        lines["noise"] = f"told sigma {result.sigma:.1f} of 255"
     if result.before and result.after:
         lines["before"] = f"PSNR {result.before.psnr:.2f} dB, SSIM {result.before.ssim:.4f}"
         lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"

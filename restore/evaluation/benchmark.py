@@ -14,9 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from restore.errors import InputError
 from restore.evaluation.cases import WORDS, Fault, files_of
 from restore.evaluation.metrics import compare
 from restore.inference.pipeline import denoise
+
+KNOWN = "known"  # told the very level of the noise that was added
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class SetScore:
     megapixels_per_second: float
     protocol: str
     precision: str
+    told: str | None = None  # of the noise level: "known", "auto" or a number
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, rounded as they are printed."""
@@ -52,7 +56,14 @@ class SetScore:
 
 
 def evaluate(folder: Path, model: Any, fault: Fault, **settings: Any) -> Iterator[PictureScore]:
-    """Score a model on each picture of a folder with one fault; settings as for `denoise`."""
+    """Score a model on each picture of a folder with one fault.
+
+    settings: as for `denoise`; a sigma of "known" tells the model the level of the fault
+    """
+    if settings.get("sigma") == KNOWN:
+        if fault.kind != "gaussian":
+            raise InputError(f"the noise level of {fault.name} is not known; give auto or a number")
+        settings["sigma"] = fault.level
     for case in files_of(folder, fault):
         started = time.perf_counter()
         result = denoise(case.faulty, model, **settings)
@@ -70,7 +81,13 @@ def evaluate(folder: Path, model: Any, fault: Fault, **settings: Any) -> Iterato
         )
 
 
-def summarise(scores: list[PictureScore], data: str, precision: str, fault: Fault) -> SetScore:
+def summarise(
+    scores: list[PictureScore],
+    data: str,
+    precision: str,
+    fault: Fault,
+    told: str | None = None,
+) -> SetScore:
     """The means over a set, with the protocol they were measured by."""
     before = fmean(s.noisy_psnr for s in scores)
     channel = "luma" if fault.channel == "y" else "all channels"
@@ -84,4 +101,5 @@ def summarise(scores: list[PictureScore], data: str, precision: str, fault: Faul
         megapixels_per_second=sum(s.megapixels for s in scores) / sum(s.seconds for s in scores),
         protocol=f"{WORDS[fault.kind]}; result 8 bit; {channel}, no border; mean over pictures",
         precision=precision,
+        told=told,
     )

@@ -16,7 +16,7 @@ from restore.image.aside import tidy
 from restore.image.write import check_format, format_of
 from restore.inference.files import Saving
 from restore.inference.flow import Flow, Outcome, Settings, Tiles
-from restore.inference.pipeline import DEFAULT_MODEL, Work, denoising
+from restore.inference.pipeline import DEFAULT_MODEL, Sigma, Work, denoising
 from restore.inference.sizes import make_size
 from restore.inference.spread import spread
 from restore.inference.targets import Job, plan_jobs
@@ -39,6 +39,7 @@ def denoise_files(
     quality: int | None = None,
     overwrite: bool = False,
     strip_metadata: bool = False,
+    sigma: Sigma = None,
     strength: float = 1.0,
     ensemble: bool = False,
     device: str = "auto",
@@ -68,7 +69,7 @@ def denoise_files(
     return _batch(
         inputs,
         output,
-        lambda: denoising(model, strength, ensemble),
+        lambda: denoising(model, strength, ensemble, sigma),
         saving,
         backup,
         recursive=recursive,

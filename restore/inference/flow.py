@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
 MOST_PIXELS, FEWEST_PIXELS = 128_000_000, 32_000_000
+MOST_KEPT = 4  # networks that stay prepared
 MOST_PICTURES = 64  # under way at once
 MOST_THREADS = 8  # that decode, and as many that encode
 Status = Literal["written", "skipped", "failed"]
@@ -289,7 +290,7 @@ class Flow:
         """The first that waits, with others of its size as long as all fit into one window."""
         from restore.inference.engine import default_budget
 
-        if self.settings.tile is not None:
+        if self.settings.tile is not None or not self.settings.work.by_size:
             return waiting[:1]
         sizes = [item.opened.picture.pixels.shape[:2] for item in waiting]
         alike = [item for item, size in zip(waiting, sizes, strict=True) if size == sizes[0]]
@@ -341,8 +342,12 @@ class Flow:
         """The network for a picture, kept ready for the next one that wants it."""
         from restore.inference.prepared import Kept
 
-        network = self.settings.work.network_for(picture.height, picture.width)
-        return self._kept.setdefault(id(network), Kept(network))
+        network = self.settings.work.network_for(picture)
+        kept = self._kept.pop(id(network), None) or Kept(network)
+        self._kept[id(network)] = kept  # the latest is the last
+        if len(self._kept) > MOST_KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return kept
 
     def _tiles(self, job: Job) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

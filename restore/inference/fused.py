@@ -24,6 +24,7 @@ class Convolution:
     def __init__(self, conv: nn.Conv2d, fused: bool | None = None) -> None:
         """Its kernels, laid out once. fused: None finds out whether the fused operators work."""
         self.weight = conv.weight.detach()
+        self.bias = None if conv.bias is None else conv.bias.detach()
         self.packed: Tensor | None = None
         if can_fuse(self.weight.dtype) if fused is None else fused:
             self.packed = _pack(self.weight)
@@ -31,16 +32,16 @@ class Convolution:
     def __call__(self, x: Tensor, relu: bool = False) -> Tensor:
         """The convolution, or the ReLU of it."""
         if self.packed is None:
-            y = F.conv2d(x, self.weight, padding=(0, 1))
+            y = F.conv2d(x, self.weight, self.bias, padding=(0, 1))
             return y.relu_() if relu else y
         after = "relu" if relu else "none"
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.packed, None, PADDING, ONE, ONE, 1, after, [], ""
+            x, self.packed, self.bias, PADDING, ONE, ONE, 1, after, [], ""
         )
         return found
 
     def added_to(self, x: Tensor, y: Tensor) -> Tensor:
-        """x + conv(y), written over x."""
+        """x + conv(y), written over x; for kernels without a bias."""
         if self.packed is None:
             return x.add_(F.conv2d(y, self.weight, padding=(0, 1)))
         torch.ops.mkldnn._convolution_pointwise_.binary(

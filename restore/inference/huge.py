@@ -13,8 +13,8 @@ from restore.image.parts import TiffRows, TiffStrips
 from restore.image.read import TIFF_STARTS
 from restore.image.write import format_of
 from restore.inference.files import default_target, same_file
-from restore.inference.pipeline import DEFAULT_MODEL, denoising
-from restore.inference.windows import Windowed, denoise_windows
+from restore.inference.pipeline import DEFAULT_MODEL, Denoising, Sigma, denoising
+from restore.inference.windows import Windowed, restore_windows
 
 if TYPE_CHECKING:
     from restore.inference.engine import Report
@@ -64,6 +64,7 @@ def denoise_huge(
     *,
     overwrite: bool = False,
     strip_metadata: bool = False,
+    sigma: Sigma = None,
     strength: float = 1.0,
     ensemble: bool = False,
     device: str = "auto",
@@ -83,7 +84,8 @@ def denoise_huge(
         raise InputError(f"a TIFF in parts becomes a TIFF; name the result like {source.stem}.tif")
     if same_file(source, place):
         raise WriteError(f"{place} is the picture itself; give another name for the result")
-    network = denoising(model, strength, ensemble).network
+    work = denoising(model, strength, ensemble, sigma)
+    network = work.network
     rows = TiffRows(source)
     try:
         like = without_thumbnails(rows.said())
@@ -93,6 +95,7 @@ def denoise_huge(
         key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
         key |= {"changed": status.st_mtime_ns}
         key |= {"network": fingerprint(network), "strength": strength, "precision": precision}
+        key |= {"estimated": work.estimated, "ensemble": ensemble}
         strips = TiffStrips(
             place,
             like,
@@ -103,8 +106,8 @@ def denoise_huge(
             overwrite=overwrite,
         )
         try:
-            done = _fill(strips, rows, network, strength, device, precision, memory, report)
-            return done, strips.finish()
+            settings = {"device": device, "precision": precision, "memory": memory}
+            return _fill(strips, rows, work, settings, report), strips.finish()
         finally:
             strips.close()
     finally:
@@ -112,20 +115,20 @@ def denoise_huge(
 
 
 def _fill(
-    strips: TiffStrips, rows: TiffRows, network: Network, strength: float,
-    device: str, precision: str, memory: Any, report: Report | None,
-) -> Windowed:  # fmt: skip
+    strips: TiffStrips,
+    rows: TiffRows,
+    work: Denoising,
+    settings: dict[str, Any],
+    report: Report | None,
+) -> Windowed:
     start = strips.done if strips.done < rows.shape[0] else strips.take_back()
-    return denoise_windows(
+    return restore_windows(
         rows,
         lambda first, samples: strips.append(samples),
-        network,
-        strength=strength,
-        device=device,
-        precision=precision,
-        memory=memory,
+        work,
         start=start,
         report=report,
+        **settings,
     )
 
 

@@ -22,6 +22,7 @@ from restore.evaluation.metrics import Scores, compare
 from restore.image.color import as_grey, as_rgb
 from restore.image.image import Picture, Pixels
 from restore.image.metadata import without_thumbnails
+from restore.image.noise import estimate_sigma
 from restore.image.read import read_bytes
 from restore.inference.files import Saving, open_picture, save_result
 from restore.inference.kinds import Kind, as_kind, to_picture
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from restore.models.weights import Network
 
 DEFAULT_MODEL = "denoise-gaussian"
+AUTO = "auto"
+LEAST_SIGMA = 0.5  # that a network is told, of 255; a network told 0 is told nothing
+Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Result:
     image:   the picture in the kind it was given (a path gives a Picture), or as asked
     picture: the same as a Picture, with alpha, depth and metadata
     seconds: from the decoded picture to the restored one; loading of the model not counted
+    sigma:   the noise level that the network was told, 0-255; None: nothing, it finds it itself
     before, after: scores of the picture as it came (where it was upscaled: of its bicubic
              interpolation) and of the result against the reference; None where none was given
     """
@@ -52,6 +57,7 @@ class Result:
     tiles: int
     window: tuple[int, int]  # (height, width) of what the network saw at once
     seconds: float
+    sigma: float | None = None
     before: Scores | None = None
     after: Scores | None = None
 
@@ -75,6 +81,7 @@ def denoise(
     image: Any,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     *,
+    sigma: Sigma = None,
     strength: float = 1.0,
     ensemble: bool = False,
     reference: Any = None,
@@ -91,6 +98,9 @@ def denoise(
                [0, 1]; a PIL image; a tensor `([1,] C, H, W)`, uint8 or float in [0, 1]; a Picture.
                Grey, RGB, and either with alpha, which is kept as it is. Never modified.
     model:     a name that `restore models` lists, a weights file, or a loaded network
+    sigma:     what a model for Gaussian noise is told of its standard deviation, 0-255: a number,
+               "auto" for an estimate from the picture, or None: it finds the level itself, at each
+               place. A higher number smooths more
     strength:  0 to 1, the share of the restored picture in the result; 0 gives the input's pixels
     ensemble:  the mean over 8 turned and mirrored views: 8 times slower, a little better
     reference: the clean picture, in any of the kinds above, to score input and result against
@@ -108,7 +118,7 @@ def denoise(
     """
     return restore_picture(
         image,
-        denoising(model, strength, ensemble),
+        denoising(model, strength, ensemble, sigma),
         reference=reference,
         device=device,
         precision=precision,
@@ -126,11 +136,15 @@ class Work(Protocol):
     def untouched(self) -> bool:
         """Whether the result is the very input."""
 
+    @property
+    def by_size(self) -> bool:
+        """Whether all pictures of one size have one network."""
+
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """The size of the result of a picture; InputError where that cannot be."""
 
-    def network_for(self, height: int, width: int) -> Network:
-        """The network for a picture of this size."""
+    def network_for(self, picture: Picture) -> Network:
+        """The network for a picture."""
 
     def seen(self, picture: Picture) -> Pixels:
         """What the network sees of a picture: `(height, width, its channels)`."""
@@ -144,23 +158,37 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Denoising:
-    """A network's work on a picture, mixed with the picture by the strength."""
+    """A network's work on a picture, mixed with the picture by the strength.
+
+    estimated: whether the network is told each picture's noise level, as it is estimated
+    """
 
     network: Network
     strength: float = 1.0
+    ensemble: bool = False
+    estimated: bool = False
 
     @property
     def untouched(self) -> bool:
         """Whether the result is the very input."""
         return self.strength == 0
 
+    @property
+    def by_size(self) -> bool:
+        """Unless each is told its own noise level."""
+        return not self.estimated
+
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """As it is."""
         return height, width
 
-    def network_for(self, height: int, width: int) -> Network:
-        """One for all."""
-        return self.network
+    def network_for(self, picture: Picture | None) -> Network:
+        """One for all, told the noise level where that is to be estimated."""
+        network = self.network
+        if self.estimated:
+            assert picture is not None
+            network = tell(network, max(LEAST_SIGMA, estimate_sigma(picture.pixels)))
+        return find_network(network, self.ensemble)
 
     def seen(self, picture: Picture) -> Pixels:
         """The pixels in the channels that the network wants."""
@@ -184,17 +212,53 @@ class Denoising:
 
 
 def denoising(
-    model: str | os.PathLike[str] | Network, strength: float = 1.0, ensemble: bool = False
+    model: str | os.PathLike[str] | Network,
+    strength: float = 1.0,
+    ensemble: bool = False,
+    sigma: Sigma = None,
 ) -> Denoising:
     """The work of `denoise`. Raises what can be known without a picture."""
     check_strength(strength)
-    network = find_network(model, ensemble)
+    network = find_network(model)
     if network.scale != 1:
         raise InputError(
             f"this model makes pictures {network.scale} times as large and takes no noise away; "
             "use `restore upscale`, or a model for noise"
         )
-    return Denoising(network, strength)
+    if sigma is not None:
+        level = parse_sigma(sigma)
+        if not getattr(network, "tellable", False):
+            raise InputError(
+                "this model finds the noise level itself; leave the sigma out, or take "
+                "denoise-gaussian"
+            )
+        if level is None:
+            return Denoising(network, strength, ensemble, estimated=True)
+        network = tell(network, level)
+    # the views are made once, so that the engine may keep them prepared
+    return Denoising(find_network(network, ensemble), strength)
+
+
+def parse_sigma(sigma: float | str) -> float | None:
+    """A noise level as a person gives it; None for "auto". Raises InputError."""
+    if sigma == AUTO:
+        return None
+    try:
+        level = float(sigma)
+    except ValueError:
+        level = math.nan
+    if not 0 < level <= 255:
+        raise InputError(
+            f"sigma is a noise level above 0 and at most 255, or auto, not {sigma}; "
+            "to leave a picture as it is, take strength 0"
+        )
+    return level
+
+
+def tell(network: Network, sigma: float) -> Network:
+    """A network that is told the noise level; it shares its kernels with the one given."""
+    told: Network = network.told(sigma)  # type: ignore[attr-defined]
+    return told
 
 
 def restore_picture(
@@ -243,7 +307,7 @@ def _restore(
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    network = work.network_for(picture.height, picture.width)
+    network = work.network_for(picture)
     seen = work.seen(picture)
     left = network_share(network, parse_bytes(memory), seen, chosen, dtype)
     started = time.perf_counter()
@@ -258,6 +322,7 @@ def _restore(
         tiles=len(ran.plan.tiles),
         window=ran.plan.window,
         seconds=time.perf_counter() - started,
+        sigma=getattr(network, "sigma", None),
     )
 
 
@@ -287,6 +352,7 @@ def denoise_file(
         settings.pop("model", DEFAULT_MODEL),
         settings.pop("strength", 1.0),
         settings.pop("ensemble", False),
+        settings.pop("sigma", None),
     )
     return restore_file(source, target, work, saving, **settings)
 

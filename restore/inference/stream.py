@@ -48,6 +48,10 @@ class Layers:
             assert isinstance(module, nn.Conv2d)
             copied = nn.Conv2d(1, 1, 1, bias=False)
             copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
+            if module.bias is not None:  # of a network that was told the noise level
+                copied.bias = nn.Parameter(
+                    module.bias.detach().to("cpu", dtype), requires_grad=False
+                )
             return Convolution(copied)
 
         def growth(module: object) -> Growth:

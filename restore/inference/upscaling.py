@@ -144,16 +144,17 @@ class Upscaling:
     back_projection: int = 0
     ensemble: bool = False
     untouched: bool = field(default=False, init=False)
+    by_size: bool = field(default=True, init=False)
     _views: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """What was asked for. Raises InputError where it cannot be."""
         return self.size.of(height, width)
 
-    def network_for(self, height: int, width: int) -> Network:
+    def network_for(self, picture: Picture) -> Network:
         """The network of the next scale."""
-        rows, columns = self.size.of(height, width)
-        factor = min(rows / height, columns / width)
+        rows, columns = self.size.of(picture.height, picture.width)
+        factor = min(rows / picture.height, columns / picture.width)
         enough = [scale for scale in sorted(self.networks) if scale >= factor]
         scale = enough[0] if enough else max(self.networks)
         network = find_network(self.networks[scale])
@@ -165,7 +166,7 @@ class Upscaling:
 
     def seen(self, picture: Picture) -> Pixels:
         """The pixels in the channels that the network wants, colour under all of them."""
-        network = self.network_for(picture.height, picture.width)
+        network = self.network_for(picture)
         pixels = _opaque(picture)
         return pixels if _is_bicubic(network) else fit_channels(pixels, network.channels)
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from restore.errors import InputError
 from restore.image import color
 from restore.image.image import Depth, Picture, Pixels, check_range, quantise
-from restore.inference.pipeline import DEFAULT_MODEL, Denoising, denoising
+from restore.inference.pipeline import DEFAULT_MODEL, Denoising, Sigma, denoising
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Samples = npt.NDArray[Any]
+SAMPLE_ROWS = 256  # that the noise level is estimated from
 ROW_COPIES = 60  # bytes a pixel of a band takes on its way through dequantising and back
 
 
@@ -77,6 +78,7 @@ def denoise_windows(
     target: Any,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     *,
+    sigma: Sigma = None,
     strength: float = 1.0,
     ensemble: bool = False,
     device: str = "auto",
@@ -95,10 +97,34 @@ def denoise_windows(
     start:  the first row to restore, a multiple of the network's `multiple_of`: where an earlier
             run, whose rows before it are in the target, was interrupted
 
-    All else as for `denoise`; the result is the one that `denoise` would give. Floats are read
-    twice, first for their range. Raises InputError, UnknownModelError and WeightsError.
+    All else as for `denoise`; the result is the one that `denoise` would give, but that a sigma of
+    "auto" is estimated from the 256 rows in the middle. Floats are read twice, first for their
+    range. Raises InputError, UnknownModelError and WeightsError.
     """
-    work = denoising(model, strength, ensemble)
+    return restore_windows(
+        source,
+        target,
+        denoising(model, strength, ensemble, sigma),
+        device=device,
+        precision=precision,
+        memory=memory,
+        start=start,
+        report=report,
+    )
+
+
+def restore_windows(
+    source: Source,
+    target: Any,
+    work: Denoising,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    memory: int | str | None = None,
+    start: int = 0,
+    report: Report | None = None,
+) -> Windowed:
+    """The same with the work at hand; arguments and errors as for `denoise_windows`."""
     shape = tuple(source.shape)
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
         raise InputError(f"a picture has the shape (height, width[, 1..4]), not {shape}")
@@ -123,13 +149,18 @@ class _Rows:
 
     def __init__(self, source: Source, target: Any, work: Denoising) -> None:
         self.source, self.target, self.work = source, target, work
-        self.network = work.network
         self.height, self.width = source.shape[:2]
         self.flat = len(source.shape) == 2
         self.channels = 1 if self.flat else int(source.shape[2])
+        self.network = work.network_for(self._sample() if work.estimated else None)
         self.bounds: tuple[float, float] | None = None
         self._held: list[Samples] = []  # read, and still to be written
         self._first = self._upto = 0
+
+    def _sample(self) -> Picture:
+        """Rows from the middle, as many as tell the noise level."""
+        first = max(0, (self.height - SAMPLE_ROWS) // 2)
+        return self._picture(self._samples(first, min(self.height, first + SAMPLE_ROWS)))
 
     def begin(self, start: int) -> None:
         """What is needed before the first row: the range of floats, over the whole picture."""

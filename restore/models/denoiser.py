@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from restore.models.unet import UNet, halo_radius
 
@@ -12,7 +14,12 @@ BORDER = 8  # pixels
 
 
 class Denoiser(UNet):
-    """A bias-free residual U-Net, blind to the noise level.
+    """A bias-free residual U-Net, blind to the noise level or told it.
+
+    The noise level, where it is told, is a constant plane beside the picture (as the noise level
+    map of FFDNet, Zhang et al., IEEE TIP 2018): all its weight in the first layer comes to is one
+    number for each channel there, times the level. So picture and level scale together, the network
+    stays bias-free in both, and one that is told nothing is exactly the blind network.
 
     channels:    1 or 3, the channels of the picture
     scale:       1, the output is as large as the input
@@ -24,24 +31,58 @@ class Denoiser(UNet):
                  `multiple_of`; true by construction, and proven by a test that perturbs pixels
     """
 
+    sigma: float | None = None  # what it was told once and for all
+
     def __init__(
         self,
         channels: int = 3,
         widths: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 1, 2, 2),
         seed: int | None = 0,
+        tellable: bool = False,
     ) -> None:
-        """Build the network; `widths`, `blocks` and `seed` as for `UNet`."""
+        """Build the network; `widths`, `blocks` and `seed` as for `UNet`.
+
+        tellable: whether it can be told the noise level
+        """
         super().__init__(channels, channels, widths, blocks, seed)
         self.arguments = {"channels": channels, "widths": list(widths), "blocks": list(blocks)}
+        if tellable:
+            self.arguments["tellable"] = True
+            self.level = nn.Parameter(torch.zeros(widths[0]))
         self.channels = channels
         self.scale = 1
         self.border = -(-BORDER // self.multiple_of) * self.multiple_of
         self.halo = -(-halo_radius(blocks) // self.multiple_of) * self.multiple_of
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def tellable(self) -> bool:
+        """Whether it can be told the noise level."""
+        return bool(self.arguments.get("tellable", False))
+
+    def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, H, W), the same picture without its noise.
 
+        sigma: (N,) standard deviation of the noise on the 0-255 scale, 0 where it is not known; for
+               a network that is `tellable`
         The convolutions run in the precision of the kernels, the subtraction in that of the input.
         """
-        return x - self.features(x.to(self.head.weight.dtype)).to(x.dtype)
+        offset = None
+        if sigma is not None:
+            offset = sigma.view(-1, 1, 1, 1) / 255 * self.level.view(1, -1, 1, 1)
+        return x - self.features(x.to(self.head.weight.dtype), offset).to(x.dtype)
+
+    def told(self, sigma: float) -> Denoiser:
+        """This network, told once and for all that the noise has this level (0-255, above 0).
+
+        It shares its kernels with this one. Raises ValueError where the network is not `tellable`.
+        """
+        if not self.tellable:
+            raise ValueError("this network cannot be told the noise level")
+        other = copy.copy(self)
+        other.sigma = sigma
+        other._modules = dict(self._modules)
+        other.head = copy.copy(self.head)
+        other.head._parameters = dict(self.head._parameters)
+        other.head.bias = nn.Parameter(self.level.detach() * (sigma / 255), requires_grad=False)
+        return other

@@ -27,6 +27,7 @@ class Ensemble(nn.Module):
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.halo = network.multiple_of, network.halo
         self.border = int(getattr(network, "border", 0))
+        self.sigma = getattr(network, "sigma", None)
         self.card: ModelCard | None = network.card
 
     def forward(self, x: Tensor) -> Tensor:

@@ -62,9 +62,14 @@ class UNet(nn.Module):
         if seed is not None:
             initialise(self, torch.Generator().manual_seed(seed))
 
-    def features(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+    def features(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W).
+
+        offset: (N, widths[0], 1, 1), added to what the first layer gives
+        """
         x = self.head(x)
+        if offset is not None:
+            x = x + offset
         skips = []
         for encode, shrink in zip(self.encoder, self.downs, strict=False):
             x = encode(x)

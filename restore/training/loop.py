@@ -86,12 +86,13 @@ class Training:
         """Begin with the kernels of another network, to train it further.
 
         It has the same shape, or less blocks: those that are new begin as the identity, so that the
-        deeper network begins with what the other could do. An upscaler may start from one of
-        another scale: all but its last layer is taken.
+        deeper network begins with what the other could do. It may be blind where this one is told
+        the noise level, or told where this one is blind. An upscaler may start from one of another
+        scale: all but its last layer is taken.
         """
         ours, theirs = self.network.arguments, weights.arguments
         kernels = weights.state_dict()
-        free = {"scale": None, "blocks": None}
+        free = {"scale": None, "blocks": None, "tellable": None}
         deeper = all(a >= b for a, b in zip(ours["blocks"], theirs["blocks"], strict=False))
         if {**ours, **free} != {**theirs, **free} or not deeper:
             raise TrainingError(
@@ -100,6 +101,8 @@ class Training:
             )
         if ours.get("scale") != theirs.get("scale"):
             kernels.pop("tail.weight")
+        if "level" not in self.network.state_dict():
+            kernels.pop("level", None)
         kernels = with_new_blocks(kernels, self.network.state_dict())
         self.network.load_state_dict(kernels)
         self.average.load_state_dict(kernels)
@@ -150,7 +153,9 @@ def build_network(recipe: Recipe) -> UNet:
     """The recipe's network with its first kernels."""
     if recipe.network == "upscaler":
         return Upscaler(recipe.scale, recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
-    return Denoiser(recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
+    return Denoiser(
+        recipe.channels, recipe.widths, recipe.blocks, recipe.seed, tellable=recipe.told > 0
+    )
 
 
 def train(
@@ -180,8 +185,8 @@ def train(
     while training.step < recipe.steps:
         batch, patch = recipe.stage(training.step)
         draw = partial(_crops, pictures, training, batch)
-        clean, degraded = fault(draw, patch, recipe, training.generator)
-        loss = compute_loss(degraded, clean)
+        clean, degraded, sigma = fault(draw, patch, recipe, training.generator)
+        loss = compute_loss(degraded, clean, sigma)
         _update(training, loss)
         training.step += 1
         steps_here, shown = steps_here + 1, shown + batch
@@ -229,9 +234,9 @@ def _loss_function(training: Training, compiled: bool | None) -> Any:
     loss = LOSSES[training.recipe.loss]
     network: nn.Module = training.network
 
-    def compute(noisy: Tensor, clean: Tensor) -> Tensor:
+    def compute(noisy: Tensor, clean: Tensor, sigma: Tensor | None) -> Tensor:
         with autocast(training.device, training.dtype):
-            restored = network(noisy)
+            restored = network(noisy) if sigma is None else network(noisy, sigma)
         return loss(restored.float(), clean)
 
     if compiled is None:
@@ -278,7 +283,7 @@ def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
     score = None
     if pairs is not None:
         scores = []
-        for clean, degraded in pairs:
+        for clean, degraded, _ in pairs:  # told nothing
             with autocast(training.device, training.dtype):
                 restored = training.average(degraded.to(training.device))
             scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), clean))

@@ -35,6 +35,7 @@ class Recipe:
     fault: str = "gaussian"  # what the pictures are degraded with: one of FAULT_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
+    told: float = 0.0  # the share of crops whose noise level the network is told; 0: it cannot be
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     loss: str = "l1"
@@ -70,8 +71,10 @@ class Recipe:
             == (self.scale > 1),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
             and 0 <= self.sigma[0] <= self.sigma[1],
-            "grey and flat are shares between 0 and 1": min(self.grey, self.flat) >= 0
-            and max(self.grey, self.flat) <= 1,
+            "grey, flat and told are shares between 0 and 1": min(self.grey, self.flat, self.told)
+            >= 0
+            and max(self.grey, self.flat, self.told) <= 1,
+            "told is for Gaussian noise": not self.told or self.fault == "gaussian",
             "sigma_power is above 0": self.sigma_power > 0,
             f"fault is one of {', '.join(FAULT_NAMES)}": self.fault in FAULT_NAMES,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from restore.errors import InputError
 from restore.evaluation.benchmark import evaluate, summarise
 from restore.evaluation.cases import PAIRS, Fault
+from restore.models.denoiser import Denoiser
 from restore.models.weights import read_card
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bench"
@@ -63,3 +65,17 @@ def test_without_a_fault_there_is_no_score_before(samples: Path, tmp_path: Path)
     (score,) = evaluate(tmp_path, "denoise-gaussian", Fault("none"))
     assert summarise([score], "one", "fp32", Fault("none")).noisy_psnr is None
     assert np.isfinite(score.psnr)
+
+
+def test_a_model_may_be_told_the_level_that_was_added(
+    samples: Path, tmp_path: Path, telling_network: Denoiser
+) -> None:
+    shutil.copy(samples / "text-clean.png", tmp_path)
+    fault, fp32 = Fault("gaussian", 30), {"precision": "fp32", "device": "cpu"}
+    (known,) = evaluate(tmp_path, telling_network, fault, sigma="known", **fp32)
+    (same,) = evaluate(tmp_path, telling_network, fault, sigma=30, **fp32)
+    (blind,) = evaluate(tmp_path, telling_network, fault, **fp32)
+    assert known.psnr == same.psnr != blind.psnr
+    assert summarise([known], "one", "fp32", fault, "known").told == "known"
+    with pytest.raises(InputError, match="is not known"):
+        list(evaluate(tmp_path, telling_network, Fault("jpeg", 30), sigma="known"))

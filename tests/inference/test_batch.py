@@ -18,7 +18,7 @@ from restore.errors import InputError, UnknownModelError
 from restore.inference import flow
 from restore.inference.batch import denoise_files
 from restore.inference.flow import Outcome, Room
-from restore.inference.pipeline import denoise_file
+from restore.inference.pipeline import denoise, denoise_file
 from restore.models.denoiser import Denoiser
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
@@ -219,6 +219,19 @@ def test_pictures_are_read_while_the_network_runs_and_small_ones_go_together(
     for number, array in enumerate(arrays):
         result = Image.open(tmp_path / "out" / f"{number:03}-restored.png")
         assert np.array_equal(np.asarray(result), array)
+
+
+def test_each_is_told_its_own_noise_level(tmp_path: Path, telling_network: Any) -> None:
+    rng = np.random.default_rng(0)
+    for sigma in (3, 6, 12, 24, 48, 60):  # more than stay prepared
+        array = (128 + rng.normal(0, sigma, (48, 40, 3))).clip(0, 255).astype(np.uint8)
+        Image.fromarray(array).save(tmp_path / f"{sigma:02}.png")
+    asked: dict[str, Any] = {"sigma": "auto", **FP32}
+    outcomes = list(denoise_files(tmp_path, tmp_path / "out", telling_network, **asked))
+    assert {o.status for o in outcomes} == {"written"}
+    for outcome in outcomes:
+        alone = denoise(Image.open(outcome.source), telling_network, **asked)
+        assert np.array_equal(np.asarray(Image.open(outcome.target)), np.asarray(alone.image))
 
 
 def test_one_picture_that_the_network_refuses_fails_alone(tmp_path: Path) -> None:

@@ -96,3 +96,14 @@ def test_only_networks_whose_layers_are_known_are_streamed() -> None:
     assert can_stream(Denoiser(widths=(4,), blocks=(1,)))
     assert not can_stream(Other(widths=(4,), blocks=(1,)))
     assert not can_stream(object())
+
+
+@torch.inference_mode()
+def test_a_network_that_was_told_the_noise_level(telling_network: Denoiser, fused: bool) -> None:
+    picture = torch.rand(96, 40, 3)
+    plane = picture.permute(2, 0, 1)[None]
+    whole = telling_network(plane, torch.tensor([40.0]))[0].permute(1, 2, 0)
+    found = streamed(Layers(telling_network.told(40), torch.float32), picture)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
+    blind = streamed(Layers(telling_network, torch.float32), picture)
+    assert (blind - whole).abs().max() > 1e-3

@@ -102,3 +102,12 @@ def test_what_cannot_be_is_refused(
     asked = {"source": picture, "target": np.zeros((40, 20, 3)), "device": "cpu"} | change
     with pytest.raises(InputError, match=words):
         denoise_windows(model=small_network, **asked)
+
+
+@pytest.mark.parametrize("sigma", [30, "auto"])
+def test_a_noise_level_is_told_to_parts_too(telling_network: Denoiser, sigma: Any) -> None:
+    picture = noisy((200, 48, 3), "uint8")
+    target = np.zeros_like(picture)
+    settings: dict[str, Any] = {"precision": "fp32", "device": "cpu", "sigma": sigma}
+    denoise_windows(picture, target, telling_network, **settings)
+    np.testing.assert_array_equal(target, denoise(picture, telling_network, **settings).image)

@@ -86,3 +86,33 @@ def grid_of(network: Denoiser) -> int:
 def test_contradicting_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="one count of blocks"):
         Denoiser(3, (4, 8), (1,))
+
+
+def telling(seed: int = 0) -> Denoiser:
+    """A network that does something with what it is told."""
+    network = Denoiser(3, (4, 8), (1, 1), seed=seed, tellable=True).double().eval()
+    draw = torch.Generator().manual_seed(seed)
+    network.level.data.normal_(generator=draw)
+    return network.requires_grad_(False)
+
+
+def test_told_once_is_told_each_time_and_told_nothing_is_blind() -> None:
+    network, x = telling(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    each = network(x, torch.tensor([30.0, 60.0], dtype=torch.float64))
+    for sigma, picture, answer in zip((30, 60), x, each, strict=True):
+        told = network.told(sigma)
+        torch.testing.assert_close(told(picture[None])[0], answer)
+        assert (told.sigma, network.sigma) == (sigma, None)
+        assert network.head.bias is None
+    assert not torch.allclose(each, network(x))
+    torch.testing.assert_close(network(x, torch.zeros(2, dtype=torch.float64)), network(x))
+
+
+def test_picture_and_noise_level_scale_together() -> None:
+    network, x = telling(), torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(network.told(35)(7 * x), 7 * network.told(5)(x))
+
+
+def test_a_blind_network_cannot_be_told() -> None:
+    with pytest.raises(ValueError, match="cannot be told"):
+        Denoiser(3, (4,), (1,)).told(25)

@@ -13,6 +13,7 @@ from restore.training.faults import (
     as_strong,
     draw_qualities,
     enlarge_randomly,
+    enlarge_some,
     gaussian,
     mixed_noise,
     photo,
@@ -33,7 +34,8 @@ def test_every_name_a_recipe_may_give_has_its_function() -> None:
 def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
     recipe = changed(tiny, grey=0.5, sigma=[25, 25])
     crops = torch.rand(200, 3, 8, 8)
-    clean, noisy = gaussian(lambda _: crops, 8, recipe, torch.Generator().manual_seed(0))
+    clean, noisy, told = gaussian(lambda _: crops, 8, recipe, torch.Generator().manual_seed(0))
+    assert told is None
     grey = torch.tensor([bool((c[0] == c[1]).all()) for c in clean])
     assert 60 < grey.sum() < 140
     noise = noisy - clean
@@ -43,13 +45,24 @@ def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
     assert noise[~grey].std().item() * 255 == pytest.approx(25, rel=0.02)
 
 
+def test_of_a_share_of_the_crops_the_noise_level_is_told(tiny: Recipe) -> None:
+    recipe = changed(tiny, told=0.5, sigma=[5, 75])
+    crops = torch.rand(200, 3, 24, 24)
+    clean, noisy, told = gaussian(lambda _: crops, 24, recipe, torch.Generator().manual_seed(0))
+    assert told is not None
+    known = told > 0
+    assert 70 < known.sum() < 130
+    measured = (noisy - clean).std((1, 2, 3)) * 255
+    torch.testing.assert_close(measured[known], told[known], rtol=0.2, atol=0.5)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "photo"])
 def test_every_second_flat_crop_is_without_noise(
     tiny: Recipe, name: str, generator: torch.Generator
 ) -> None:
     recipe = changed(tiny, fault=name, flat=1.0, grey=0.0, sigma=[20, 30])
     crops = torch.rand(300, 3, 16, 16, generator=generator)
-    clean, degraded = FAULTS[name](lambda _: crops, 16, recipe, generator)
+    clean, degraded, _ = FAULTS[name](lambda _: crops, 16, recipe, generator)
     assert clean.std((2, 3)).max() < 1e-5
     untouched = ((degraded - clean).abs().amax((1, 2, 3)) < 1e-5).float().mean()
     assert 0.4 < untouched < 0.6
@@ -62,7 +75,7 @@ def test_photo_gives_levels_and_leaves_some_crops_clean(
 ) -> None:
     recipe = changed(tiny, fault="photo", grey=0.1)
     crops = (torch.rand(400, 3, 16, 16, generator=generator) * 255).round() / 255
-    clean, degraded = photo(lambda _: crops, 16, recipe, generator)
+    clean, degraded, _ = photo(lambda _: crops, 16, recipe, generator)
     assert degraded.min() >= 0 and degraded.max() <= 1
     torch.testing.assert_close(degraded * 255, (degraded * 255).round(), atol=1e-4, rtol=0)
     same = (degraded - clean).abs().amax((1, 2, 3)) < 1e-4
@@ -113,6 +126,18 @@ def test_noise_that_was_smoothed_gets_its_strength_back(generator: torch.Generat
         torch.testing.assert_close(ratio[0] / ratio[1], gain, atol=1e-3, rtol=0)
 
 
+def test_every_second_crop_is_enlarged_about_its_middle(generator: torch.Generator) -> None:
+    ramp = torch.linspace(0.1, 0.9, 33).expand(400, 3, 33, 33).contiguous()
+    larger = enlarge_some(ramp, generator)
+    torch.testing.assert_close(larger[..., 16], ramp[..., 16], atol=1e-5, rtol=0)
+    slope = (larger[:, 0, 16, 17] - larger[:, 0, 16, 15]) / (
+        ramp[0, 0, 16, 17] - ramp[0, 0, 16, 15]
+    )
+    assert 0.4 < (slope < 0.999).float().mean() < 0.6
+    assert 0.4 <= slope.min() < 0.5 and slope.max() < 1.001
+    assert torch.equal(larger[slope > 0.999], ramp[slope > 0.999])
+
+
 def test_enlarging_treats_both_of_a_pair_alike() -> None:
     picture = torch.rand(2, 3, 24, 24)
     changed_batches = 0
@@ -138,7 +163,7 @@ def test_validation_is_the_same_in_every_run(tiny: Recipe, store: PictureStore, 
     pairs = ValidationSet(store, changed(tiny, fault=name, **enlarging))
     first, second = list(pairs), list(pairs)
     assert len(first) == len(second) >= 1
-    for (clean, degraded), (again, degraded_again) in zip(first, second, strict=True):
+    for (clean, degraded, _), (again, degraded_again, _) in zip(first, second, strict=True):
         assert torch.equal(clean, again)
         assert torch.equal(degraded, degraded_again)
         assert not torch.equal(clean, degraded)

@@ -135,3 +135,19 @@ def test_a_deeper_network_begins_with_what_the_other_could_do(tiny: Recipe) -> N
     assert len(deep.best_network().state_dict()) > len(small.state_dict())
     with pytest.raises(TrainingError, match="more blocks"):
         Training(tiny).start_from(deep.best_network())
+
+
+def test_one_that_is_told_begins_as_the_blind_one_and_learns_to_listen(
+    tiny: Recipe, store: PictureStore
+) -> None:
+    blind = Training(tiny).best_network()
+    training = Training(make_recipe({**tiny.to_dict(), "told": 0.7}, "t"), "cpu", "fp32")
+    training.start_from(blind)
+    x, sigma = torch.rand(1, 3, 16, 16), torch.tensor([25.0])
+    with torch.no_grad():
+        torch.testing.assert_close(training.best_network()(x, sigma), blind(x))
+    run(training, store)
+    listening = training.network.cpu()
+    with torch.no_grad():
+        assert not torch.equal(listening(x, sigma), listening(x))
+    Training(tiny).start_from(training.best_network())  # and back: it forgets how to listen

@@ -74,12 +74,12 @@ def test_pairs_have_the_recipes_scale_and_shares(generator: torch.Generator) -> 
         seen.append(side)
         return torch.rand(40, 3, side, side, generator=generator)
 
-    clean, small = bicubic(draw, 8, recipe, generator)
+    clean, small, _ = bicubic(draw, 8, recipe, generator)
     assert seen == [24] and clean.shape[-1] == 24 and small.shape[-1] == 8
     grey = (clean[:, 0] == clean[:, 2]).flatten(1).all(1)
     even = (clean == clean[:, :, :1, :1]).flatten(1).all(1)
     assert 8 < int(grey.sum()) < 32 and 8 < int(even.sum()) < 32
     torch.testing.assert_close(small[even], clean[even][..., :8, :8])
     recipe = make_recipe({**recipe.to_dict(), "fault": "second-order"}, "t")
-    clean, small = second_order(draw, 8, recipe, generator)
+    clean, small, _ = second_order(draw, 8, recipe, generator)
     assert clean.shape[-1] == 24 and small.shape[-1] == 8
