@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Precision, Tile
+from restore.cli.console import Debug, Device, Ensemble, Memory, Precision, Tile
 from restore.cli.restoring import (
     Backup,
     Format,
@@ -68,13 +68,15 @@ def command(
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
+    memory: Memory = None,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Make pictures larger; each result is written beside its picture, never over it."""
     asked: dict[str, Any] = {"model": model, "back_projection": back_projection, "scale": scale}
     asked |= {"width": width, "height": height, "fit": fit, "device": device}
-    asked |= {"precision": precision, "tile": tile, "strip_metadata": strip_metadata}
+    asked |= {"precision": precision, "tile": tile, "memory": memory}
+    asked["strip_metadata"] = strip_metadata
     asked["ensemble"] = ensemble
     asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}

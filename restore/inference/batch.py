@@ -101,6 +101,7 @@ def upscale_files(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     report: Tiles | None = None,
 ) -> Batch:
     """Upscale picture files; iterate over what is returned, and the work is done.
@@ -119,7 +120,7 @@ def upscale_files(
         backup,
         recursive=recursive,
         skip_existing=skip_existing,
-        hardware=(device, precision, tile, None),
+        hardware=(device, precision, tile, memory),
         report=report,
     )
 

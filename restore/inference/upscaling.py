@@ -56,6 +56,7 @@ def upscale(
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
+    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -82,6 +83,7 @@ def upscale(
         device=device,
         precision=precision,
         tile=tile,
+        memory=memory,
         output=output,
         report=report,
     )
