@@ -73,7 +73,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".*", "*-restored.*", "__pycache__", "build", "dist", "*.egg-info", "runs"
     )
     shutil.copytree(ROOT, folder, ignore=junk)
-    for name in ("CBSD68", "Kodak24", "Set5", "train", "val"):
+    for name in ("CBSD68", "Kodak24", "BSD68_gray", "Set12", "Set5", "train", "val"):
         (folder / name).mkdir()
         shutil.copy(folder / "samples" / "fur-clean.png", folder / name)
     write_digits(folder / "digits")
@@ -157,8 +157,9 @@ def test_the_scores_are_those_of_the_card() -> None:
         for s in read_card("denoise-gaussian").scores
         if s.get("precision") == "fp32"
     }
-    rows = re.findall(r"^\| (\w+), \d+ pictures \| ([0-9. /]+) \|", TEXT, re.M)
-    assert {name for name, _ in rows} == {"CBSD68", "Kodak24"}
+    row = r"^\| (\w+), \d+ (?:grey )?pictures \| ([0-9. /]+) \|"
+    rows = re.findall(row, TEXT, re.M)
+    assert {name for name, _ in rows} == {"CBSD68", "Kodak24", "BSD68_gray", "Set12"}
     for name, printed in rows:
         for sigma, value in zip((15, 25, 50), printed.split(" / "), strict=True):
             assert f"{recorded[name, f'gaussian:{sigma}']:.2f}" == value

@@ -74,7 +74,7 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     """
     crops = draw(patch)
     count, device = len(crops), crops.device
-    chances = torch.rand(4, count, generator=generator, device=device)
+    chances = torch.rand(5, count, generator=generator, device=device)
     crops = enlarge_some(crops, generator)
     clean = flatten(crops, (chances[0] < recipe.flat).view(-1, 1, 1, 1))
     noise = mixed_noise(clean, chances[1], generator)
@@ -88,7 +88,12 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     shift = torch.randint(0, 16, (2,), generator=generator, device=device).tolist()
     packed = jpeg(degraded, quality, (shift[0], shift[1]))
     as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
-    return Pair(clean, torch.where(as_file, packed, (degraded * 255).round() / 255))
+    degraded = torch.where(as_file, packed, (degraded * 255).round() / 255)
+    told = None
+    if recipe.told:  # all that was added, however it is spread
+        told = (degraded - clean).square().mean((1, 2, 3)).sqrt() * 255
+        told = told * (chances[4] < recipe.told)
+    return Pair(clean, degraded, told)
 
 
 def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:

@@ -74,7 +74,7 @@ class Recipe:
             "grey, flat and told are shares between 0 and 1": min(self.grey, self.flat, self.told)
             >= 0
             and max(self.grey, self.flat, self.told) <= 1,
-            "told is for Gaussian noise": not self.told or self.fault == "gaussian",
+            "told is for denoisers": not self.told or self.scale == 1,
             "sigma_power is above 0": self.sigma_power > 0,
             f"fault is one of {', '.join(FAULT_NAMES)}": self.fault in FAULT_NAMES,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,

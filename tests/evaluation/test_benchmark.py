@@ -43,7 +43,7 @@ def test_the_cards_numbers_come_out_of_the_pipeline() -> None:
     measured = summarise(scores, "CBSD68", "fp32", fault)
     assert measured.pictures == 68
     assert measured.psnr == pytest.approx(recorded["CBSD68", "gaussian:25", "fp32"], abs=0.002)
-    assert measured.psnr > 31.21  # FFDNet, which is told the noise level
+    assert measured.psnr > 31.3  # FFDNet, which is told the noise level, has 31.21
 
 
 def test_pairs_and_jpeg_are_scored_before_and_after(samples: Path, tmp_path: Path) -> None:
