@@ -24,8 +24,8 @@ from PIL import Image
 from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.inference.batch import denoise_files
+from restore.inference.denoising import denoising
 from restore.inference.engine import run
-from restore.inference.pipeline import denoising, find_network
 from restore.inference.prepared import Kept
 from restore.inference.runtime import (
     choose_device,
@@ -33,6 +33,7 @@ from restore.inference.runtime import (
     device_name,
     precision_name,
 )
+from restore.inference.work import find_network
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 # Suffix, height and width; a third of them small and of one size, as thumbnails of a site are.

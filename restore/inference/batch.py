@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from restore.errors import InputError
 from restore.image.aside import tidy
 from restore.image.write import check_format, format_of
+from restore.inference.denoising import DEFAULT_MODEL, Sigma, denoising
 from restore.inference.files import Saving
 from restore.inference.flow import Flow, Outcome, Settings, Tiles
-from restore.inference.pipeline import DEFAULT_MODEL, Sigma, Work, denoising
 from restore.inference.sizes import make_size
 from restore.inference.spread import spread
 from restore.inference.targets import Job, plan_jobs
 from restore.inference.upscaling import MARK, upscaling
+from restore.inference.work import Work
 
 if TYPE_CHECKING:
     from restore.models.weights import Network

@@ -21,9 +21,9 @@ from restore.image.image import Picture
 from restore.image.read import promised_size, read_bytes
 from restore.image.write import FORMATS, format_of
 from restore.inference.files import Opened, Saving, open_picture, save_result
-from restore.inference.pipeline import Work
 from restore.inference.resume import make_folder, why_skipped
 from restore.inference.targets import Job
+from restore.inference.work import Work
 
 if TYPE_CHECKING:
     import torch

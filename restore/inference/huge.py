@@ -12,8 +12,8 @@ from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.parts import TiffRows, TiffStrips
 from restore.image.read import TIFF_STARTS
 from restore.image.write import format_of
+from restore.inference.denoising import DEFAULT_MODEL, Denoising, Sigma, denoising
 from restore.inference.files import default_target, same_file
-from restore.inference.pipeline import DEFAULT_MODEL, Denoising, Sigma, denoising
 from restore.inference.windows import Windowed, restore_windows
 
 if TYPE_CHECKING:

@@ -7,34 +7,24 @@ The command line, the Python API, the benchmarks and the reports all run `restor
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from restore.errors import InputError
 from restore.evaluation.metrics import Scores, compare
-from restore.image.color import as_grey, as_rgb
-from restore.image.image import Picture, Pixels
-from restore.image.metadata import without_thumbnails
-from restore.image.noise import estimate_sigma
+from restore.image.image import Picture
 from restore.image.read import read_bytes
+from restore.inference.denoising import DEFAULT_MODEL, Sigma, denoising
 from restore.inference.files import Saving, open_picture, save_result
 from restore.inference.kinds import Kind, as_kind, to_picture
+from restore.inference.work import Work
 
 if TYPE_CHECKING:
     from restore.inference.engine import Report
     from restore.models.weights import Network
-
-DEFAULT_MODEL = "denoise-gaussian"
-AUTO = "auto"
-LEAST_SIGMA = 0.5  # that a network is told, of 255; a network told 0 is told nothing
-Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
 
 
 @dataclass(frozen=True)
@@ -127,138 +117,6 @@ def denoise(
         output=output,
         report=report,
     )
-
-
-class Work(Protocol):
-    """What is done with a picture: what the engine asks before, and what comes after it."""
-
-    @property
-    def untouched(self) -> bool:
-        """Whether the result is the very input."""
-
-    @property
-    def by_size(self) -> bool:
-        """Whether all pictures of one size have one network."""
-
-    def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of the result of a picture; InputError where that cannot be."""
-
-    def network_for(self, picture: Picture) -> Network:
-        """The network for a picture."""
-
-    def seen(self, picture: Picture) -> Pixels:
-        """What the network sees of a picture: `(height, width, its channels)`."""
-
-    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
-        """The result, like the picture, from the network's answer."""
-
-    def unrestored(self, picture: Picture) -> Picture:
-        """What the result is compared with: the picture in the result's size, without a network."""
-
-
-@dataclass(frozen=True)
-class Denoising:
-    """A network's work on a picture, mixed with the picture by the strength.
-
-    estimated: whether the network is told each picture's noise level, as it is estimated
-    """
-
-    network: Network
-    strength: float = 1.0
-    ensemble: bool = False
-    estimated: bool = False
-
-    @property
-    def untouched(self) -> bool:
-        """Whether the result is the very input."""
-        return self.strength == 0
-
-    @property
-    def by_size(self) -> bool:
-        """Unless each is told its own noise level."""
-        return not self.estimated
-
-    def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """As it is."""
-        return height, width
-
-    def network_for(self, picture: Picture | None) -> Network:
-        """One for all, told the noise level where that is to be estimated."""
-        network = self.network
-        if self.estimated:
-            assert picture is not None
-            network = tell(network, max(LEAST_SIGMA, estimate_sigma(picture.pixels)))
-        return find_network(network, self.ensemble)
-
-    def seen(self, picture: Picture) -> Pixels:
-        """The pixels in the channels that the network wants."""
-        return fit_channels(picture.pixels, self.network.channels)
-
-    def put_back(
-        self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
-    ) -> Picture:
-        """Channels, alpha, depth and metadata are the picture's; `pixels` are used up.
-
-        bounds: the range of the whole picture, where `picture` is a part of one
-        """
-        fitted = fit_channels(pixels, picture.channels)
-        mixed = _blend(picture.pixels, fitted, self.strength, bounds)
-        restored = picture.replace(pixels=mixed)
-        return restored if self.untouched else without_thumbnails(restored)
-
-    def unrestored(self, picture: Picture) -> Picture:
-        """The picture itself."""
-        return picture
-
-
-def denoising(
-    model: str | os.PathLike[str] | Network,
-    strength: float = 1.0,
-    ensemble: bool = False,
-    sigma: Sigma = None,
-) -> Denoising:
-    """The work of `denoise`. Raises what can be known without a picture."""
-    check_strength(strength)
-    network = find_network(model)
-    if network.scale != 1:
-        raise InputError(
-            f"this model makes pictures {network.scale} times as large and takes no noise away; "
-            "use `restore upscale`, or a model for noise"
-        )
-    if sigma is not None:
-        level = parse_sigma(sigma)
-        if not getattr(network, "tellable", False):
-            raise InputError(
-                "this model finds the noise level itself; leave the sigma out, or take "
-                "denoise-gaussian"
-            )
-        if level is None:
-            return Denoising(network, strength, ensemble, estimated=True)
-        network = tell(network, level)
-    # the views are made once, so that the engine may keep them prepared
-    return Denoising(find_network(network, ensemble), strength)
-
-
-def parse_sigma(sigma: float | str) -> float | None:
-    """A noise level as a person gives it; None for "auto". Raises InputError."""
-    if sigma == AUTO:
-        return None
-    try:
-        level = float(sigma)
-    except ValueError:
-        level = math.nan
-    if not 0 < level <= 255:
-        raise InputError(
-            f"sigma is a noise level above 0 and at most 255, or auto, not {sigma}; "
-            "to leave a picture as it is, take strength 0"
-        )
-    return level
-
-
-def tell(network: Network, sigma: float) -> Network:
-    """A network that is told the noise level; it shares its kernels with the one given."""
-    told: Network = network.told(sigma)  # type: ignore[attr-defined]
-    return told
 
 
 def restore_picture(
@@ -369,60 +227,3 @@ def restore_file(
     opened = open_picture(place, wanted, saving, read_bytes(place), work.result_size)
     result = restore_picture(opened.picture, work, **settings)
     return result, save_result(opened, result.picture, saving, work.untouched)
-
-
-def check_strength(strength: float) -> None:
-    """Raises InputError unless 0 <= strength <= 1."""
-    if not 0 <= strength <= 1:
-        raise InputError(
-            f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
-        )
-
-
-def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False) -> Network:
-    """The network itself; a name or a file is loaded once and kept while the file is the same."""
-    if isinstance(model, (str, os.PathLike)):
-        from restore.models.weights import find_weights
-
-        path = find_weights(model)
-        model = _load(path, path.stat().st_mtime_ns)
-    if not ensemble:
-        return model
-    from restore.models.ensemble import Ensemble
-
-    return Ensemble(model)
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: Path, _modified: int) -> Network:
-    from restore.models.weights import load_model
-
-    return load_model(path)
-
-
-def fit_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Grey as three equal channels, or colour as its luma, where the other side needs it."""
-    if pixels.shape[2] == channels:
-        return pixels
-    return as_rgb(pixels) if channels == 3 else as_grey(pixels)
-
-
-def _blend(
-    original: Pixels,
-    restored: Pixels,
-    strength: float,
-    bounds: tuple[float, float] | None = None,
-) -> Pixels:
-    """Between the two, written over the second; strength 0 gives the original exactly.
-
-    Never beyond the original's range.
-    """
-    if strength == 0:
-        return np.array(original)
-    low, high = bounds or (min(0.0, float(original.min())), max(1.0, float(original.max())))
-    result = np.clip(restored, np.float32(low), np.float32(high), out=restored)
-    if strength < 1:
-        result -= original
-        result *= np.float32(strength)
-        result += original
-    return result

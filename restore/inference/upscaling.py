@@ -23,12 +23,11 @@ from restore.inference.files import Saving
 from restore.inference.kinds import Kind
 from restore.inference.pipeline import (
     Result,
-    find_network,
-    fit_channels,
     restore_file,
     restore_picture,
 )
 from restore.inference.sizes import Size, make_size
+from restore.inference.work import find_network, fit_channels
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from restore.errors import InputError
 from restore.image import color
 from restore.image.image import Depth, Picture, Pixels, check_range, quantise
-from restore.inference.pipeline import DEFAULT_MODEL, Denoising, Sigma, denoising
+from restore.inference.denoising import DEFAULT_MODEL, Denoising, Sigma, denoising
 
 if TYPE_CHECKING:
     import os

@@ -200,10 +200,11 @@ def test_results_that_cannot_be_are_refused_before_the_work(tmp_path: Path) -> N
 
 def test_the_next_model_is_taken(small_upscaler: Upscaler) -> None:
     work = upscaling(make_size(2), small_upscaler)
+    picture = Picture(np.zeros((100, 150, 3), np.float32))
     two, four = Upscaler(2, 3, (4,), (1,)), Upscaler(4, 3, (4,), (1,))
     for scale, network in ((1.5, two), (2, two), (2.01, small_upscaler), (3.5, four), (9, four)):
         both = type(work)(make_size(scale), {4: four, 2: two, 3: small_upscaler})
-        assert both.network_for(100, 150) is network
+        assert both.network_for(picture) is network
 
 
 def test_an_ensemble_is_the_mean_of_the_views(small_upscaler: Upscaler) -> None:
