@@ -39,8 +39,8 @@ SigmaOption = Annotated[
     str | None,
     typer.Option(
         "--sigma",
-        help="The noise level that denoise-gaussian is told, 0-255, or auto: estimated. "
-        "Default: not told.",
+        help="The noise level that the model is told, 0-255, or auto: estimated, for white noise. "
+        "Default: it finds the level itself.",
     ),
 ]
 Reference = Annotated[

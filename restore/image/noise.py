@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from restore.image.image import Pixels
 
 PATCH = 7  # pixels, each way
-MOST_PATCHES = 60_000  # of a large picture, evenly spread
+MOST_PATCHES = 200_000  # of a large picture, evenly spread
 FEWEST_PATCHES = 400  # in a smaller picture the smallest eigenvalues are those of chance
 
 

@@ -101,6 +101,7 @@ def denoising(
                 "denoise-gaussian"
             )
         if level is None:
+            check_estimable(network)
             return Denoising(network, strength, ensemble, estimated=True)
         network = tell(network, level)
     # the views are made once, so that the engine may keep them prepared
@@ -121,6 +122,16 @@ def parse_sigma(sigma: float | str) -> float | None:
             "to leave a picture as it is, take strength 0"
         )
     return level
+
+
+def check_estimable(network: Network) -> None:
+    """Raises InputError for a network of noise that the estimator does not see whole."""
+    recipe = network.card.training.get("recipe", {}) if network.card else {}
+    if recipe.get("fault", "gaussian") != "gaussian":
+        raise InputError(
+            "what is estimated is the level of white noise, and this model is for noise that a "
+            "camera has spread, whose level it finds itself; leave the sigma out, or give a number"
+        )
 
 
 def tell(network: Network, sigma: float) -> Network:

@@ -9,6 +9,7 @@ import pytest
 
 from restore.errors import InputError
 from restore.inference.pipeline import denoise
+from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
 
 FP32 = {"device": "cpu", "precision": "fp32"}
@@ -41,3 +42,11 @@ def test_a_noise_level_that_is_none_is_refused(telling_network: Denoiser, sigma:
 def test_a_blind_model_is_told_nothing(small_network: Denoiser) -> None:
     with pytest.raises(InputError, match="finds the noise level itself"):
         denoise(np.zeros((8, 8)), small_network, sigma=10)
+
+
+def test_the_estimate_is_for_white_noise(telling_network: Denoiser) -> None:
+    training = {"recipe": {"fault": "photo"}}
+    telling_network.card = ModelCard("mine", "denoise", "Denoiser", {}, training=training)
+    with pytest.raises(InputError, match="level of white noise"):
+        denoise(np.zeros((8, 8)), telling_network, sigma="auto")
+    assert denoise(np.zeros((8, 8)), telling_network, sigma=9).sigma == 9
