@@ -3,14 +3,15 @@
     python benchmarks/camera.py CC15 [--json benchmarks/camera.json]
 
 CC15 is a folder with `noisy` and `gt`: 15 squares of 512x512 of Nam et al. (CVPR 2016), where the
-reference is the mean of 500 shots. The networks get no setting at all. Non-local means and BM3D
-(where `bm3d` is installed) get each of several settings, and the best one for the whole set counts,
-chosen with the references at hand, which flatters them.
+reference is the mean of 500 shots. The networks get no setting at all. Non-local means, BM3D (where
+`bm3d` is installed) and networks that can be told the noise level get each of several settings, and
+the best one for the whole set counts, chosen with the references at hand, which flatters them.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import time
@@ -26,10 +27,11 @@ from restore.evaluation.cases import PAIRS, Case, files_of
 from restore.evaluation.metrics import compare
 from restore.image.image import Picture, dequantise, quantise
 from restore.inference.pipeline import denoise
-from restore.models.weights import available_models
+from restore.models.weights import available_models, read_card
 
 Method = Callable[[Picture], Picture]
 NLM_STRENGTHS = (3, 4, 5, 6, 8)
+TOLD_SIGMAS = (4, 6, 8, 11, 15)
 BM3D_SIGMAS = (8, 11, 14, 17, 20)
 
 
@@ -61,6 +63,11 @@ def network(name: str, **settings: Any) -> Method:
     return lambda picture: denoise(picture, name, **settings).picture
 
 
+def told_network(name: str, sigma: float) -> Method:
+    """One of ours that is told the noise level."""
+    return network(name, sigma=sigma)
+
+
 def score(cases: list[Case], method: Method) -> dict[str, float]:
     """Mean PSNR and SSIM of the 8-bit results, and seconds for all of them."""
     began = time.perf_counter()
@@ -87,6 +94,9 @@ def rows(cases: list[Case]) -> Iterator[tuple[str, dict[str, Any]]]:
         if name.startswith("denoise"):
             yield name, score(cases, network(name))
             yield f"{name}, ensemble of 8", score(cases, network(name, ensemble=True))
+            if read_card(name).arguments.get("tellable"):
+                told = functools.partial(told_network, name)
+                yield f"{name}, told the best sigma", best(cases, told, TOLD_SIGMAS)
     yield "OpenCV non-local means, best", best(cases, non_local_means, NLM_STRENGTHS)
     if importlib.util.find_spec("bm3d"):
         yield "BM3D, best sigma", best(cases, bm3d_at, BM3D_SIGMAS)
@@ -103,7 +113,7 @@ def main() -> None:
     for name, found in rows(cases):
         table[name] = found
         setting = f"  (at {found['setting']})" if "setting" in found else ""
-        print(f"{name:<34} {found['psnr']:7.3f} {found['ssim']:.4f}{setting}", flush=True)
+        print(f"{name:<38} {found['psnr']:7.3f} {found['ssim']:.4f}{setting}", flush=True)
     if asked.json:
         words = f"{len(cases)} pairs, RGB, 8 bit, no border, mean over pictures"
         asked.json.write_text(json.dumps({"protocol": words, "methods": table}, indent=1) + "\n")
