@@ -66,7 +66,7 @@ def test_denoise_writes_beside_and_says_what_it_did(run: Run, noisy: Path, sampl
     assert ended.code == 0 and ended.err == ""
     written = noisy.with_name("noisy-restored.png")
     assert str(written) in ended.out
-    for word in ("size", "448x172", "denoise-gaussian", "cpu", "tiles", "MP/s", "grey", "8 bit"):
+    for word in ("size", "448x172", "denoise-photo", "cpu", "tiles", "MP/s", "grey", "8 bit"):
         assert word in ended.out
     before, after = map(float, re.findall(r"PSNR (\d+\.\d+) dB", ended.out))
     assert after > before + 5

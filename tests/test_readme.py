@@ -73,9 +73,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".*", "*-restored.*", "__pycache__", "build", "dist", "*.egg-info", "runs"
     )
     shutil.copytree(ROOT, folder, ignore=junk)
-    for name in ("CBSD68", "Kodak24", "BSD68_gray", "Set12", "Set5", "train", "val"):
+    for name in ("CBSD68", "Kodak24", "BSD68_gray", "Set12", "LIVE1", "Set5", "train", "val"):
         (folder / name).mkdir()
         shutil.copy(folder / "samples" / "fur-clean.png", folder / name)
+    for name in ("fur.png", "fur-clean.png"):
+        part = folder / "CC15" / ("gt" if "clean" in name else "noisy")
+        part.mkdir(parents=True)
+        shutil.copy(folder / "samples" / name, part / "fur.png")
     write_digits(folder / "digits")
     return folder
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from restore.inference.pipeline import Result
     from restore.inference.windows import Windowed
 
-DEFAULT_MODEL = "denoise-gaussian"
+DEFAULT_MODEL = "denoise-photo"
 
 Model = Annotated[str, typer.Option(help="A name from `restore models`, or a file.")]
 Strength = Annotated[float, typer.Option(help="0 (as it was) to 1 (fully restored).")]

@@ -18,7 +18,7 @@ from restore.inference.work import find_network, fit_channels
 if TYPE_CHECKING:
     from restore.models.weights import Network
 
-DEFAULT_MODEL = "denoise-gaussian"
+DEFAULT_MODEL = "denoise-photo"
 AUTO = "auto"
 LEAST_SIGMA = 0.5  # that a network is told, of 255; a network told 0 is told nothing
 Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
@@ -98,7 +98,7 @@ def denoising(
         if not getattr(network, "tellable", False):
             raise InputError(
                 "this model finds the noise level itself; leave the sigma out, or take "
-                "denoise-gaussian"
+                "denoise-photo"
             )
         if level is None:
             check_estimable(network)

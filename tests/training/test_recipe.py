@@ -18,9 +18,10 @@ def test_shipped_recipes_load() -> None:
         assert load_recipe(name).name == name
 
 
-def test_the_shipped_weights_were_made_by_the_shipped_recipe() -> None:
-    training = read_card("denoise-gaussian").training
-    recipe = load_recipe("denoise-gaussian")
+@pytest.mark.parametrize("name", ["denoise-gaussian", "denoise-photo"])
+def test_the_shipped_weights_were_made_by_the_shipped_recipe(name: str) -> None:
+    training = read_card(name).training
+    recipe = load_recipe(name)
     assert make_recipe(training["recipe"], "card") == recipe  # older cards lack the newest keys
     assert training["steps"] == recipe.steps
 
