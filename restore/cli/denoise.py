@@ -24,6 +24,7 @@ from restore.cli.restoring import (
     SkipExisting,
     StripMetadata,
     Verbose,
+    parse_quality,
     restore_all,
 )
 
@@ -74,6 +75,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Denoise pictures; each result is written beside its picture, never over it."""
+    size, file_quality = parse_quality(quality)
+    model = model if size is None else of_size(model, size)
     asked: dict[str, Any] = {"model": model, "sigma": sigma, "strength": strength}
     asked["ensemble"] = ensemble
     asked |= {
@@ -83,11 +86,18 @@ def command(
         "memory": memory,
         "strip_metadata": strip_metadata,
     }
-    asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
+    asked |= {"file_format": file_format, "quality": file_quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}
     shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
     restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
+
+
+def of_size(model: str, size: str) -> str:
+    """The name of a model's fast or best version."""
+    from restore.inference.denoising import of_size
+
+    return of_size(model, size)
 
 
 def functions() -> tuple[One, Many]:

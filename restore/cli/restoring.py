@@ -40,7 +40,13 @@ Output = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", help="png, jpeg, webp, tiff ...; default: as the name.")
 ]
-Quality = Annotated[int | None, typer.Option(help="1 to 100, of JPEG, WebP and AVIF.")]
+Quality = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="1 to 100: of JPEG, WebP and AVIF; fast or best: which of a model's two sizes. "
+        "May be given twice."
+    ),
+]
 Overwrite = Annotated[bool, flag("--overwrite", "Replace outputs.")]
 Recursive = Annotated[bool, flag("--recursive", "Folders in folders; -o mirrors them.")]
 SkipExisting = Annotated[
@@ -53,6 +59,8 @@ JsonLines = Annotated[bool, flag("--json", "A line of JSON for each picture.")]
 Quiet = Annotated[bool, flag("--quiet", "Say nothing but failures.")]
 
 Verbose = Annotated[bool, flag("--verbose", "Say what was planned: tiles and memory.")]
+
+SIZES = ("fast", "best")
 
 One = Callable[..., "tuple[Result | Windowed, Path]"]  # `denoise_file` or `upscale_file`
 Many = Callable[..., "Batch"]  # `denoise_files` or `upscale_files`
@@ -87,6 +95,22 @@ def restore_all(
         from restore.cli.batch import restore_many
 
         restore_many(many(pictures, output, **batch, **asked), json_lines, quiet, debug)
+
+
+def parse_quality(given: list[str] | None) -> tuple[str | None, int | None]:
+    """What `--quality` says of the network, "fast" or "best", and of the file, a number.
+
+    Raises InputError for what is neither, and for two of a kind.
+    """
+    words = [text for text in given or () if text in SIZES]
+    numbers = [text for text in given or () if text.isdecimal()]
+    if len(words) + len(numbers) != len(given or ()):
+        wrong = next(text for text in given or () if text not in words and text not in numbers)
+        raise InputError(f"--quality takes fast, best, or a number from 1 to 100, not '{wrong}'")
+    if len(words) > 1 or len(numbers) > 1:
+        twice = words if len(words) > 1 else numbers
+        raise InputError(f"--quality cannot be both {' and '.join(twice[:2])}; give one of them")
+    return (words[0] if words else None), (int(numbers[0]) if numbers else None)
 
 
 def is_single(pictures: list[Path], output: Path | None) -> bool:

@@ -24,8 +24,10 @@ from restore.cli.restoring import (
     SkipExisting,
     StripMetadata,
     Verbose,
+    parse_quality,
     restore_all,
 )
+from restore.errors import InputError
 
 # Words and not numbers: what is wrong with them is said in a sentence of ours.
 Scale = Annotated[str | None, typer.Option(help="Times as large: 2, 3.5 ... up to 16.")]
@@ -73,12 +75,15 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Make pictures larger; each result is written beside its picture, never over it."""
+    size, file_quality = parse_quality(quality)
+    if size == "fast":
+        raise InputError("upscaling has one size of network; --quality takes 1 to 100 here")
     asked: dict[str, Any] = {"model": model, "back_projection": back_projection, "scale": scale}
     asked |= {"width": width, "height": height, "fit": fit, "device": device}
     asked |= {"precision": precision, "tile": tile, "memory": memory}
     asked["strip_metadata"] = strip_metadata
     asked["ensemble"] = ensemble
-    asked |= {"file_format": file_format, "quality": quality, "overwrite": overwrite}
+    asked |= {"file_format": file_format, "quality": file_quality, "overwrite": overwrite}
     batch = {"recursive": recursive, "skip_existing": skip_existing}
     batch |= {"in_place": in_place, "backup": backup}
     shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}

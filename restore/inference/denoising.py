@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from restore.models.weights import Network
 
 DEFAULT_MODEL = "denoise-photo"
+FAST = "-fast"  # at the end of the name of a model's smaller version
 AUTO = "auto"
 LEAST_SIGMA = 0.5  # that a network is told, of 255; a network told 0 is told nothing
 Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
@@ -106,6 +107,27 @@ def denoising(
         network = tell(network, level)
     # the views are made once, so that the engine may keep them prepared
     return Denoising(find_network(network, ensemble), strength)
+
+
+def of_size(model: str, size: str) -> str:
+    """The name of the fast or the best version of a shipped model.
+
+    model: the name of either version; size: "fast" or "best"
+    Raises InputError where the model has no fast version.
+    """
+    from restore.models.weights import available_models
+
+    best = model.removesuffix(FAST)
+    if size == "best":
+        return best
+    shipped = available_models()
+    if best + FAST not in shipped:
+        listed = " and ".join(name.removesuffix(FAST) for name in shipped if name.endswith(FAST))
+        raise InputError(
+            f"there is no fast version of '{model}'"
+            + (f"; {listed} have one" if listed else "; leave the quality out")
+        )
+    return best + FAST
 
 
 def parse_sigma(sigma: float | str) -> float | None:

@@ -69,7 +69,8 @@ class Growth:
         pairs = skip[0].permute(1, 2, 0).reshape(height, 2, width, -1)
         taps = (rows @ self.matrix).view(height, width, 2, -1)
         pairs.add_(taps.permute(0, 2, 1, 3))
-        found = pairs.reshape(2 * height, 2 * width, -1).permute(2, 0, 1)[None]
+        # The stride of the one picture must be a picture's, or torch takes the rows for NCHW.
+        found = pairs.reshape(1, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
         return found
 
 

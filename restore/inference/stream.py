@@ -124,7 +124,7 @@ class Stream:
         Yields float32 `(m, width, channels)`, in order; all that is left with `last`.
         Raises NotFiniteError where half precision overflowed.
         """
-        x = rows.permute(2, 0, 1)[None]
+        x = rows[None].permute(0, 3, 1, 2)  # in this order, for the stride of the one picture
         self._pictures.add(x)
         y = self._head.join(_as(x, self.layers.dtype), last)
         if y is None:
@@ -154,7 +154,7 @@ class _Padded:
         shape = (1, rows.shape[1], self.reach, rows.shape[3])
         zeros = torch.zeros(shape, dtype=rows.dtype).contiguous(memory_format=torch.channels_last)
         parts = [zeros if self.held is None else self.held, rows]
-        x = torch.cat([*parts, zeros] if last else parts, dim=2)
+        x = _joined([*parts, zeros] if last else parts)
         if x.shape[2] <= 2 * self.reach:
             self.held = x
             return None
@@ -259,7 +259,14 @@ class _Queue:
                 piece = piece[:, :, :count]
             found.append(piece)
             count -= piece.shape[2]
-        return found[0] if len(found) == 1 else torch.cat(found, dim=2)
+        return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Rows one below the other; as one run of memory each, which torch copies several times faster
+    than it joins tensors of four dimensions along the third.
+    """
+    return torch.cat([piece[0].permute(1, 2, 0) for piece in pieces])[None].permute(0, 3, 1, 2)
 
 
 def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:

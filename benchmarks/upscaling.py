@@ -1,0 +1,161 @@
+"""Upscaling: PSNR and SSIM beside bicubic interpolation, speed, and whether colours stay.
+
+    python benchmarks/upscaling.py Set5 Set14 [--json benchmarks/upscaling.json]
+                                              [--figure benchmarks/upscaled.png]
+
+Quality is that of `restore evaluate`: MATLAB's bicubic makes the pictures small, luma rounded to 8
+bits is compared, a border of the scale shaved. Speed is in megapixels of the result, array to
+array, the best of three, beside OpenCV's and Pillow's interpolations of the same picture. Colour is
+the mean difference between a picture and its result shrunk back to its size, in levels of 255, the
+largest over the channels and the pictures. The figure is made of the samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from restore.evaluation.superresolution import evaluate_scale, make_small
+from restore.image.folder import list_pictures
+from restore.image.image import Picture, quantise
+from restore.image.read import load_image
+from restore.image.resize import resize
+from restore.inference.runtime import choose_device, choose_precision, precision_name
+from restore.inference.upscaling import shipped_upscalers, upscale
+from restore.models.weights import available_models, read_card
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+RESULT = (720, 1280)  # of the timed pictures: rows, columns
+CROPS = {"fur": (70, 100), "text": (0, 20), "portrait-16bit": (90, 90), "cut-out": (60, 60)}
+SIDE = 200
+
+
+def quality(folders: list[Path], precision: str) -> list[dict[str, Any]]:
+    """Our networks and bicubic interpolation over each folder, at each scale."""
+    rows = []
+    for folder in folders:
+        files = list_pictures(folder)
+        for scale in sorted(shipped_upscalers()):
+            model = f"upscale-x{scale}"
+            found = list(evaluate_scale(files, model, scale, precision=precision))
+            names = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+            mean = {n: round(fmean(getattr(score, n) for score in found), 4) for n in names}
+            rows.append({"data": folder.name, "scale": scale, **mean})
+            print(
+                f"{folder.name:<8} x{scale}  {mean['psnr']:.3f} / {mean['ssim']:.4f}   "
+                f"bicubic {mean['bicubic_psnr']:.3f} / {mean['bicubic_ssim']:.4f}",
+                flush=True,
+            )
+    return rows
+
+
+def speed(repeats: int = 3) -> dict[str, dict[str, float]]:
+    """Megapixels of the result per second, by scale and method."""
+    sample = load_image(SAMPLES / "fur-clean.png").pixels
+    table = {}
+    for scale in sorted(shipped_upscalers()):
+        height, width = (side // scale for side in RESULT)
+        down, right = height - sample.shape[0], width - sample.shape[1]
+        small = np.pad(sample, ((0, max(0, down)), (0, max(0, right)), (0, 0)), "symmetric")
+        small = quantise(np.ascontiguousarray(small[:height, :width]), 8)
+        found = {name: timed(go, repeats) for name, go in methods(small, scale).items()}
+        table[f"x{scale}"] = {name: round(value, 2) for name, value in found.items()}
+        words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+        print(f"x{scale} megapixels per second: {words}", flush=True)
+    return table
+
+
+def methods(small: np.ndarray, scale: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Ways to make a picture larger; each returns the result."""
+    size = (small.shape[1] * scale, small.shape[0] * scale)
+    image = Image.fromarray(small)
+    return {
+        f"upscale-x{scale}": lambda: upscale(small, scale).image,
+        "restore --model bicubic": lambda: upscale(small, scale, "bicubic").image,
+        "OpenCV bicubic": lambda: cv2.resize(small, size, interpolation=cv2.INTER_CUBIC),
+        "OpenCV Lanczos": lambda: cv2.resize(small, size, interpolation=cv2.INTER_LANCZOS4),
+        "Pillow Lanczos": lambda: np.asarray(image.resize(size, Image.Resampling.LANCZOS)),
+    }
+
+
+def timed(go: Callable[[], np.ndarray], repeats: int) -> float:
+    """Megapixels of the result per second, the best of some runs after one that is not counted."""
+    result = go()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        go()
+        seconds.append(time.perf_counter() - began)
+    return result.shape[0] * result.shape[1] / 1e6 / min(seconds)
+
+
+def colour(folders: list[Path]) -> dict[str, float]:
+    """By model, the largest mean difference of a channel after shrinking, in levels of 255."""
+    pictures = [load_image(f) for folder in folders for f in list_pictures(folder)]
+    table = {}
+    for name in available_models():
+        card = read_card(name)
+        if card.task != "upscale":
+            continue
+        moved = [shift(make_small(p, card.scale)[1], name, card.scale) for p in pictures]
+        table[name] = round(max(moved), 3)
+        print(
+            f"{name}: the mean of a channel moves by at most {table[name]:.3f} levels", flush=True
+        )
+    return table
+
+
+def shift(small: Picture, model: str, scale: int) -> float:
+    """How far the mean of a channel moves."""
+    large = upscale(small, scale, model).picture.pixels
+    back = resize(large, small.height, small.width)
+    return float(np.abs((back - small.pixels).mean((0, 1))).max() * 255)
+
+
+def figure(target: Path) -> None:
+    """The samples made small and large again: bicubic above, the network for x4 below."""
+    columns = []
+    for name, (top, left) in CROPS.items():
+        _, small = make_small(load_image(SAMPLES / f"{name}-clean.png").replace(alpha=None), 4)
+        pair = [upscale(small, 4, model).picture.pixels for model in ("bicubic", "upscale-x4")]
+        crops = [p[top : top + SIDE, left : left + SIDE] for p in pair]
+        padded = np.ones((2, SIDE, SIDE, 3), np.float32)
+        for row, crop in zip(padded, crops, strict=True):
+            row[: crop.shape[0], : crop.shape[1]] = crop
+        columns.append(quantise(np.concatenate(list(padded)), 8))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(target, optimize=True)
+
+
+def main() -> None:
+    """Print the tables and store them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="*")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    asked = parser.parse_args()
+    device = choose_device("auto")
+    used = precision_name(choose_precision("auto", device))
+    found = {
+        "precision": {"quality": asked.precision, "speed": used, "colour": used},
+        "quality": quality(asked.data, asked.precision),
+        "colour": colour(asked.data) if asked.data else {},
+        "speed": speed(),
+    }
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    if asked.figure:
+        figure(asked.figure)
+
+
+if __name__ == "__main__":
+    main()
