@@ -62,16 +62,13 @@ class Growth:
         weight = conv.weight.detach()  # (inputs, outputs, 2 rows, 2 columns)
         self.matrix = weight.permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous()
 
-    def added_to(self, skip: Tensor, x: Tensor) -> Tensor:
-        """skip + grown(x), over skip: `(1, K, 2 rows, 2 W)` and `(1, C, rows, W)`."""
+    def added_to(self, skip: Tensor, x: Tensor) -> None:
+        """skip + grown(x), written over skip: `(1, K, 2 rows, 2 W)` and `(1, C, rows, W)`."""
         rows = x[0].permute(1, 2, 0)
         height, width, _ = rows.shape
-        pairs = skip[0].permute(1, 2, 0).reshape(height, 2, width, -1)
+        pairs = skip[0].permute(1, 2, 0).view(height, 2, width, -1)
         taps = (rows @ self.matrix).view(height, width, 2, -1)
         pairs.add_(taps.permute(0, 2, 1, 3))
-        # The stride of the one picture must be a picture's, or torch takes the rows for NCHW.
-        found = pairs.reshape(1, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
-        return found
 
 
 def _pack(weight: Tensor) -> Tensor:

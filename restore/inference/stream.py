@@ -10,7 +10,7 @@ The sums are those of the untiled network, zeros beyond the picture included.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeGuard, cast
 
 import torch
@@ -21,6 +21,7 @@ from restore.inference.fused import Convolution, Growth
 from restore.models.denoiser import Denoiser
 
 BAND_BYTES = 2**21  # of one tensor of a band: what a core's second cache holds
+BELOW = 2  # rows of room below a band, for zeros below the picture
 FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 # Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
 SPARE, OWN_BYTES = 1.25, 2**25
@@ -95,9 +96,9 @@ class Layers:
         band, total = self.band(width), 0
         lags = self.lags(band)
         for level, lag in enumerate(lags):
-            # a piece of a skip keeps the four rows of its block's input with it
-            waiting = min(height >> level, lag + 2 * band) * (band + 4) // band
-            rows = waiting + 3 * (band + 4)
+            room = band + _above(self.encoder[level]) + BELOW  # a piece of a skip keeps its room
+            waiting = min(height >> level, lag + 2 * band) * room // band
+            rows = waiting + 3 * room
             total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
         total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
         picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
@@ -111,7 +112,7 @@ class Stream:
         """width: of all rows, a multiple of the network's `multiple_of`."""
         self.layers, self.rows = layers, layers.band(width)
         self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0])  # so that a level gets a band
-        self._head, self._tail = _Padded(1), _Padded(1)
+        self._head, self._tail = _Held(1), _Held(1)
         self._level = _Level(layers, 0, self.rows)
         self._pictures = _Queue()
 
@@ -124,42 +125,68 @@ class Stream:
         Yields float32 `(m, width, channels)`, in order; all that is left with `last`.
         Raises NotFiniteError where half precision overflowed.
         """
-        x = rows[None].permute(0, 3, 1, 2)  # in this order, for the stride of the one picture
-        self._pictures.add(x)
-        y = self._head.join(_as(x, self.layers.dtype), last)
-        if y is None:
+        picture = rows[None].permute(0, 3, 1, 2)  # in this order, for the stride of the one picture
+        self._pictures.add(picture)
+        x = self._head.join(_Room([picture.to(self.layers.dtype)], above=2), last)
+        if x is None:
             return
-        for decoded, ended in self._level.push(self.layers.head(y), last):
-            y = self._tail.join(decoded, ended)
+        features = _Room([self.layers.head(x)], _above(self.layers.encoder[0]))
+        for room, ended in self._level.push(features, last):
+            y = self._tail.join(room, ended)
             if y is None:
                 continue
             noise = self.layers.tail(y).float()
             if self.layers.dtype != torch.float32 and not bool(noise.isfinite().all()):
                 raise NotFiniteError
-            yield (self._pictures.take(noise.shape[2]) - noise)[0].permute(1, 2, 0)
+            yield (self._pictures.take(noise.shape[2]).rows - noise)[0].permute(1, 2, 0)
 
 
-class _Padded:
+class _Room:
+    """Rows with room above and below, for those that the next layers need around them.
+
+    The layers work where the rows lie, so that a band is copied once for a row of blocks.
+    """
+
+    def __init__(self, pieces: Sequence[Tensor], above: int = 0) -> None:
+        """Rows one below the other, copied. pieces: `(1, C, rows, W)`, channels last."""
+        _, channels, _, width = pieces[0].shape
+        self.first = self.last = above
+        height = above + sum(piece.shape[2] for piece in pieces) + BELOW
+        lines = torch.empty((height, width, channels), dtype=pieces[0].dtype)
+        for piece in pieces:
+            begin, self.last = self.last, self.last + piece.shape[2]
+            lines[begin : self.last] = piece[0].permute(1, 2, 0)
+        self.memory = lines[None].permute(0, 3, 1, 2)
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows themselves, `(1, C, rows, W)`; not a copy."""
+        return self.memory[:, :, self.first : self.last]
+
+
+class _Held:
     """The rows that a layer still needs, and rows of zeros above and below the picture."""
 
     def __init__(self, reach: int) -> None:
         self.reach = reach
         self.held: Tensor | None = None
 
-    def join(self, rows: Tensor, last: bool) -> Tensor | None:
-        """What was held, these rows, and `reach` of zeros at either end of the picture.
+    def join(self, room: _Room, last: bool) -> Tensor | None:
+        """Put what was held above the rows, and `reach` of zeros at either end of the picture.
 
         None where these are too few for a row of the answer.
         """
-        shape = (1, rows.shape[1], self.reach, rows.shape[3])
-        zeros = torch.zeros(shape, dtype=rows.dtype).contiguous(memory_format=torch.channels_last)
-        parts = [zeros if self.held is None else self.held, rows]
-        x = _joined([*parts, zeros] if last else parts)
-        if x.shape[2] <= 2 * self.reach:
-            self.held = x
-            return None
-        self.held = x[:, :, -2 * self.reach :].clone(memory_format=torch.channels_last)
-        return x
+        above = self.reach if self.held is None else self.held.shape[2]
+        room.first -= above
+        room.memory[:, :, room.first : room.first + above] = 0 if self.held is None else self.held
+        if last:
+            room.memory[:, :, room.last : room.last + self.reach] = 0
+            room.last += self.reach
+        x = room.rows
+        few = x.shape[2] <= 2 * self.reach
+        kept = x if few else x[:, :, -2 * self.reach :]
+        self.held = kept.clone(memory_format=torch.channels_last)
+        return None if few else x
 
 
 class _Block:
@@ -167,13 +194,14 @@ class _Block:
 
     def __init__(self, convolutions: tuple[Convolution, Convolution]) -> None:
         self.conv1, self.conv2 = convolutions
-        self.padded = _Padded(2)
+        self.held = _Held(2)
         self.begun = False
 
-    def push(self, rows: Tensor, last: bool) -> Tensor | None:
-        x = self.padded.join(rows, last)
+    def push(self, room: _Room, last: bool) -> bool:
+        """The answer takes the place of the rows; False where there is none yet."""
+        x = self.held.join(room, last)
         if x is None:
-            return None
+            return False
         y = self.conv1(x, relu=True)
         # The network pads each layer with zeros, not with what the layer makes of zeros.
         if not self.begun:
@@ -181,15 +209,14 @@ class _Block:
         if last:
             y[:, :, -1] = 0
         self.begun = True
-        return self.conv2.added_to(x[:, :, 2:-2], y)
+        room.first, room.last = room.first + 2, room.last - 2
+        self.conv2.added_to(room.rows, y)
+        return True
 
 
-def _chain(blocks: list[_Block], rows: Tensor | None, last: bool) -> Tensor | None:
-    for block in blocks:
-        if rows is None:
-            return None
-        rows = block.push(rows, last)
-    return rows
+def _above(blocks: Sequence[object]) -> int:
+    """Rows of room that blocks in a row need: four for the first, two more for each further one."""
+    return 2 * len(blocks) + 2
 
 
 class _Level:
@@ -205,30 +232,30 @@ class _Level:
             self.inner = _Level(layers, level + 1, band)
             self.skips, self.waiting = _Queue(), _Queue()
 
-    def push(self, rows: Tensor, last: bool) -> Iterator[tuple[Tensor, bool]]:
+    def push(self, room: _Room, last: bool) -> Iterator[tuple[_Room, bool]]:
         """An even count of rows in, unless they are the last; bands of the same level out.
 
         What comes out of the inner levels comes in large pieces: these are cut into bands again,
         and the level above gets each while it is warm. The flag says which band is the last.
         """
-        x = _chain(self.encoder, rows, last)
-        if x is None:
+        if not all(block.push(room, last) for block in self.encoder):
             return
         if self.inner is None:
-            yield x, last
+            yield room, last
             return
-        self.skips.add(x)
-        self.waiting.add(F.conv2d(x, self.down, stride=2))
-        del x, rows
+        self.skips.add(room.rows)
+        self.waiting.add(F.conv2d(room.rows, self.down, stride=2))
+        del room
         ready = self.waiting.count if last else self.waiting.count // self.band * self.band
         if not ready:
             return
-        for grown, ended in self.inner.push(self.waiting.take(ready), last):
-            for piece, final in _cut(grown, self.band // 2):
-                y = self.up.added_to(self.skips.take(2 * piece.shape[2]), piece)
-                decoded = _chain(self.decoder, y, ended and final)
-                if decoded is not None:
-                    yield decoded, ended and final
+        inner = self.waiting.take(ready, _above(self.inner.encoder))
+        for grown, ended in self.inner.push(inner, last):
+            for piece, final in _cut(grown.rows, self.band // 2):
+                room = self.skips.take(2 * piece.shape[2], _above(self.decoder))
+                self.up.added_to(room.rows, piece)
+                if all(block.push(room, ended and final) for block in self.decoder):
+                    yield room, ended and final
 
 
 def _cut(rows: Tensor, count: int) -> Iterator[tuple[Tensor, bool]]:
@@ -249,8 +276,8 @@ class _Queue:
         self.pieces.append(rows)
         self.count += rows.shape[2]
 
-    def take(self, count: int) -> Tensor:
-        found = []
+    def take(self, count: int, above: int = 0) -> _Room:
+        found: list[Tensor] = []
         self.count -= count
         while count:
             piece = self.pieces.popleft()
@@ -259,15 +286,4 @@ class _Queue:
                 piece = piece[:, :, :count]
             found.append(piece)
             count -= piece.shape[2]
-        return found[0] if len(found) == 1 else _joined(found)
-
-
-def _joined(pieces: list[Tensor]) -> Tensor:
-    """Rows one below the other; as one run of memory each, which torch copies several times faster
-    than it joins tensors of four dimensions along the third.
-    """
-    return torch.cat([piece[0].permute(1, 2, 0) for piece in pieces])[None].permute(0, 3, 1, 2)
-
-
-def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:
-    return rows.to(dtype).contiguous(memory_format=torch.channels_last)
+        return _Room(found, above)
