@@ -90,8 +90,10 @@ def stream_columns(
 
     start: the first row of the picture that is wanted, a multiple of the network's `multiple_of`;
            the stream begins `halo` rows above it
-    Rows and columns that only pad the picture are not written. Raises stream.NotFiniteError.
+    Rows and columns that only pad the picture are not written. An upscaler's are counted in finer
+    pixels where they are written. Raises stream.NotFiniteError.
     """
+    scale = layers.scale
     border = source.border
     begin, below = border + start, border + source.size[0]
     top = 0 if not start else max(0, begin - round_up(halo, layers.multiple_of))
@@ -101,19 +103,19 @@ def stream_columns(
     for span in columns:
         stream = Stream(layers, span.window)
         left, right = max(span.first, border), min(span.last, border + source.size[1])
-        kept, crop = (
-            slice(left - border, right - border),
-            slice(left - span.start, right - span.start),
-        )
+        kept = slice((left - border) * scale, (right - border) * scale)
+        crop = slice((left - span.start) * scale, (right - span.start) * scale)
         at, out = top, top
         while at < source.height:
             end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
             given = torch.from_numpy(np.ascontiguousarray(source(at, end)[:, span.read]))
             for band in stream.push(given, end == source.height):
-                first, last = max(out, begin), min(out + len(band), below)
+                ended = out + len(band) // scale
+                first, last = max(out, begin), min(ended, below)
                 if last > first and right > left:
-                    write(first - border, kept, band[first - out : last - out, crop].numpy())
-                out += len(band)
+                    lines = slice((first - out) * scale, (last - out) * scale)
+                    write((first - border) * scale, kept, band[lines, crop].numpy())
+                out = ended
             at = end
             done += 1
             if report is not None:

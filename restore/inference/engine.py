@@ -155,7 +155,8 @@ def _streamed(
 def _compute_bands(
     layers: Layers, source: Mirrored, columns: list[Span], channels: int, report: Report | None
 ) -> Pixels:
-    result = np.empty((*source.size, channels), np.float32)
+    height, width = source.size
+    result = np.empty((height * layers.scale, width * layers.scale, channels), np.float32)
 
     def write(first: int, where: slice, band: Pixels) -> None:
         result[first : first + len(band), where] = band

@@ -1,4 +1,4 @@
-"""The denoiser over a picture in bands of rows: each row of each layer is computed once.
+"""A network over a picture in bands of rows: each row of each layer is computed once.
 
 A band goes through all layers of its level while it lies in the cache. What the next band needs of
 this one (the last rows of each layer's input) is kept; what a level hands to the next coarser one
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from restore.inference.fused import Convolution, Growth
 from restore.models.denoiser import Denoiser
+from restore.models.unet import UNet
+from restore.models.upscaler import Upscaler
 
 BAND_BYTES = 2**21  # of one tensor of a band: what a core's second cache holds
 BELOW = 2  # rows of room below a band, for zeros below the picture
@@ -31,15 +33,16 @@ class NotFiniteError(Exception):
     """A layer in half precision overflowed: the answer holds an infinity or NaN."""
 
 
-def can_stream(network: object) -> TypeGuard[Denoiser]:
+def can_stream(network: object) -> TypeGuard[UNet]:
     """Whether the network is one whose layers are known here."""
-    return isinstance(network, Denoiser) and type(network).forward is Denoiser.forward
+    known = (Denoiser.forward, Upscaler.forward)
+    return isinstance(network, UNet) and type(network).forward in known
 
 
 class Layers:
-    """A denoiser's layers, laid out for bands of rows. Holds no picture: one serves many."""
+    """A network's layers, laid out for bands of rows. Holds no picture: one serves many."""
 
-    def __init__(self, network: Denoiser, dtype: torch.dtype) -> None:
+    def __init__(self, network: UNet, dtype: torch.dtype) -> None:
         """The kernels as `dtype`; the network given stays as it is."""
 
         def ready(weight: Tensor) -> Tensor:
@@ -67,6 +70,8 @@ class Layers:
 
         self.dtype = dtype
         self.channels, self.multiple_of = network.channels, network.multiple_of
+        self.scale, self.reach = network.scale, network.reach
+        self.enter, self.leave = network.enter, network.leave
         self.widths = list(cast("list[int]", network.arguments["widths"]))
         self.head, self.tail = conv(network.head), conv(network.tail)
         self.encoder = [blocks(level) for level in network.encoder]
@@ -102,6 +107,10 @@ class Layers:
             total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
         total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
         picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
+        larger = (
+            self.scale**2 - 1
+        )  # the result of a band, its interpolation and what is added to it
+        picture += 4 * (band + 4) * width * self.channels * 4 * larger
         return int(SPARE * (total + picture)) + OWN_BYTES
 
 
@@ -111,10 +120,12 @@ class Stream:
     def __init__(self, layers: Layers, width: int) -> None:
         """width: of all rows, a multiple of the network's `multiple_of`."""
         self.layers, self.rows = layers, layers.band(width)
-        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0])  # so that a level gets a band
+        # so that a level gets a band
+        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0]) + layers.reach
         self._head, self._tail = _Held(1), _Held(1)
         self._level = _Level(layers, 0, self.rows)
-        self._pictures = _Queue()
+        self._picture = _Picture(layers.reach)
+        self._entered = self._left = 0
 
     def push(self, rows: Tensor, last: bool) -> Iterator[Tensor]:
         """More rows of the picture in; the next rows of the result out, as they are ready.
@@ -122,23 +133,64 @@ class Stream:
         rows: float32 `(n, width, channels)` in [0, 1]: `first_rows` at first, then `rows` each
               time, and with `last` as many as remain, so that the whole height is a multiple of
               the network's `multiple_of`
-        Yields float32 `(m, width, channels)`, in order; all that is left with `last`.
+        Yields float32 `(m, scale width, channels)`, in order; all that is left with `last`.
         Raises NotFiniteError where half precision overflowed.
         """
-        picture = rows[None].permute(0, 3, 1, 2)  # in this order, for the stride of the one picture
-        self._pictures.add(picture)
-        x = self._head.join(_Room([picture.to(self.layers.dtype)], above=2), last)
+        layers = self.layers
+        # in this order, for the stride of the one picture
+        self._picture.add(rows[None].permute(0, 3, 1, 2))
+        begin, self._entered = self._entered, self._picture.last - (0 if last else layers.reach)
+        around, own = self._picture.around(begin, self._entered)
+        x = self._head.join(_Room([layers.enter(around)[:, :, own]], 2, layers.dtype), last)
         if x is None:
             return
-        features = _Room([self.layers.head(x)], _above(self.layers.encoder[0]))
+        features = _Room([layers.head(x)], _above(layers.encoder[0]))
         for room, ended in self._level.push(features, last):
             y = self._tail.join(room, ended)
-            if y is None:
-                continue
-            noise = self.layers.tail(y).float()
-            if self.layers.dtype != torch.float32 and not bool(noise.isfinite().all()):
-                raise NotFiniteError
-            yield (self._pictures.take(noise.shape[2]).rows - noise)[0].permute(1, 2, 0)
+            if y is not None:
+                yield self._result(layers.tail(y).float())
+
+    def _result(self, found: Tensor) -> Tensor:
+        """The next rows of the result, from what the layers found in them."""
+        if self.layers.dtype != torch.float32 and not bool(found.isfinite().all()):
+            raise NotFiniteError
+        begin, self._left = self._left, self._left + found.shape[2]
+        around, own = self._picture.around(begin, self._left)
+        result = self.layers.leave(around, found, own)
+        self._picture.forget(self._left)
+        return result[0].permute(1, 2, 0)
+
+
+class _Picture:
+    """Rows of the picture, as long as they are needed."""
+
+    def __init__(self, reach: int) -> None:
+        """reach: how many rows around a row are seen with it."""
+        self.reach = reach
+        self.pieces: deque[Tensor] = deque()
+        self.first = self.last = 0
+
+    def add(self, rows: Tensor) -> None:
+        """The next rows, `(1, C, rows, W)`."""
+        self.pieces.append(rows)
+        self.last += rows.shape[2]
+
+    def around(self, first: int, last: int) -> tuple[Tensor, slice]:
+        """Rows [first, last) and those around them that there are; and where the former lie."""
+        begin, end = max(0, first - self.reach), min(self.last, last + self.reach)
+        found, at = [], self.first
+        for piece in self.pieces:
+            part = piece[:, :, max(0, begin - at) : max(0, end - at)]
+            if part.shape[2]:
+                found.append(part)
+            at += piece.shape[2]
+        rows = found[0] if len(found) == 1 else _Room(found).rows
+        return rows, slice(first - begin, last - begin)
+
+    def forget(self, before: int) -> None:
+        """Rows that nothing from this row on looks at."""
+        while self.pieces and self.first + self.pieces[0].shape[2] <= before - self.reach:
+            self.first += self.pieces.popleft().shape[2]
 
 
 class _Room:
@@ -147,12 +199,14 @@ class _Room:
     The layers work where the rows lie, so that a band is copied once for a row of blocks.
     """
 
-    def __init__(self, pieces: Sequence[Tensor], above: int = 0) -> None:
+    def __init__(
+        self, pieces: Sequence[Tensor], above: int = 0, dtype: torch.dtype | None = None
+    ) -> None:
         """Rows one below the other, copied. pieces: `(1, C, rows, W)`, channels last."""
         _, channels, _, width = pieces[0].shape
         self.first = self.last = above
         height = above + sum(piece.shape[2] for piece in pieces) + BELOW
-        lines = torch.empty((height, width, channels), dtype=pieces[0].dtype)
+        lines = torch.empty((height, width, channels), dtype=dtype or pieces[0].dtype)
         for piece in pieces:
             begin, self.last = self.last, self.last + piece.shape[2]
             lines[begin : self.last] = piece[0].permute(1, 2, 0)

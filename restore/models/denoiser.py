@@ -70,7 +70,12 @@ class Denoiser(UNet):
         offset = None
         if sigma is not None:
             offset = sigma.view(-1, 1, 1, 1) / 255 * self.level.view(1, -1, 1, 1)
-        return x - self.features(x.to(self.head.weight.dtype), offset).to(x.dtype)
+        found = self.features(self.enter(x).to(self.head.weight.dtype), offset)
+        return self.leave(x, found.to(x.dtype))
+
+    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
+        """The picture without the noise that was found."""
+        return x[:, :, own] - found
 
     def told(self, sigma: float) -> Denoiser:
         """This network, told once and for all that the noise has this level (0-255, above 0).

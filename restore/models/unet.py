@@ -24,8 +24,11 @@ class UNet(nn.Module):
 
     multiple_of: height and width of the input must be multiples of this
     card:        what the weights file said, where the network was loaded from one
+    reach:       how many pixels around one `enter` and `leave` look
     channels, scale, halo, arguments: as the classes below it declare them
     """
+
+    reach = 0
 
     channels: int
     scale: int
@@ -61,6 +64,17 @@ class UNet(nn.Module):
         self.tail = conv3x3(widths[0], outputs)
         if seed is not None:
             initialise(self, torch.Generator().manual_seed(seed))
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the first layer sees of a picture (N, C, H, W)."""
+        return x
+
+    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
+        """The result, from the picture (N, C, H, W) and what the layers found in it.
+
+        own: the rows of the picture that the layers' answer is about, where it is not all of them
+        """
+        raise NotImplementedError
 
     def features(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W).

@@ -40,6 +40,7 @@ class Upscaler(UNet):
     """
 
     interpolation: Tensor
+    reach = max(DETAIL_REACH, CUBIC_REACH)
 
     def __init__(
         self,
@@ -70,15 +71,22 @@ class Upscaler(UNet):
 
         The convolutions run in the precision of the kernels, everything else in that of the input.
         """
-        detail = x - local_mean(x)
-        found = self.features(detail.to(self.head.weight.dtype)).to(x.dtype)
-        return F.pixel_shuffle(found + self.interpolated(x), self.scale)
+        found = self.features(self.enter(x).to(self.head.weight.dtype))
+        return self.leave(x, found.to(x.dtype))
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The picture without its local mean."""
+        return x - local_mean(x)
+
+    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
+        """What was found, added to the interpolation, each finer pixel in its place."""
+        return F.pixel_shuffle(found + self.interpolated(x)[:, :, own], self.scale)
 
     def interpolated(self, x: Tensor) -> Tensor:
         """The bicubic interpolation with its finer pixels as channels: (N, C scale^2, H, W)."""
         with torch.autocast(x.device.type, enabled=False):
             framed = F.pad(x, [CUBIC_REACH] * 4, mode="replicate")
-            return F.conv2d(framed, self.interpolation.to(x.dtype))
+            return F.conv2d(framed, self.interpolation.to(x))
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         """Moves and casts, but for the interpolation, which goes along and stays float32."""

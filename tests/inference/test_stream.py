@@ -10,11 +10,16 @@ import torch
 from restore.inference import stream
 from restore.inference.stream import Layers, NotFiniteError, Stream, can_stream
 from restore.models.denoiser import Denoiser
+from restore.models.unet import UNet
+from restore.models.upscaler import Upscaler
 
 NETWORKS = [
-    {"widths": (4, 8, 8), "blocks": (1, 2, 1)},
-    {"widths": (6,), "blocks": (1,)},
-    {"channels": 1, "widths": (4, 8), "blocks": (2, 1)},
+    Denoiser(widths=(4, 8, 8), blocks=(1, 2, 1), seed=1),
+    Denoiser(widths=(6,), blocks=(1,), seed=1),
+    Denoiser(channels=1, widths=(4, 8), blocks=(2, 1), seed=1),
+    Upscaler(2, widths=(4, 8), blocks=(2, 1), seed=1),
+    Upscaler(3, channels=1, widths=(4, 8), blocks=(1, 1), seed=1),
+    Upscaler(4, widths=(6,), blocks=(1,), seed=1),
 ]
 
 
@@ -37,13 +42,14 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
-@pytest.mark.parametrize("arguments", NETWORKS, ids=str)
+@pytest.mark.parametrize(
+    "network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}-{n.arguments['widths']}"
+)
 @torch.inference_mode()
 def test_streamed_equals_untiled_over_random_sizes(
-    arguments: dict[str, object], fused: bool, monkeypatch: pytest.MonkeyPatch
+    network: UNet, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
-    network = Denoiser(**arguments, seed=1).eval()  # type: ignore[arg-type]
     layers = Layers(network, torch.float32)
     draw = random.Random(0)
     many_bands = 0
