@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-MODEL = "denoise-gaussian"
+MODELS = ("denoise-gaussian", "denoise-gaussian-fast")
+MODEL = MODELS[0]  # of the tile schemes
 SIGMA = 25
 SCHEMES = {
     "Real-ESRGAN's tiles": (400, 10),
@@ -38,7 +39,9 @@ SCHEMES = {
     "MONAI's tiles": (512, 128),
 }
 CLASSICAL = ["OpenCV NLM", "scikit-image NLM", "wavelet", "TV", "BM3D"]
-SLOWEST = {"BM3D": 1.0, "scikit-image NLM": 12.0}  # not asked for more megapixels than these
+# Not asked for more megapixels than these.
+SLOWEST = {"BM3D": 1.0, "scikit-image NLM": 1.0, "wavelet": 12.0, "TV": 12.0, "fp32": 1.0}
+SLOWEST |= dict.fromkeys(SCHEMES, 12.0)
 QUICK = 0.09
 
 
@@ -124,8 +127,8 @@ def cut(forward: Callable, x: Any, tile: int, context: int, multiple: int) -> tu
 class Machine:
     """The network on a device in a precision, and how to wait for it."""
 
-    def __init__(self, device: str, precision: str) -> None:
-        """By name."""
+    def __init__(self, device: str, precision: str, model: str = MODEL) -> None:
+        """All by name."""
         import torch
 
         from restore.inference.prepared import prepare
@@ -135,7 +138,7 @@ class Machine:
         self.torch = torch
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
-        self.network = load_model(MODEL)
+        self.network = load_model(model)
         self.prepared = prepare(self.network, self.device, self.dtype)
 
     def wait(self) -> None:
@@ -182,12 +185,14 @@ def turns(machine: Machine, ours: Callable, untiled: Callable, repeats: int) -> 
     return found | {"over_untiled": found["seconds"] / found["untiled_seconds"]}
 
 
-def row_ours(megapixels: float, repeats: int, device: str, precision: str) -> dict[str, Any]:
-    """The whole pipeline, array to array."""
+def row_ours(
+    name: str, megapixels: float, repeats: int, device: str, precision: str
+) -> dict[str, Any]:
+    """The whole pipeline with one of our networks, array to array."""
     import restore
     from restore.inference.runtime import precision_name
 
-    machine = Machine(device, precision)
+    machine = Machine(device, precision, name)
     clean, noisy = picture(megapixels)
     small = np.ascontiguousarray(noisy[:64, :64])
     restore.denoise(small, machine.network, device=device, precision=precision)  # all is imported
@@ -324,8 +329,8 @@ def row_bands(name: str, megapixels: float, repeats: int, precision: str) -> dic
     return {"seconds": statistics.median(seconds), "peak_bytes": peak() - before}
 
 
-def row_floor(repeats: int, precision: str) -> dict[str, Any]:
-    """The network's 3x3 convolutions alone, each over a band in the cache: what a CPU allows."""
+def row_floor(name: str, repeats: int, precision: str) -> dict[str, Any]:
+    """A network's 3x3 convolutions alone, each over a band in the cache: what a CPU allows."""
     import torch
 
     from restore.inference.runtime import choose_precision
@@ -333,7 +338,7 @@ def row_floor(repeats: int, precision: str) -> dict[str, Any]:
     from restore.models.weights import load_model
 
     cpu, width = torch.device("cpu"), 1024
-    layers = Layers(load_model(MODEL), choose_precision(precision, cpu))
+    layers = Layers(load_model(name.split()[0]), choose_precision(precision, cpu))
     rows, total = layers.band(width), 0.0
     with torch.inference_mode():
         for blocks in (layers.encoder, layers.decoder):
@@ -369,15 +374,15 @@ def measure(words: list[str]) -> dict[str, Any] | None:
 def row(words: list[str]) -> dict[str, Any]:
     """What `measure` asked for, in this process."""
     name, size, repeats, device, precision = words
-    if name == "convolutions alone":
-        return row_floor(int(repeats), precision)
+    if name.endswith("convolutions alone"):
+        return row_floor(name, int(repeats), precision)
     if name.startswith("bands of"):
         return row_bands(name, float(size), int(repeats), precision)
     if name in SCHEMES:
         return row_scheme(name, float(size), int(repeats), device, precision)
     if name in CLASSICAL:
         return row_classical(name, float(size), int(repeats))
-    return row_ours(float(size), int(repeats), device, precision)
+    return row_ours(name, float(size), int(repeats), device, precision)
 
 
 def main() -> None:
@@ -401,11 +406,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     precisions = asked.precisions.split(",")
     for size in sizes:
-        names = [("ours", p) for p in precisions]
-        names += [(name, precisions[0]) for name in SCHEMES]
-        names += [(name, "-") for name in CLASSICAL if size <= SLOWEST.get(name, size)]
-        names += [(f"bands of {kb} KB", precisions[0]) for kb in asked.bands.split(",") if kb]
-        for name, precision in [*names, ("convolutions alone", precisions[0])]:
+        for name, precision in asked_rows(size, precisions, asked.bands):
             found = measure([name, str(size), str(repeats), asked.device, precision])
             if found is None:
                 continue
@@ -416,6 +417,18 @@ def main() -> None:
         asked.json.write_text(json.dumps(rows, indent=1) + "\n")
     if asked.figure:
         draw(rows, asked.figure, sizes[0])
+
+
+def asked_rows(size: float, precisions: list[str], bands: str) -> list[tuple[str, str]]:
+    """Names and precisions of the rows of one size."""
+    names = [(model, p) for model in MODELS for p in precisions]
+    names += [(name, precisions[0]) for name in SCHEMES]
+    names += [(name, "-") for name in CLASSICAL]
+    names += [(f"bands of {kb} KB", precisions[0]) for kb in bands.split(",") if kb]
+    names += [(f"{model} convolutions alone", precisions[0]) for model in MODELS]
+    return [
+        (name, p) for name, p in names if size <= min(SLOWEST.get(name, size), SLOWEST.get(p, size))
+    ]
 
 
 def line(found: dict[str, Any]) -> str:
@@ -446,8 +459,8 @@ def draw(rows: list[dict[str, Any]], target: Path, size: float) -> None:
     for found in rows:
         if found["megapixels"] != size or "psnr" not in found or found["name"] in SCHEMES:
             continue
-        ours = found["name"] == "ours"
-        name = f"{MODEL}, {found['precision']}" if ours else found["name"]
+        ours = found["name"] in MODELS
+        name = f"{found['name']}, {found['precision']}" if ours else found["name"]
         at = found["megapixels_per_second"], found["psnr"]
         axes.plot(*at, "o", color="tab:red" if ours else "tab:gray")
         axes.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels
+from restore.inference.attempt import attempt
 from restore.inference.bands import Mirrored, columns_within, stream_columns
 from restore.inference.memory import (
     for_network,
@@ -101,7 +102,7 @@ def run(
         pixels_at_once = plan.batch * plan.window[0] * plan.window[1]
         need = pixels_at_once * window_bytes(network, dtype)
         _log_plan(plan, need, held_bytes(pixels.shape[0], pixels.shape[1], network.channels))
-        outcome = _attempt(_whole(network, padded, plan, report), plan)
+        outcome = attempt(_whole(network, padded, plan, report), device)
         if isinstance(outcome, np.ndarray):
             return Output(_unpad(outcome, pixels, network.scale, border), plan)
         if outcome == "not finite":
@@ -135,9 +136,8 @@ def _streamed(
         plan = Plan(tiles, (source.height, columns[0].window), 1, torch.device("cpu"), dtype)
         need = layers.peak_bytes(source.height, columns[0].window)
         _log_plan(plan, need, held_bytes(height, width, channels))
-        outcome = _attempt(
-            functools.partial(_compute_bands, layers, source, columns, channels, report), plan
-        )
+        bands = functools.partial(_compute_bands, layers, source, columns, channels, report)
+        outcome = attempt(bands, plan.device)
         if isinstance(outcome, np.ndarray):
             return Output(outcome, plan)
         if outcome == "not finite":
@@ -199,7 +199,7 @@ def run_together(
         padded = np.stack([pad(p, network.multiple_of, border) for p in pictures])
         window = (padded.shape[1], padded.shape[2])
         plan = _plan(network, padded[0], window, len(pictures), device, dtype)
-        outcome = _attempt(lambda: _compute_stack(network, padded, plan), plan)
+        outcome = attempt(lambda: _compute_stack(network, padded, plan), device)
         if isinstance(outcome, np.ndarray):
             cut = [
                 _unpad(o, p, network.scale, border) for o, p in zip(outcome, pictures, strict=True)
@@ -309,33 +309,6 @@ def _whole(
     network: Network, padded: Pixels, plan: Plan, report: Report | None
 ) -> Callable[[], Pixels]:
     return lambda: _compute(prepare(network, plan.device, plan.dtype), padded, plan, report)
-
-
-def _attempt(compute: Callable[[], Pixels], plan: Plan) -> Pixels | str:
-    """The whole picture, or why it could not be computed: "out of memory" or "not finite".
-
-    The failure is returned and not handled here: inside `except` the traceback would keep the
-    failed tensors alive, so that a smaller try could fail for the memory of the larger one.
-    """
-    try:
-        return compute()
-    except NotFiniteError:
-        failure = "not finite"
-    except (torch.OutOfMemoryError, MemoryError):
-        failure = "out of memory"
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        failure = "out of memory"
-    if plan.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return failure
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Apple's MPS and torch's CPU allocator report out-of-memory as a plain RuntimeError."""
-    text = str(error)
-    return "MPS backend out of memory" in text or "DefaultCPUAllocator: can't allocate" in text
 
 
 @torch.inference_mode()

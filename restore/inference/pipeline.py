@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restore.errors import OutOfMemoryError
 from restore.evaluation.metrics import Scores, compare
 from restore.image.image import Picture
 from restore.image.read import read_bytes
@@ -132,17 +133,23 @@ def restore_picture(
     report: Report | None = None,
 ) -> Result:
     """Do the work on one picture of any kind; arguments and errors as for `denoise`."""
-    picture = to_picture(image)
-    work.result_size(picture.height, picture.width)
-    clean = None if reference is None else to_picture(reference)
-    before = None if clean is None else compare(work.unrestored(picture), clean)
-    restored = _restore(picture, work, device, precision, tile, memory, report)
-    return dataclasses.replace(
-        restored,
-        image=as_kind(restored.picture, image, output),
-        before=before,
-        after=None if clean is None else compare(restored.picture, clean),
-    )
+    try:
+        picture = to_picture(image)
+        work.result_size(picture.height, picture.width)
+        clean = None if reference is None else to_picture(reference)
+        before = None if clean is None else compare(work.unrestored(picture), clean)
+        restored = _restore(picture, work, device, precision, tile, memory, report)
+        return dataclasses.replace(
+            restored,
+            image=as_kind(restored.picture, image, output),
+            before=before,
+            after=None if clean is None else compare(restored.picture, clean),
+        )
+    except MemoryError:
+        raise OutOfMemoryError(
+            "the picture and its result do not fit into memory; free some, or restore a TIFF into "
+            "a TIFF with --memory, which is done in parts"
+        ) from None
 
 
 def _restore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,53 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "memory.current").write_text("1000000\n")
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     assert free_memory(CPU) == 2_000_000
+
+
+LIMITED = """
+import logging, resource, sys
+import numpy as np
+import restore
+from restore.models.denoiser import Denoiser
+
+def data():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
+
+precision, step, least = sys.argv[1], 10**7, 10**7
+logging.basicConfig(stream=sys.stdout)
+network = Denoiser(3, (32, 64), (1, 1), seed=1).eval().requires_grad_(False)
+picture = np.random.default_rng(0).random((128, 3000, 3), np.float32)
+free = restore.denoise(picture, network, precision=precision, device="cpu").image
+highest = resource.getrlimit(resource.RLIMIT_DATA)[1]
+for room in range(15 * step, least, -step):  # the memory that is left, made less until it is little
+    resource.setrlimit(resource.RLIMIT_DATA, (data() + room, highest))
+    try:
+        result = restore.denoise(picture, network, precision=precision, device="cpu")
+    except restore.RestoreError as error:
+        resource.setrlimit(resource.RLIMIT_DATA, (highest, highest))
+        print("refused:", error)
+        break
+    resource.setrlimit(resource.RLIMIT_DATA, (highest, highest))
+    assert np.abs(result.image - free).max() < 1e-5 if precision == "fp32" else 0.02
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system has no /proc")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_under_a_real_limit_columns_get_narrower_and_then_it_is_a_sentence(precision: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, precision],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        # what is freed goes back to the system at once, so that what is left can be said
+        env={
+            **os.environ,
+            "MALLOC_MMAP_THRESHOLD_": "65536",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "starting again with narrower columns" in done.stdout
+    assert "refused: " in done.stdout
