@@ -31,7 +31,8 @@ LIMITS = {
         "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
         "and noise much coarser than two pixels were not among it.",
         "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
-        "Pure white Gaussian noise is left to a model trained on it alone, which is better at it.",
+        "Pure white Gaussian noise is left to a model trained on it alone, which is better at it; "
+        "where it is strong, this one takes it for noise added to light and brightens a little.",
     ],
     "bicubic": [
         "Trained on pictures that an antialiased bicubic filter made small and that are otherwise "
