@@ -58,11 +58,11 @@ def mirrored(
 def columns_within(
     layers: Layers, height: int, width: int, halo: int, memory: int | None
 ) -> list[Span]:
-    """As few columns as let a stream over each stay within `memory` bytes.
+    """As few columns as let a stream over each stay within `memory` bytes, half of each kept.
 
     height, width: of the padded picture. Raises InputError with the smallest memory that works.
     """
-    smallest = min(width, 2 * round_up(halo, layers.multiple_of) + layers.multiple_of)
+    smallest = min(width, max(4 * round_up(halo, layers.multiple_of), layers.multiple_of))
     window = width
     while memory is not None and layers.peak_bytes(height, window) > memory:
         if window == smallest:

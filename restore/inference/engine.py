@@ -28,7 +28,14 @@ from restore.inference.memory import (
     window_budget,
     window_bytes,
 )
-from restore.inference.prepared import bare, border_of, layers_of, prepare, smallest_window
+from restore.inference.prepared import (
+    bare,
+    border_of,
+    layers_of,
+    prepare,
+    smallest_window,
+    useful_window,
+)
 from restore.inference.stream import Layers, NotFiniteError, can_stream
 from restore.inference.tiling import Span, Tile, choose_window, round_up, split
 from restore.inference.transfer import Belt
@@ -144,11 +151,11 @@ def _streamed(
             log.warning(OVERFLOWED, dtype)
             dtype = torch.float32
             continue
-        if columns[0].window <= smallest_window(network):
+        smallest = min(source.width, useful_window(network))
+        if columns[0].window <= smallest:
             raise OutOfMemoryError(_no_tile_words(plan.window))
         memory = layers.peak_bytes(source.height, columns[0].window) // 2
-        least = layers.peak_bytes(source.height, min(source.width, smallest_window(network)))
-        memory = max(memory, least)
+        memory = max(memory, layers.peak_bytes(source.height, smallest))
         log.warning("out of memory; starting again with narrower columns")
 
 
@@ -176,11 +183,11 @@ def network_share(
         return None
     beyond, grid = 2 * border_of(network), network.multiple_of
     height, width = (round_up(side + beyond, grid) for side in pixels.shape[:2])
-    smallest = smallest_window(network)
     if device.type == "cpu" and can_stream(bare(network)):
-        least = layers_of(network, dtype).peak_bytes(height, min(width, smallest))
+        smallest = min(width, useful_window(network))
+        least = layers_of(network, dtype).peak_bytes(height, smallest)
     else:
-        least = smallest**2 * window_bytes(network, dtype)
+        least = smallest_window(network) ** 2 * window_bytes(network, dtype)
     rows, columns, channels = pixels.shape
     larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
     return for_network(memory, (rows, columns, channels * larger), least)

@@ -65,3 +65,11 @@ def border_of(network: Network) -> int:
 def smallest_window(network: Network) -> int:
     """The side of the smallest window that keeps anything: two halos and one grid cell."""
     return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
+
+
+def useful_window(network: Network) -> int:
+    """The side of the smallest window that is planned where memory is short: half of it is kept.
+
+    Smaller ones would work, too, and compute each pixel ten or a thousand times.
+    """
+    return max(smallest_window(network), 4 * round_up(network.halo, network.multiple_of))

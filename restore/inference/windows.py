@@ -300,16 +300,20 @@ def _strips(
     """Full-width strips with halos, each a picture of its own to the engine."""
     from restore.inference.engine import run
     from restore.inference.memory import format_bytes
-    from restore.inference.prepared import smallest_window
+    from restore.inference.prepared import bare, layers_of, useful_window
+    from restore.inference.stream import can_stream
     from restore.inference.tiling import split_axis
 
     network, border = rows.network, source.border
     per_row = source.width * (ROW_COPIES + 8 * network.channels)
-    smallest = min(source.height, smallest_window(network))
-    if smallest * per_row * 2 > memory:
+    smallest, narrowest = (min(n, useful_window(network)) for n in (source.height, source.width))
+    least = smallest * per_row
+    if device.type == "cpu" and can_stream(bare(network)):
+        least = max(least, layers_of(network, dtype).peak_bytes(smallest, narrowest))
+    if 2 * least > memory:
         raise InputError(
             f"a memory of {format_bytes(memory)} does not hold {smallest} rows of this picture; "
-            f"the smallest that works is {format_bytes(smallest * per_row * 2)}"
+            f"the smallest that works is {format_bytes(2 * least)}"
         )
     window = min(source.height, max(smallest, memory // 2 // per_row))
     spans = split_axis(source.height, window, network.halo, network.multiple_of)
