@@ -35,7 +35,7 @@ from restore.models.weights import available_models, read_card
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 RESULT = (720, 1280)  # of the timed pictures: rows, columns
-CROPS = {"fur": (70, 100), "text": (0, 20), "portrait-16bit": (90, 90), "cut-out": (60, 60)}
+CROPS = {"fur": (70, 100), "text": (0, 20), "portrait-16bit": (40, 40), "cut-out": (60, 60)}
 SIDE = 200
 
 

@@ -122,10 +122,9 @@ def of_size(model: str, size: str) -> str:
         return best
     shipped = available_models()
     if best + FAST not in shipped:
-        listed = " and ".join(name.removesuffix(FAST) for name in shipped if name.endswith(FAST))
+        listed = " and ".join(name for name in shipped if name.endswith(FAST)) or "none"
         raise InputError(
-            f"there is no fast version of '{model}'"
-            + (f"; {listed} have one" if listed else "; leave the quality out")
+            f"there is no fast version of '{model}'; there is {listed}, or leave the quality out"
         )
     return best + FAST
 
