@@ -147,10 +147,10 @@ class Machine:
             self.torch.cuda.synchronize(self.device)
 
     def tensor(self, noisy: np.ndarray) -> Any:
-        """The picture on the device, padded to the grid."""
+        """The picture on the device, padded as the engine does it."""
         from restore.inference.engine import pad
 
-        pixels = pad(noisy.astype(np.float32) / 255, self.network.multiple_of)
+        pixels = pad(noisy.astype(np.float32) / 255, self.network.multiple_of, self.network.border)
         return self.torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None]
 
     def memory(self) -> int:
@@ -161,8 +161,9 @@ class Machine:
 
     def image(self, x: Any, like: np.ndarray) -> np.ndarray:
         """8 bits, cut to size."""
-        height, width = like.shape[:2]
-        values = x[0, :, :height, :width].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        border = self.network.border
+        inside = tuple(slice(border, border + side) for side in like.shape[:2])
+        values = x[(0, slice(None), *inside)].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
         return np.rint(values * 255).astype(np.uint8)
 
 
