@@ -122,9 +122,9 @@ def of_size(model: str, size: str) -> str:
         return best
     shipped = available_models()
     if best + FAST not in shipped:
-        listed = " and ".join(name for name in shipped if name.endswith(FAST)) or "none"
+        listed = "".join(f"take {name}, or " for name in shipped if name.endswith(FAST))
         raise InputError(
-            f"there is no fast version of '{model}'; there is {listed}, or leave the quality out"
+            f"there is no fast version of '{model}'; {listed}leave 'fast' out, which is 'best'"
         )
     return best + FAST
 
