@@ -120,6 +120,7 @@ def write_codes(codes: Tensor, labels: Tensor | None, path: Path) -> None:
         arrays["labels"] = labels.numpy()
     try:
         if path.suffix == ".npz":
+            # to mypy one of the arrays might be the switch `allow_pickle`
             np.savez(path, **arrays)  # type: ignore[arg-type]
             return
         names = [f"z{i}" for i in range(codes.shape[1])]

@@ -16,7 +16,7 @@ from restore.errors import WriteError
 try:
     import fcntl
 except ImportError:  # Windows, where nobody can remove a file that another process has open
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # to mypy a module's name is a module for good
 
 PREFIX, SUFFIX = ".restore-", ".part"
 BACKUP = ".orig"  # no picture's suffix, so that a backup is never taken for one

@@ -92,6 +92,7 @@ def simplify(image: Image.Image) -> Image.Image:
     if mode == "LAB":
         return _lab_to_rgb(image)
     if mode == "I":
+        # of a picture of one channel a pair of numbers; Pillow's type has pairs of pairs, too
         low, high = (int(v) for v in image.getextrema()[:2])  # type: ignore[arg-type]
         if low < 0 or high > 65535:
             raise InputError(

@@ -29,8 +29,8 @@ Samples = npt.NDArray[Any]
 
 try:
     import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # to mypy a module's name is a module for good
 
 
 class TiffRows:
@@ -288,7 +288,8 @@ class TiffStrips:
         alike = np.broadcast_to(np.zeros((), self.dtype), self.shape)
         alpha = self.shape[2] in (2, 4)
         directory.tags |= tiff.pixel_tags(alike, alpha, self.compression, self.rows, layout)
-        for tag, kind, block in ((tiff.ICC, exif.UNDEFINED, self.like.icc), (tiff.XMP, 1, self.like.xmp)):  # fmt: skip # noqa: E501
+        blocks = ((tiff.ICC, exif.UNDEFINED, self.like.icc), (tiff.XMP, 1, self.like.xmp))
+        for tag, kind, block in blocks:
             directory.tags |= {tag: exif.Tag(kind, block)} if block else {}
         directory.tags |= tiff.resolution_tags(self.like.source.get("dpi"), self._about, layout)
         places = 16 + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)

@@ -157,6 +157,7 @@ def check_estimable(network: Network) -> None:
 
 def tell(network: Network, sigma: float) -> Network:
     """A network that is told the noise level; it shares its kernels with the one given."""
+    # only what is `tellable` gets here, which `Network` does not ask of all
     told: Network = network.told(sigma)  # type: ignore[attr-defined]
     return told
 

@@ -38,6 +38,7 @@ def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Netwo
         return network.copies[key]
     if not isinstance(network, nn.Module):
         return network
+    # torch's stubs know `to` with a memory format only alone
     return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

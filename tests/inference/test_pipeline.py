@@ -128,9 +128,14 @@ def test_the_shipped_model_restores_every_sample(samples: Path, name: str) -> No
     assert abs(result.picture.pixels.mean() - noisy.pixels.mean()) < 1.5 / 255
 
 
-def test_white_noise_leaves_the_brightness_where_it_is(samples: Path) -> None:
-    noisy = restore.load_image(samples / "fur.png")
-    result = denoise(noisy, "denoise-gaussian")
+@pytest.mark.parametrize("name", ["fur", "text", "grey", "portrait-16bit", "cut-out", "night"])
+def test_the_model_for_white_noise_leaves_the_brightness_where_it_is(
+    samples: Path, name: str
+) -> None:
+    noisy = restore.load_image(samples / f"{name}.png")
+    result = denoise(noisy, "denoise-gaussian", reference=samples / f"{name}-clean.png")
+    assert result.before is not None and result.psnr is not None
+    assert result.psnr > result.before.psnr + 4.5
     assert abs(result.picture.pixels.mean() - noisy.pixels.mean()) < 1 / 255
 
 
