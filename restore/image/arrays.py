@@ -58,14 +58,15 @@ def to_array(picture: Picture, like: Array) -> Array:
     becomes RGB and back where `like` has the other. Raises InputError where alpha would get lost.
     """
     channels = 1 if like.ndim == 2 else like.shape[2]
-    samples = _samples(picture, channels).astype(np.float32, copy=False)
-    stored = _stored(samples, like.dtype)
+    stored = _stored(_samples(picture, channels), like.dtype)
     return np.ascontiguousarray(stored[:, :, 0] if like.ndim == 2 else stored)
 
 
 def _samples(picture: Picture, channels: int) -> Array:
-    """Pixels and alpha as `(height, width, channels)`."""
-    adapted = (color.as_grey if channels in (1, 2) else color.as_rgb)(picture.pixels)
+    """Pixels and alpha as `(height, width, channels)`; may be the picture's own memory."""
+    adapted = picture.pixels
+    if picture.channels != (colours := 1 if channels in (1, 2) else 3):
+        adapted = color.as_grey(adapted) if colours == 1 else color.as_rgb(adapted)
     if channels in (1, 3):
         if picture.alpha is not None:
             raise InputError("the picture has alpha; ask for 2 or 4 channels to keep it")
@@ -78,7 +79,7 @@ def _stored(samples: Array, dtype: np.dtype[Any]) -> Array:
     depths: dict[str, Depth] = {"uint8": 8, "uint16": 16}
     if dtype == np.bool_:
         return samples >= 0.5
-    return quantise(samples, depths.get(dtype.name, "float")).astype(dtype)
+    return quantise(samples, depths.get(dtype.name, "float")).astype(dtype, copy=False)
 
 
 def from_pil(image: Image.Image) -> Picture:

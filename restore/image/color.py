@@ -28,7 +28,7 @@ class Planes(NamedTuple):
 
 def as_rgb(pixels: Pixels) -> Pixels:
     """`(height, width, 1 or 3)` as a new `(height, width, 3)`; grey is repeated."""
-    return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
+    return np.array(pixels) if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
 def as_grey(pixels: Pixels) -> Pixels:

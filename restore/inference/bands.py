@@ -12,9 +12,11 @@ import torch
 
 from restore.errors import InputError
 from restore.image.image import Pixels
+from restore.inference.layers import Layers
 from restore.inference.memory import format_bytes
-from restore.inference.stream import Layers, Stream
+from restore.inference.stream import Stream
 from restore.inference.tiling import Span, round_up, split_axis
+from restore.inference.workers import Workers
 
 Read = Callable[[int, int], Pixels]  # rows [first, last): float32 (last - first, width, channels)
 Write = Callable[
@@ -41,7 +43,14 @@ class Mirrored:
         rows = self.read(lowest, highest)
         if first < self.border or last > self.border + self.size[0]:
             rows = rows[wanted - lowest]
-        return rows if self.width == self.size[1] else rows[:, self._columns]
+        if self.width == self.size[1]:
+            return rows
+        framed = np.empty((last - first, self.width, rows.shape[2]), rows.dtype)
+        left, right = self.border, self.border + self.size[1]
+        framed[:, left:right] = rows  # an index for each column would take three times as long
+        framed[:, :left] = rows[:, self._columns[:left]]
+        framed[:, right:] = rows[:, self._columns[right:]]
+        return framed
 
 
 def mirrored(
@@ -100,23 +109,24 @@ def stream_columns(
     rows = layers.band(columns[0].window)
     total = len(columns) * -(-(source.height - top) // rows)
     done = 0
-    for span in columns:
-        stream = Stream(layers, span.window)
-        left, right = max(span.first, border), min(span.last, border + source.size[1])
-        kept = slice((left - border) * scale, (right - border) * scale)
-        crop = slice((left - span.start) * scale, (right - span.start) * scale)
-        at, out = top, top
-        while at < source.height:
-            end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
-            given = torch.from_numpy(np.ascontiguousarray(source(at, end)[:, span.read]))
-            for band in stream.push(given, end == source.height):
-                ended = out + len(band) // scale
-                first, last = max(out, begin), min(ended, below)
-                if last > first and right > left:
-                    lines = slice((first - out) * scale, (last - out) * scale)
-                    write((first - border) * scale, kept, band[lines, crop].numpy())
-                out = ended
-            at = end
-            done += 1
-            if report is not None:
-                report(min(done, total), total)
+    with Workers() as workers:
+        for span in columns:
+            stream = Stream(layers, span.window, workers)
+            left, right = max(span.first, border), min(span.last, border + source.size[1])
+            kept = slice((left - border) * scale, (right - border) * scale)
+            crop = slice((left - span.start) * scale, (right - span.start) * scale)
+            at, out = top, top
+            while at < source.height:
+                end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
+                given = torch.from_numpy(np.ascontiguousarray(source(at, end)[:, span.read]))
+                for band in stream.push(given, end == source.height):
+                    ended = out + len(band) // scale
+                    first, last = max(out, begin), min(ended, below)
+                    if last > first and right > left:
+                        lines = slice((first - out) * scale, (last - out) * scale)
+                        write((first - border) * scale, kept, band[lines, crop].numpy())
+                    out = ended
+                at = end
+                done += 1
+                if report is not None:
+                    report(min(done, total), total)

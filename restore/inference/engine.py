@@ -21,6 +21,7 @@ from restore.errors import InputError, OutOfMemoryError
 from restore.image.image import Pixels
 from restore.inference.attempt import attempt
 from restore.inference.bands import Mirrored, columns_within, stream_columns
+from restore.inference.layers import Layers, can_stream
 from restore.inference.memory import (
     for_network,
     format_bytes,
@@ -36,7 +37,7 @@ from restore.inference.prepared import (
     smallest_window,
     useful_window,
 )
-from restore.inference.stream import Layers, NotFiniteError, can_stream
+from restore.inference.stream import NotFiniteError
 from restore.inference.tiling import Span, Tile, choose_window, round_up, split
 from restore.inference.transfer import Belt
 from restore.models.weights import Network

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from restore.inference.stream import Layers, can_stream
+from restore.inference.layers import Layers, can_stream
 from restore.inference.tiling import round_up
 from restore.models.weights import Network
 

@@ -262,8 +262,8 @@ def _streaming(
     """Bands over the full width, nothing computed twice; None where that cannot be, or not fit."""
     from restore.inference.bands import stream_columns
     from restore.inference.engine import Plan
+    from restore.inference.layers import can_stream
     from restore.inference.prepared import layers_of
-    from restore.inference.stream import can_stream
     from restore.inference.tiling import Span, Tile
 
     network = rows.network
@@ -299,9 +299,9 @@ def _strips(
 ) -> Way:
     """Full-width strips with halos, each a picture of its own to the engine."""
     from restore.inference.engine import run
+    from restore.inference.layers import can_stream
     from restore.inference.memory import format_bytes
     from restore.inference.prepared import bare, layers_of, useful_window
-    from restore.inference.stream import can_stream
     from restore.inference.tiling import split_axis
 
     network, border = rows.network, source.border

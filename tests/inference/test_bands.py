@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from restore.image.image import Pixels
-from restore.inference import stream
+from restore.inference import layers as module
 from restore.inference.bands import Mirrored, mirrored, stream_columns
 from restore.inference.engine import pad
-from restore.inference.stream import Layers
+from restore.inference.layers import Layers
 from restore.inference.tiling import split_axis
 from restore.models.denoiser import Denoiser
 
@@ -40,7 +40,7 @@ def test_rows_of_a_mirrored_picture(size: tuple[int, int]) -> None:
 def test_columns_and_a_later_start_give_the_rows_of_the_whole(
     start: int, border: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BAND_BYTES", 1)
+    monkeypatch.setattr(module, "BAND_BYTES", 1)
     network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
     pixels = np.random.default_rng(0).random((107, 90, 3), np.float32)
     source = Mirrored(lambda a, b: pixels[a:b], 107, 90, 2, border)

@@ -14,6 +14,7 @@ import torch
 from restore.errors import InputError
 from restore.inference.bands import columns_within
 from restore.inference.engine import run
+from restore.inference.layers import Layers
 from restore.inference.memory import (
     for_network,
     format_bytes,
@@ -22,7 +23,6 @@ from restore.inference.memory import (
     parse_bytes,
 )
 from restore.inference.pipeline import denoise
-from restore.inference.stream import Layers
 from restore.models.denoiser import Denoiser
 
 CPU = torch.device("cpu")

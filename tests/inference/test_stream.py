@@ -7,8 +7,10 @@ import random
 import pytest
 import torch
 
-from restore.inference import stream
-from restore.inference.stream import Layers, NotFiniteError, Stream, can_stream
+from restore.inference import layers as laid_out
+from restore.inference.layers import Layers, can_stream
+from restore.inference.stream import NotFiniteError, Stream
+from restore.inference.workers import Workers
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
@@ -23,12 +25,14 @@ NETWORKS = [
 ]
 
 
-def streamed(layers: Layers, picture: torch.Tensor) -> torch.Tensor:
-    flow, bands, at = Stream(layers, picture.shape[1]), [], 0
-    while at < len(picture):
-        end = min(len(picture), at + (flow.rows if at else flow.first_rows))
-        bands += flow.push(picture[at:end], end == len(picture))
-        at = end
+def streamed(layers: Layers, picture: torch.Tensor, threads: int = 1) -> torch.Tensor:
+    bands, at = [], 0
+    with Workers(threads) as workers:
+        flow = Stream(layers, picture.shape[1], workers)
+        while at < len(picture):
+            end = min(len(picture), at + (flow.rows if at else flow.first_rows))
+            bands += flow.push(picture[at:end], end == len(picture))
+            at = end
     return torch.cat(bands)
 
 
@@ -49,17 +53,44 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 def test_streamed_equals_untiled_over_random_sizes(
     network: UNet, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
+    monkeypatch.setattr(laid_out, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
+    monkeypatch.setattr(laid_out, "STRIP_BYTES", 1)  # strips as narrow as they may be
+    monkeypatch.setattr(laid_out, "WORTH", 2)
     layers = Layers(network, torch.float32)
     draw = random.Random(0)
-    many_bands = 0
+    many_bands = many_strips = 0
     for _ in range(12):
-        height, width = (4 * draw.randint(1, most) for most in (40, 10))
+        height, width = (4 * draw.randint(1, most) for most in (40, 60))
         picture = torch.rand(height, width, network.channels)
         whole = network(picture.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-        torch.testing.assert_close(streamed(layers, picture), whole, rtol=0, atol=1e-5)
+        found = streamed(layers, picture, draw.randint(1, 3))
+        torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
         many_bands += height > 60
+        many_strips += len(layers.strips(width, 0, layers.encoder[0], 1)) > 2
     assert many_bands > 1
+    assert many_strips > 1
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}")
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_strips_keep_each_column_once_with_what_it_depends_on(
+    network: UNet, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(laid_out, "STRIP_BYTES", 256)
+    layers = Layers(network, torch.float32)
+    for level, chain in [*enumerate(layers.encoder), *enumerate(layers.decoder)]:
+        for width in range(4, 400, 4):
+            spans = layers.strips(width, level, chain, threads)
+            cuts = [0, *(span.last for span in spans)]
+            assert [span.first for span in spans] == cuts[:-1]
+            assert cuts[-1] == width
+            for span in spans:
+                end = span.start + span.window
+                assert span.start == 0 or span.first - span.start >= chain.reach
+                assert end == width or end - span.last >= chain.reach
+                assert 0 <= span.start < end <= width
+                if level < len(layers.downs):  # the next level's columns begin with an even one
+                    assert not any(n % 2 for n in (span.start, span.first, span.last, end))
 
 
 @torch.inference_mode()
@@ -83,10 +114,10 @@ def test_an_overflow_is_reported_and_never_written() -> None:
 
 @torch.inference_mode()
 def test_what_waits_inside_stays_within_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BAND_BYTES", 1)
+    monkeypatch.setattr(laid_out, "BAND_BYTES", 1)
     network = Denoiser(3, widths=(4, 8, 8), blocks=(1, 2, 1), seed=1).eval()
     layers = Layers(network, torch.float32)
-    flow, most = Stream(layers, 16), 0
+    flow, most = Stream(layers, 16, Workers(1)), 0
     for at in range(0, 800, 8):
         list(flow.push(torch.rand(8 if at else flow.first_rows, 16, 3), False))
         most = max(most, flow._level.skips.count)
