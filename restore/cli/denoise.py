@@ -40,8 +40,8 @@ SigmaOption = Annotated[
     str | None,
     typer.Option(
         "--sigma",
-        help="The noise level that the model is told, 0-255, or auto: estimated, for white noise. "
-        "Default: it finds the level itself.",
+        help="The noise level to take away, 0-255, or auto: as estimated, for white noise. "
+        "Default: the model finds it itself.",
     ),
 ]
 Reference = Annotated[

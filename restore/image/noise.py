@@ -1,4 +1,4 @@
-"""How much noise is in a picture: the level of white Gaussian noise, from the picture alone."""
+"""White Gaussian noise: how much of it is in a picture, and the same of it in every run."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def estimate_sigma(pixels: Pixels) -> float:
         return 0.0
     values = np.linalg.eigvalsh(_covariance(pixels, height * width))
     return 255 * float(np.sqrt(_shared_variance(values.clip(min=0))))
+
+
+def white_noise(shape: tuple[int, ...], sigma: float) -> Pixels:
+    """Noise of that standard deviation (0-255), float32, of mean 0; negative: the same, negated."""
+    noise: Pixels = np.random.default_rng(0).standard_normal(shape, np.float32)
+    noise *= np.float32(sigma / 255)
+    return noise
 
 
 def _covariance(pixels: Pixels, count: int) -> NDArray[np.float64]:

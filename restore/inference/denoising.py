@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.image import Picture, Pixels
 from restore.image.metadata import without_thumbnails
-from restore.image.noise import estimate_sigma
+from restore.image.noise import estimate_sigma, white_noise
 from restore.inference.work import find_network, fit_channels
 
 if TYPE_CHECKING:
@@ -29,13 +29,20 @@ Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None:
 class Denoising:
     """A network's work on a picture, mixed with the picture by the strength.
 
-    estimated: whether the network is told each picture's noise level, as it is estimated
+    level:  the noise level to treat the picture's noise as, 0-255, for a network that cannot be
+            told one
+    estimated: whether the level is each picture's own, as it is estimated
+    added:  the standard deviation of white noise that the network shall see besides, 0-255; not 0
+            only where the work is fitted to a picture
     """
 
     network: Network
     strength: float = 1.0
     ensemble: bool = False
+    level: float | None = None
     estimated: bool = False
+    added: float = 0.0
+    fitted: bool = False
 
     @property
     def untouched(self) -> bool:
@@ -44,24 +51,68 @@ class Denoising:
 
     @property
     def by_size(self) -> bool:
-        """Unless each is told its own noise level."""
-        return not self.estimated
+        """Unless each has its own noise level."""
+        return not (self.estimated or self.masking)
+
+    @property
+    def masking(self) -> bool:
+        """Whether the network is to treat the noise as stronger or weaker than it finds it."""
+        return self.level is not None and not self.fitted
+
+    @property
+    def views(self) -> int:
+        """Two where noise is added: with either sign."""
+        return 2 if self.added else 1
+
+    @property
+    def sigma(self) -> float | None:
+        """The noise level that the network is told, or made to see; None: it finds it itself."""
+        told: float | None = getattr(self.network, "sigma", None)
+        return self.level if told is None else told
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """As it is."""
         return height, width
 
-    def network_for(self, picture: Picture | None) -> Network:
-        """One for all, told the noise level where that is to be estimated."""
-        network = self.network
-        if self.estimated:
-            assert picture is not None
-            network = tell(network, max(LEAST_SIGMA, estimate_sigma(picture.pixels)))
-        return find_network(network, self.ensemble)
+    def fitted_to(self, picture: Picture) -> Denoising:
+        """The same, with the noise level that is the picture's own.
 
-    def seen(self, picture: Picture) -> Pixels:
+        A network that finds the level itself is made to see another one: noise is added up to the
+        level, or only so much of what it finds is taken away.
+        """
+        if self.by_size:
+            return self
+        found = estimate_sigma(picture.pixels)
+        if self.level is None and getattr(self.network, "tellable", False):
+            told = tell(self.network, max(LEAST_SIGMA, found))
+            told = find_network(told, self.ensemble)
+            return replace(self, network=told, estimated=False, fitted=True)
+        level = found if self.level is None else self.level
+        added = math.sqrt(max(0.0, level**2 - found**2))
+        share = 1.0 if level >= found else 1 - math.sqrt(1 - (level / found) ** 2)
+        network = find_network(self.network, self.ensemble and self.estimated)
+        kept = self.strength * share
+        return replace(
+            self,
+            network=network,
+            strength=kept,
+            level=level,
+            added=added,
+            estimated=False,
+            fitted=True,
+        )
+
+    def network_for(self, picture: Picture) -> Network:
+        """One for all."""
+        return self.network
+
+    def seen(self, picture: Picture, view: int = 0) -> Pixels:
         """The pixels in the channels that the network wants."""
-        return fit_channels(picture.pixels, self.network.channels)
+        pixels = picture.pixels
+        if self.added:
+            noise = white_noise(pixels.shape, self.added if view == 0 else -self.added)
+            pixels = np.add(pixels, noise, out=noise)
+        return fit_channels(pixels, self.network.channels)
 
     def put_back(
         self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
@@ -94,19 +145,16 @@ def denoising(
             f"this model makes pictures {network.scale} times as large and takes no noise away; "
             "use `restore upscale`, or a model for noise"
         )
+    level = None
     if sigma is not None:
         level = parse_sigma(sigma)
-        if not getattr(network, "tellable", False):
-            raise InputError(
-                "this model finds the noise level itself; leave the sigma out, or take "
-                "denoise-photo"
-            )
         if level is None:
             check_estimable(network)
             return Denoising(network, strength, ensemble, estimated=True)
-        network = tell(network, level)
+        if getattr(network, "tellable", False):
+            network, level = tell(network, level), None
     # the views are made once, so that the engine may keep them prepared
-    return Denoising(find_network(network, ensemble), strength)
+    return Denoising(find_network(network, ensemble), strength, level=level)
 
 
 def of_size(model: str, size: str) -> str:

@@ -174,11 +174,16 @@ def _compute_bands(
 
 
 def network_share(
-    network: Network, memory: int | None, pixels: Pixels, device: torch.device, dtype: torch.dtype
+    network: Network,
+    memory: int | None,
+    pixels: Pixels,
+    device: torch.device,
+    dtype: torch.dtype,
+    views: int = 1,
 ) -> int | None:
     """What `memory` bytes for all leave to the network beside these pixels; None without a limit.
 
-    Raises InputError with the smallest memory that works.
+    views: how many answers are added up. Raises InputError with the smallest memory that works.
     """
     if memory is None:
         return None
@@ -191,6 +196,7 @@ def network_share(
         least = smallest_window(network) ** 2 * window_bytes(network, dtype)
     rows, columns, channels = pixels.shape
     larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
+    larger += views > 1  # and so is the answer to another view
     return for_network(memory, (rows, columns, channels * larger), least)
 
 

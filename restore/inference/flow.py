@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from restore.errors import RestoreError
-from restore.image.image import Picture
 from restore.image.read import promised_size, read_bytes
 from restore.image.write import FORMATS, format_of
 from restore.inference.files import Opened, Saving, open_picture, save_result
@@ -146,6 +145,7 @@ class Item:
     job: Job
     opened: Opened
     room: int
+    work: Work
     output: Pixels | None = None
     seconds: float = 0.0
 
@@ -235,7 +235,7 @@ class Flow:
                 self.room.leave(room)
             self._fail(job, error)
         else:
-            self._opened.put(Item(job, opened, room))
+            self._opened.put(Item(job, opened, room, self.settings.work))
 
     def _size_in_room(self, data: bytes) -> int:
         """Pixels of a picture or of its result, whichever has more."""
@@ -315,22 +315,25 @@ class Flow:
             self._restored.put(item)
 
     def _timed(self, group: list[Item]) -> list[Pixels]:
-        from restore.inference.engine import network_share, run, run_together
+        from restore.inference.engine import run_together
+        from restore.inference.views import run_views
 
         if not group:
             return []
-        asked = self.settings
-        network = self._network(group[0].opened.picture)
-        seen = [asked.work.seen(item.opened.picture) for item in group]
+        asked, first = self.settings, group[0]
         began = time.perf_counter()
         try:
             if len(group) > 1:
+                network = self._network(first)
+                seen = [asked.work.seen(item.opened.picture) for item in group]
                 outputs = run_together(network, seen, asked.device, asked.dtype)
                 return [output.pixels for output in outputs]
-            report = self._tiles(group[0].job)
-            left = network_share(network, asked.memory, seen[0], asked.device, asked.dtype)
-            limits: dict[str, Any] = {"tile": asked.tile, "memory": left}
-            ran = run(network, seen[0], asked.device, asked.dtype, **limits, report=report)
+            picture = first.opened.picture
+            first.work = asked.work.fitted_to(picture)
+            network = self._network(first)
+            limits: dict[str, Any] = {"tile": asked.tile, "memory": asked.memory}
+            limits["report"] = self._tiles(first.job)
+            ran = run_views(network, first.work, picture, asked.device, asked.dtype, **limits)
             return [ran.pixels]
         finally:
             took = time.perf_counter() - began
@@ -338,11 +341,11 @@ class Flow:
             for item in group:
                 item.seconds = took / len(group)
 
-    def _network(self, picture: Picture) -> Kept:
+    def _network(self, item: Item) -> Kept:
         """The network for a picture, kept ready for the next one that wants it."""
         from restore.inference.prepared import Kept
 
-        network = self.settings.work.network_for(picture)
+        network = item.work.network_for(item.opened.picture)
         kept = self._kept.pop(id(network), None) or Kept(network)
         self._kept[id(network)] = kept  # the latest is the last
         if len(self._kept) > MOST_KEPT:
@@ -371,7 +374,7 @@ class Flow:
         job, asked = item.job, self.settings
         try:
             assert item.output is not None
-            result = asked.work.put_back(item.opened.picture, item.output)
+            result = item.work.put_back(item.opened.picture, item.output)
             item.output = None
             written = save_result(item.opened, result, self._saving(job), asked.work.untouched)
         except Exception as error:

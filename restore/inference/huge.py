@@ -95,7 +95,7 @@ def denoise_huge(
         key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
         key |= {"changed": status.st_mtime_ns}
         key |= {"network": fingerprint(network), "strength": strength, "precision": precision}
-        key |= {"estimated": work.estimated, "ensemble": ensemble}
+        key |= {"estimated": work.estimated, "level": work.level, "ensemble": ensemble}
         strips = TiffStrips(
             place,
             like,

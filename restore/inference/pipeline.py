@@ -89,9 +89,10 @@ def denoise(
                [0, 1]; a PIL image; a tensor `([1,] C, H, W)`, uint8 or float in [0, 1]; a Picture.
                Grey, RGB, and either with alpha, which is kept as it is. Never modified.
     model:     a name that `restore models` lists, a weights file, or a loaded network
-    sigma:     what a model for Gaussian noise is told of its standard deviation, 0-255: a number,
-               "auto" for an estimate from the picture, or None: it finds the level itself, at each
-               place. A higher number smooths more
+    sigma:     the noise level to take away, 0-255: a number, "auto" for an estimate (of white
+               noise), or None: the model finds the level itself, at each place. A higher number
+               smooths more; denoise-gaussian then sees the picture twice, with noise added up to
+               the level, which it takes away together with what lies below it
     strength:  0 to 1, the share of the restored picture in the result; 0 gives the input's pixels
     ensemble:  the mean over 8 turned and mirrored views: 8 times slower, a little better
     reference: the clean picture, in any of the kinds above, to score input and result against
@@ -161,7 +162,6 @@ def _restore(
     memory: int | str | None,
     report: Report | None,
 ) -> Result:
-    from restore.inference.engine import network_share, run
     from restore.inference.memory import parse_bytes
     from restore.inference.runtime import (
         choose_device,
@@ -169,14 +169,15 @@ def _restore(
         device_name,
         precision_name,
     )
+    from restore.inference.views import run_views
 
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    network = work.network_for(picture)
-    seen = work.seen(picture)
-    left = network_share(network, parse_bytes(memory), seen, chosen, dtype)
     started = time.perf_counter()
-    ran = run(network, seen, chosen, dtype, tile=tile, memory=left, report=report)
+    work = work.fitted_to(picture)
+    network = work.network_for(picture)
+    budget = parse_bytes(memory)
+    ran = run_views(network, work, picture, chosen, dtype, tile=tile, memory=budget, report=report)
     restored = work.put_back(picture, ran.pixels)
     return Result(
         image=None,
@@ -187,7 +188,7 @@ def _restore(
         tiles=len(ran.plan.tiles),
         window=ran.plan.window,
         seconds=time.perf_counter() - started,
-        sigma=getattr(network, "sigma", None),
+        sigma=work.sigma,
     )
 
 

@@ -147,11 +147,17 @@ class Upscaling:
     ensemble: bool = False
     untouched: bool = field(default=False, init=False)
     by_size: bool = field(default=True, init=False)
+    views: int = field(default=1, init=False)
+    sigma: float | None = field(default=None, init=False)
     _views: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """What was asked for. Raises InputError where it cannot be."""
         return self.size.of(height, width)
+
+    def fitted_to(self, picture: Picture) -> Upscaling:
+        """As it is."""
+        return self
 
     def network_for(self, picture: Picture) -> Network:
         """The network of the next scale."""
@@ -166,7 +172,7 @@ class Upscaling:
             self._views[scale] = find_network(network, ensemble=True)
         return self._views[scale]
 
-    def seen(self, picture: Picture) -> Pixels:
+    def seen(self, picture: Picture, view: int = 0) -> Pixels:
         """The pixels in the channels that the network wants, colour under all of them."""
         network = self.network_for(picture)
         pixels = _opaque(picture)

@@ -141,6 +141,11 @@ def restore_windows(
 
         budget = free_memory(torch.device("cpu")) // 2
     rows = _Rows(source, target, work)
+    if rows.work.views > 1:
+        raise InputError(
+            "noise up to a sigma can be added to a picture that is in memory whole, not to parts; "
+            "leave the sigma out, or take denoise-photo, which is told it"
+        )
     return _restore(rows, chosen, dtype, budget, start, report)
 
 
@@ -148,11 +153,12 @@ class _Rows:
     """A source's rows as the network wants them, and restored ones as the target wants them."""
 
     def __init__(self, source: Source, target: Any, work: Denoising) -> None:
-        self.source, self.target, self.work = source, target, work
+        self.source, self.target = source, target
         self.height, self.width = source.shape[:2]
         self.flat = len(source.shape) == 2
         self.channels = 1 if self.flat else int(source.shape[2])
-        self.network = work.network_for(self._sample() if work.estimated else None)
+        self.work = work if work.by_size else work.fitted_to(self._sample())
+        self.network = self.work.network
         self.bounds: tuple[float, float] | None = None
         self._held: list[Samples] = []  # read, and still to be written
         self._first = self._upto = 0

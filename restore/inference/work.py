@@ -28,10 +28,21 @@ class Work(Protocol):
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """The size of the result of a picture; InputError where that cannot be."""
 
+    @property
+    def views(self) -> int:
+        """How often the network sees a picture, each time otherwise; the answers' mean counts."""
+
+    @property
+    def sigma(self) -> float | None:
+        """The noise level that the network is told, 0-255; None: nothing."""
+
+    def fitted_to(self, picture: Picture) -> Work:
+        """The same, with what is this picture's own: its noise level."""
+
     def network_for(self, picture: Picture) -> Network:
         """The network for a picture."""
 
-    def seen(self, picture: Picture) -> Pixels:
+    def seen(self, picture: Picture, view: int = 0) -> Pixels:
         """What the network sees of a picture: `(height, width, its channels)`."""
 
     def put_back(self, picture: Picture, pixels: Pixels) -> Picture:

@@ -221,16 +221,20 @@ def test_pictures_are_read_while_the_network_runs_and_small_ones_go_together(
         assert np.array_equal(np.asarray(result), array)
 
 
-def test_each_is_told_its_own_noise_level(tmp_path: Path, telling_network: Any) -> None:
+@pytest.mark.parametrize(("kind", "level"), [("telling", "auto"), ("small", 30)])
+def test_each_is_told_its_own_noise_level(
+    tmp_path: Path, kind: str, level: Any, request: pytest.FixtureRequest
+) -> None:
+    network = request.getfixturevalue(f"{kind}_network")
     rng = np.random.default_rng(0)
     for sigma in (3, 6, 12, 24, 48, 60):  # more than stay prepared
         array = (128 + rng.normal(0, sigma, (48, 40, 3))).clip(0, 255).astype(np.uint8)
         Image.fromarray(array).save(tmp_path / f"{sigma:02}.png")
-    asked: dict[str, Any] = {"sigma": "auto", **FP32}
-    outcomes = list(denoise_files(tmp_path, tmp_path / "out", telling_network, **asked))
+    asked: dict[str, Any] = {"sigma": level, **FP32}
+    outcomes = list(denoise_files(tmp_path, tmp_path / "out", network, **asked))
     assert {o.status for o in outcomes} == {"written"}
     for outcome in outcomes:
-        alone = denoise(Image.open(outcome.source), telling_network, **asked)
+        alone = denoise(Image.open(outcome.source), network, **asked)
         assert np.array_equal(np.asarray(Image.open(outcome.target)), np.asarray(alone.image))
 
 

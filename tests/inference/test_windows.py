@@ -104,6 +104,13 @@ def test_what_cannot_be_is_refused(
         denoise_windows(model=small_network, **asked)
 
 
+def test_noise_is_not_added_to_parts(small_network: Denoiser) -> None:
+    picture, target = noisy((200, 48, 3), "uint8"), np.zeros((200, 48, 3), np.uint8)
+    with pytest.raises(InputError, match="leave the sigma out"):
+        denoise_windows(picture, target, small_network, device="cpu", sigma=200)
+    assert not target.any()
+
+
 @pytest.mark.parametrize("sigma", [30, "auto"])
 def test_a_noise_level_is_told_to_parts_too(telling_network: Denoiser, sigma: Any) -> None:
     picture = noisy((200, 48, 3), "uint8")
