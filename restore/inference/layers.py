@@ -15,7 +15,7 @@ from restore.models.upscaler import Upscaler
 
 # By measurement on cores with 2 MB of second cache each (benchmarks/speed.py --bands): bytes of one
 # tensor of a strip's band, and of a row of it; and of a band over the whole of a wide picture.
-BAND_BYTES, STRIP_BYTES, WIDE_BYTES = 2**21, 2**16, 12 * 2**20
+BAND_BYTES, STRIP_BYTES, WIDE_BYTES = 2**21, 2**16, 9 * 2**20
 BELOW = 2  # rows of room below a band, for zeros below the picture
 FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 ALIGNED = 16  # columns that matrix instructions take at once

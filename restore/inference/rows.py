@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from restore.inference.layers import BELOW
+from restore.inference.tiling import round_up
+
+PIECE = 2**16  # samples; bands that differ by less share their memory
+
+
+class Pool:
+    """Memory of bands that are done, for the next ones: fresh memory costs as much as a layer."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._free: dict[tuple[int, torch.dtype], list[Tensor]] = defaultdict(list)
+
+    def take(self, size: int, dtype: torch.dtype) -> Tensor:
+        """At least so many samples, `(n,)`; what they hold is left over."""
+        size = round_up(size, PIECE)
+        try:
+            return self._free[size, dtype].pop()  # one step, so that threads need no lock
+        except IndexError:
+            return torch.empty(size, dtype=dtype)
+
+    def give(self, samples: Tensor) -> None:
+        """Take back what `take` gave; nobody looks at it any more."""
+        self._free[len(samples), samples.dtype].append(samples)
 
 
 class Rows:
     """Some rows over the whole width, as parts side by side: `(1, C, rows, columns)` each."""
 
-    def __init__(self, parts: Sequence[Tensor]) -> None:
-        """parts: from left to right, of the same rows; not copied."""
-        self.parts = parts
+    def __init__(self, parts: Sequence[Tensor], rooms: Sequence[Room] = ()) -> None:
+        """parts: from left to right, of the same rows; not copied. rooms: whose memory they are."""
+        self.parts, self.rooms = parts, rooms
         self.count = parts[0].shape[2]
 
     def between(self, columns: slice) -> Iterator[Tensor]:
@@ -36,7 +60,7 @@ class Rows:
 
     def only(self, first: int, last: int) -> Rows:
         """Rows [first, last) of these."""
-        return Rows([part[:, :, first:last] for part in self.parts])
+        return Rows([part[:, :, first:last] for part in self.parts], self.rooms)
 
     def cut(self, count: int) -> Iterator[tuple[Rows, bool]]:
         """Pieces of `count` rows; the flag says which is the last."""
@@ -44,32 +68,46 @@ class Rows:
             yield self.only(begin, begin + count), begin + count >= self.count
 
 
+def stack(pieces: Sequence[Rows], columns: slice, lines: Tensor) -> None:
+    """Write these columns of rows one below the other into `(rows, columns, C)`."""
+    begin = 0
+    for piece in pieces:
+        at = 0
+        for part in piece.between(columns):
+            lines[begin : begin + piece.count, at : at + part.shape[3]] = part[0].permute(1, 2, 0)
+            at += part.shape[3]
+        begin += piece.count
+
+
 class Room:
     """Rows with room above and below, for those that the next layers need around them.
 
-    The layers work where the rows lie, so that a band is copied once for a row of blocks.
+    The layers work where the rows lie, so that a band is copied once for a row of blocks. Its
+    memory goes back to the pool with the last of those who keep the room, or `Rows` in it.
     """
 
     def __init__(
         self,
         pieces: Sequence[Rows],
         columns: slice,
+        pool: Pool,
         above: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
         """These columns of rows one below the other, copied, channels last."""
         like = pieces[0].parts[0]
-        self.first = self.last = above
-        height = above + sum(piece.count for piece in pieces) + BELOW
-        width = columns.stop - columns.start
-        lines = torch.empty((height, width, like.shape[1]), dtype=dtype or like.dtype)
-        for piece in pieces:
-            begin, self.last = self.last, self.last + piece.count
-            at = 0
-            for part in piece.between(columns):
-                lines[begin : self.last, at : at + part.shape[3]] = part[0].permute(1, 2, 0)
-                at += part.shape[3]
+        rows, width = sum(piece.count for piece in pieces), columns.stop - columns.start
+        self.first, self.last = above, above + rows
+        shape = (above + rows + BELOW, width, like.shape[1])
+        self.pool, self.samples = pool, pool.take(math.prod(shape), dtype or like.dtype)
+        lines = self.samples[: math.prod(shape)].view(shape)
+        stack(pieces, columns, lines[above : above + rows])
         self.memory = lines[None].permute(0, 3, 1, 2)
+
+    def __del__(self) -> None:
+        """Give the memory back, where there was any to have."""
+        if hasattr(self, "samples"):
+            self.pool.give(self.samples)
 
     @property
     def rows(self) -> Tensor:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.inference.layers import Chain, Layers, Pair
-from restore.inference.rows import Held, Queue, Room, Rows
+from restore.inference.rows import Held, Pool, Queue, Room, Rows, stack
 from restore.inference.tiling import Span
 from restore.inference.workers import Workers
 
@@ -42,7 +42,7 @@ class Stream:
         self.layers, self.rows = layers, layers.band(width)
         # so that a level gets a band
         self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0].blocks) + layers.reach
-        self._level = _Level(layers, 0, width, self.rows, workers)
+        self._level = _Level(layers, 0, width, self.rows, workers, Pool())
         self._picture = _Picture(layers.reach)
         self._width = slice(0, width)
         self._entered = self._left = 0
@@ -97,12 +97,12 @@ class _Picture:
             if part.shape[2]:
                 found.append(part)
             at += piece.shape[2]
+        rows = found[0]
         if len(found) > 1:
-            columns = slice(0, found[0].shape[3])
-            return Room([Rows([p]) for p in found], columns).rows, slice(
-                first - begin, last - begin
-            )
-        return found[0], slice(first - begin, last - begin)
+            lines = torch.empty((end - begin, rows.shape[3], rows.shape[1]))
+            stack([Rows([part]) for part in found], slice(0, rows.shape[3]), lines)
+            rows = lines[None].permute(0, 3, 1, 2)
+        return rows, slice(first - begin, last - begin)
 
     def forget(self, before: int) -> None:
         """Rows that nothing from this row on looks at."""
@@ -138,20 +138,21 @@ class _Block:
 class _Strip:
     """Some columns on their way through a chain of layers."""
 
-    def __init__(self, span: Span, chain: Chain, dtype: torch.dtype) -> None:
-        self.span, self.chain, self.dtype = span, chain, dtype
+    def __init__(self, span: Span, chain: Chain, dtype: torch.dtype, pool: Pool) -> None:
+        self.span, self.chain, self.dtype, self.pool = span, chain, dtype, pool
         self.blocks = [_Block(pair) for pair in chain.blocks]
         self.before, self.after = Held(1), Held(1)  # of the head and the tail
 
     def enter(self, pieces: Sequence[Rows], last: bool) -> Room | None:
         """Its columns of the rows, through the head where there is one; None for too few rows."""
         if self.chain.head is None:
-            return Room(pieces, self.span.read, self.chain.above)
-        x = self.before.join(Room(pieces, self.span.read, 2, self.dtype), last)
+            return Room(pieces, self.span.read, self.pool, self.chain.above)
+        room = Room(pieces, self.span.read, self.pool, 2, self.dtype)
+        x = self.before.join(room, last)
         if x is None:
             return None
         seen = Rows([self.chain.head(x)])
-        return Room([seen], slice(0, self.span.window), self.chain.above)
+        return Room([seen], slice(0, self.span.window), self.pool, self.chain.above)
 
     def go(self, room: Room, last: bool) -> Tensor | None:
         """Through the blocks, and the tail where there is one; None while there is no answer yet.
@@ -175,10 +176,18 @@ class _Strip:
 class _Level:
     """One level of the U and all below it."""
 
-    def __init__(self, layers: Layers, level: int, width: int, band: int, workers: Workers) -> None:
+    def __init__(
+        self,
+        layers: Layers,
+        level: int,
+        width: int,
+        band: int,
+        workers: Workers,
+        pool: Pool,
+    ) -> None:
         def strips(chain: Chain) -> list[_Strip]:
             spans = layers.strips(width, level, chain, workers.count)
-            return [_Strip(span, chain, layers.dtype) for span in spans]
+            return [_Strip(span, chain, layers.dtype, pool) for span in spans]
 
         self.band, self.workers = band, workers
         self.encoder = strips(layers.encoder[level])
@@ -186,7 +195,7 @@ class _Level:
         if level + 1 < len(layers.encoder):
             self.decoder = strips(layers.decoder[level])
             self.down, self.up = layers.downs[level], layers.ups[level]
-            self.inner = _Level(layers, level + 1, width // 2, band, workers)
+            self.inner = _Level(layers, level + 1, width // 2, band, workers, pool)
             self.skips, self.waiting = Queue(), Queue()
 
     def push(self, pieces: Sequence[Rows], last: bool) -> Iterator[tuple[Rows, bool]]:
@@ -198,12 +207,13 @@ class _Level:
         encoded = self._each(self.encoder, partial(self._encode, pieces, last))
         if not encoded:
             return
+        own = Rows([part for part, _, _ in encoded], [room for _, room, _ in encoded])
         if self.inner is None:
-            yield Rows([own for own, _ in encoded]), last
+            yield own, last
             return
-        self.skips.add(Rows([own for own, _ in encoded]))
-        self.waiting.add(Rows([shrunk for _, shrunk in encoded if shrunk is not None]))
-        del encoded
+        self.skips.add(own)
+        self.waiting.add(Rows([shrunk for _, _, shrunk in encoded if shrunk is not None]))
+        del encoded, own
         ready = self.waiting.count if last else self.waiting.count // self.band * self.band
         if not ready:
             return
@@ -214,30 +224,31 @@ class _Level:
                     self.decoder, partial(self._decode, skips, piece, ended and final)
                 )
                 if found:
-                    yield Rows(found), ended and final
+                    parts, rooms = zip(*found, strict=True)
+                    yield Rows(parts, rooms), ended and final
 
     def _encode(
         self, pieces: Sequence[Rows], last: bool, strip: _Strip
-    ) -> tuple[Tensor, Tensor | None] | None:
-        """The strip's own columns, and what the next level gets of them."""
+    ) -> tuple[Tensor, Room, Tensor | None] | None:
+        """The strip's own columns, the room they are in, and what the next level gets of them."""
         room = strip.enter(pieces, last)
         x = None if room is None else strip.go(room, last)
-        if x is None:
+        if room is None or x is None:
             return None
         own = strip.span.crop()
         if self.inner is None:
-            return x[..., own], None
+            return x[..., own], room, None
         half = slice(own.start // 2, own.stop // 2)
-        return x[..., own], F.conv2d(x, self.down, stride=2)[..., half]
+        return x[..., own], room, F.conv2d(x, self.down, stride=2)[..., half]
 
     def _decode(
         self, skips: Sequence[Rows], piece: Rows, last: bool, strip: _Strip
-    ) -> Tensor | None:
-        room = Room(skips, strip.span.read, strip.chain.above)
+    ) -> tuple[Tensor, Room] | None:
+        room = Room(skips, strip.span.read, strip.pool, strip.chain.above)
         columns = slice(strip.span.read.start // 2, strip.span.read.stop // 2)
         self.up.added_to(room.rows, piece.joined(columns))
         x = strip.go(room, last)
-        return None if x is None else x[..., strip.span.crop()]
+        return None if x is None else (x[..., strip.span.crop()], room)
 
     def _each(
         self, strips: Sequence[_Strip], work: Callable[[_Strip], Found | None]
