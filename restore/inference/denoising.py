@@ -195,8 +195,7 @@ def parse_sigma(sigma: float | str) -> float | None:
 
 def check_estimable(network: Network) -> None:
     """Raises InputError for a network of noise that the estimator does not see whole."""
-    recipe = network.card.training.get("recipe", {}) if network.card else {}
-    if recipe.get("fault", "gaussian") != "gaussian":
+    if network.card and network.card.fault not in ("", "gaussian"):
         raise InputError(
             "what is estimated is the level of white noise, and this model is for noise that a "
             "camera has spread, whose level it finds itself; leave the sigma out, or give a number"

@@ -268,8 +268,7 @@ def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
 
 def _judges_noise(network: Network) -> bool:
     """Whether it was trained to take away what is in the picture."""
-    recipe = network.card.training.get("recipe", {}) if network.card else {}
-    return bool(recipe.get("fault") == "second-order")
+    return network.card is not None and network.card.fault == "second-order"
 
 
 def _opaque(picture: Picture) -> Pixels:

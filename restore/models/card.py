@@ -26,6 +26,12 @@ class ModelCard:
     scores: list[dict[str, Any]] = field(default_factory=list)  # measured, each with its protocol
     limits: list[str] = field(default_factory=list)  # what it is not good at
 
+    @property
+    def fault(self) -> str:
+        """The fault of pictures it was trained against, as recipes name it; or ""."""
+        recipe = self.training.get("recipe")
+        return str(recipe.get("fault", "")) if isinstance(recipe, dict) else ""
+
     def to_json(self) -> str:
         """Sorted and compact, so that the same card is the same bytes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
