@@ -1,0 +1,138 @@
+"""Our engine beside other ways to run the same network on this CPU, on one megapixel.
+
+    python benchmarks/engines.py [--models denoise-gaussian,denoise-gaussian-fast] [--repeats 3]
+                                 [--json benchmarks/engines.json]
+
+torch as it is, torch compiled (`torch.compile`), ONNX Runtime and OpenVINO, the last two where they
+are installed (`pip install onnx onnxruntime openvino`). The others see the picture in one piece,
+padded already and as a tensor; ours is the whole pipeline, array to array. Start-up is what comes
+before the first result: compiling or converting, and the first run. Nothing else should run on the
+machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speed import picture
+
+from restore.inference.engine import pad
+from restore.inference.pipeline import denoise
+from restore.inference.runtime import choose_precision
+from restore.models.weights import load_model
+
+CPU = torch.device("cpu")
+Run = Callable[[], Any]
+
+
+def timed(make: Callable[[], Run], repeats: int) -> dict[str, float]:
+    """Seconds of start-up, and the median of the runs after it."""
+    began = time.perf_counter()
+    run = make()
+    run()
+    start = time.perf_counter() - began
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return {"start_seconds": start, "seconds": statistics.median(times)}
+
+
+def eager(network: Any, x: torch.Tensor, dtype: torch.dtype, compiled: bool = False) -> Run:
+    """torch's own operators, one by one or compiled."""
+    network = network.to(dtype, memory_format=torch.channels_last)
+    given = x.to(dtype, memory_format=torch.channels_last)
+    forward = torch.compile(network) if compiled else network
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return forward(given).float().numpy()
+
+    return run
+
+
+def onnx_runtime(network: Any, x: torch.Tensor) -> Run:
+    """ONNX Runtime in float32: its CPU provider has no convolutions in bf16."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "network.onnx")
+        torch.onnx.export(network, (x,), path, dynamo=False, input_names=["x"])
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x.numpy()})[0]
+
+
+def openvino(network: Any, x: torch.Tensor, dtype: torch.dtype) -> Run:
+    """OpenVINO, with the precision as its hint."""
+    import openvino as ov
+
+    model = ov.convert_model(network, example_input=x, input=[tuple(x.shape)])
+    hint = {"INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32"}
+    request = ov.Core().compile_model(model, "CPU", hint).create_infer_request()
+    return lambda: request.infer([x.numpy()])[0]
+
+
+def ways(name: str, noisy: np.ndarray) -> dict[str, Callable[[], Run]]:
+    """How to run a model, by names."""
+    dtype = choose_precision("auto", CPU)
+
+    def tensor() -> tuple[Any, torch.Tensor]:
+        network = load_model(name)
+        pixels = pad(noisy.astype(np.float32) / 255, network.multiple_of, network.border)
+        return network, torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+
+    found: dict[str, Callable[[], Run]] = {
+        "restore, whole pipeline": lambda: lambda: denoise(noisy, name, device="cpu").image,
+        "torch": lambda: eager(*tensor(), dtype),
+        "torch.compile": lambda: eager(*tensor(), dtype, compiled=True),
+    }
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        found["ONNX Runtime, fp32"] = lambda: onnx_runtime(*tensor())
+    if importlib.util.find_spec("openvino"):
+        found["OpenVINO"] = lambda: openvino(*tensor(), dtype)
+    return found
+
+
+def main() -> None:
+    """Measure, print, store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default="denoise-gaussian,denoise-gaussian-fast")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    _, noisy = picture(1)
+    rows = []
+    for name in asked.models.split(","):
+        for way, make in ways(name, noisy).items():
+            try:
+                found = timed(make, asked.repeats)
+            except Exception as error:  # no compiler, an operator that is missing
+                print(f"{name:<24} {way:<24} left out: {str(error).splitlines()[0]}", flush=True)
+                continue
+            rate = noisy.shape[0] * noisy.shape[1] / 1e6 / found["seconds"]
+            rows.append({"model": name, "way": way, "megapixels_per_second": rate, **found})
+            words = f"{rate:6.2f} MP/s, start {found['start_seconds']:6.1f} s"
+            print(f"{name:<24} {way:<24} {words}", flush=True)
+    if asked.json:
+        where = {
+            "threads": torch.get_num_threads(),
+            "megapixels": noisy.shape[0] * noisy.shape[1] / 1e6,
+        }
+        asked.json.write_text(json.dumps({**where, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
