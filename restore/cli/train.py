@@ -26,6 +26,9 @@ def command(
     start_from: Annotated[
         str | None, typer.Option(help="A model whose weights are trained further.")
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="A model whose answers are the aim, not clean pictures.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     time_limit: Annotated[
@@ -45,7 +48,19 @@ def command(
 
     limit = parse_seconds(time_limit)
     changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    job = Job(recipe, changes, data, val, output, start_from, resume, overwrite, device, precision)
+    job = Job(
+        recipe,
+        changes,
+        data,
+        val,
+        output=output,
+        start_from=start_from,
+        teacher=teacher,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+    )
     written = show(run_job(job, time_limit=limit, compiled=compiled))
     out().print(f"wrote {written}", soft_wrap=True)
 

@@ -67,7 +67,7 @@ def gaussian(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator)
 def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
     """What cameras, phones and the web do to a picture, in random order of magnitude.
 
-    Half of the crops enlarged; noise of the sensor (seven of ten crops), plain Gaussian, Poisson or
+    Three of four crops enlarged; noise of the sensor (three of five), plain Gaussian, Poisson or
     speckle noise, or none; spread as a camera's own processing would, a tenth of the batches at
     half to full size; then JPEG, its grid of blocks anywhere; rounded to 8 bits. Some crops stay
     without a fault: clean pictures must survive. The clean target is never blurred.
@@ -139,10 +139,10 @@ def mixed_noise(clean: Tensor, chance: Tensor, generator: torch.Generator) -> Te
     """Noise of one kind for each picture, chosen by a chance in [0, 1): the difference to clean."""
     noise = torch.zeros_like(clean)
     kinds = [
-        (0.00, 0.70, _camera),
-        (0.70, 0.82, _plain),
-        (0.82, 0.86, _poisson),
-        (0.86, 0.90, _speckle),
+        (0.00, 0.60, _camera),
+        (0.60, 0.74, _plain),
+        (0.74, 0.78, _poisson),
+        (0.78, 0.82, _speckle),
     ]
     for first, last, kind in kinds:
         chosen = (first <= chance) & (chance < last)
@@ -199,7 +199,7 @@ def as_strong(spread: Tensor, noise: Tensor, gains: Tensor) -> Tensor:
 
 
 def enlarge_some(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Every second crop's middle enlarged to its size, up to 2.5 times.
+    """The middle of three of four crops enlarged to their size, up to four times.
 
     Pictures for training are small ones, sharp to the pixel. A camera's picture at full size is
     not: lens, colour mosaic and focus leave little of the finest detail, and its noise is finer
@@ -207,7 +207,7 @@ def enlarge_some(crops: Tensor, generator: torch.Generator) -> Tensor:
     """
     count = len(crops)
     chance, size = torch.rand(2, count, generator=generator, device=crops.device)
-    factor = torch.where(chance < 0.5, 1 + 1.5 * size, torch.ones_like(size))
+    factor = torch.where(chance < 0.75, 1 + 3 * size, torch.ones_like(size))
     grids = torch.zeros(count, 2, 3, device=crops.device)
     grids[:, 0, 0] = grids[:, 1, 1] = 1 / factor
     places = F.affine_grid(grids, list(crops.shape), align_corners=False)

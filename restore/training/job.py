@@ -55,6 +55,7 @@ class Job:
     validation: Path | None = None
     output: Path | None = None
     start_from: str | None = None  # a model whose weights are trained further
+    teacher: str | None = None  # a model whose answers are the aim, instead of clean pictures
     resume: bool = False
     overwrite: bool = False
     device: str = "auto"
@@ -78,6 +79,13 @@ def run_job(
         training.resume(checkpoint)
     elif job.start_from is not None:
         training.start_from(load_model(job.start_from))
+    if job.teacher is not None:
+        training.learn_from(load_model(job.teacher))
+    elif recipe.masked:
+        raise TrainingError(
+            f"the recipe '{recipe.name}' masks a teacher's pictures with noise, and no teacher is "
+            "given; name one with --teacher, or set masked to 0"
+        )
     yield f"{recipe.name}: {describe(training)}"
     pictures = load_store(job.data, recipe.channels, max(recipe.patch) * recipe.scale)
     validation = None
@@ -106,6 +114,8 @@ def make_card(training: Training, job: Job) -> ModelCard:
     scores = []
     if training.best is not None and job.validation is not None:
         protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
+        if job.teacher is not None:
+            protocol += ", against the teacher's answers"
         scores = [
             {
                 "data": job.validation.name,
@@ -144,11 +154,14 @@ def describe_fault(recipe: Recipe) -> str:
 
 
 def _lineage(job: Job) -> dict[str, Any]:
-    """The training that the weights started from, where they did not start afresh."""
-    if job.start_from is None:
-        return {}
-    before = read_card(job.start_from)
-    return {"started_from": {"name": before.name, "version": before.version, **before.training}}
+    """The trainings that the weights started from and learned from, where there were such."""
+    models = {"started_from": job.start_from, "taught_by": job.teacher}
+    return {key: _origin(model) for key, model in models.items() if model is not None}
+
+
+def _origin(model: str) -> dict[str, Any]:
+    before = read_card(model)
+    return {"name": before.name, "version": before.version, **before.training}
 
 
 def describe_sources(folder: Path) -> dict[str, Any]:

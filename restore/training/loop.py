@@ -6,7 +6,6 @@ import copy
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import TrainingError
-from restore.inference.runtime import choose_device, choose_precision
+from restore.inference.runtime import choose_device
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.data import PictureStore
-from restore.training.faults import FAULTS, ValidationSet
+from restore.training.faults import FAULTS, Pair, ValidationSet
 from restore.training.losses import LOSSES, psnr_of_batch
 from restore.training.optimiser import build_optimisers
+from restore.training.precision import autocast, training_precision
 from restore.training.recipe import Recipe, make_recipe
+from restore.training.teacher import Teacher
 
 COMPILE_PAYS = 300  # steps: compiling costs about a minute
 
@@ -62,6 +63,7 @@ class Training:
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
+        self.teacher: Teacher | None = None
         self.step = 0
         self.seconds = 0.0
         self.loss = float("nan")
@@ -107,6 +109,15 @@ class Training:
         self.network.load_state_dict(kernels)
         self.average.load_state_dict(kernels)
         self.best_weights = _on_cpu(self.average.state_dict())
+
+    def learn_from(self, teacher: UNet) -> None:
+        """Aim at another network's answers instead of the clean pictures; see `teacher`."""
+        if teacher.channels != self.recipe.channels or teacher.scale != self.recipe.scale:
+            raise TrainingError(
+                f"the teacher is a network of {teacher.channels} channels and scale "
+                f"{teacher.scale}, the recipe's of {self.recipe.channels} and {self.recipe.scale}"
+            )
+        self.teacher = Teacher(teacher, self.recipe.masked, self.device, self.dtype)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe; only its number of steps may differ."""
@@ -173,7 +184,8 @@ def train(
     time_limit: seconds from now; what was reached is validated and saved when it is over
     save_every: seconds between two checkpoints
     compiled:   whether to compile the step; None: where a compiler exists and enough steps remain
-    Without validation pictures the latest average counts as the best.
+    Without validation pictures the latest average counts as the best. With a teacher the scores are
+    against its answers.
     """
     recipe = training.recipe
     compute_loss = _loss_function(training, compiled)
@@ -185,8 +197,10 @@ def train(
     while training.step < recipe.steps:
         batch, patch = recipe.stage(training.step)
         draw = partial(_crops, pictures, training, batch)
-        clean, degraded, sigma = fault(draw, patch, recipe, training.generator)
-        loss = compute_loss(degraded, clean, sigma)
+        pair = fault(draw, patch, recipe, training.generator)
+        if training.teacher is not None:
+            pair = training.teacher.taught(pair, training.generator)
+        loss = compute_loss(pair.degraded, pair.clean, pair.sigma)
         _update(training, loss)
         training.step += 1
         steps_here, shown = steps_here + 1, shown + batch
@@ -214,20 +228,6 @@ def train(
 
 def _crops(pictures: PictureStore, training: Training, count: int, side: int) -> Tensor:
     return pictures.crops(count, side, training.generator, training.recipe.candidates)
-
-
-def training_precision(name: str, device: torch.device) -> torch.dtype:
-    """As for inference, but bf16 before fp16 on CUDA: its range needs no loss scaling."""
-    if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(False):
-        return torch.bfloat16
-    return choose_precision(name, device)
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Convolutions in `dtype`; nothing at all for float32."""
-    if dtype == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype)
 
 
 def _loss_function(training: Training, compiled: bool | None) -> Any:
@@ -279,14 +279,18 @@ def _follow_loss(training: Training, loss: Tensor) -> None:
 
 @torch.no_grad()
 def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
-    """Mean PSNR of the averaged network over the validation pairs."""
+    """Mean PSNR of the averaged network, told nothing, over the validation pairs."""
     score = None
     if pairs is not None:
         scores = []
-        for clean, degraded, _ in pairs:  # told nothing
+        generator = torch.Generator(training.device).manual_seed(0)
+        for clean, degraded, _ in pairs:
+            pair = Pair(clean, degraded)
+            if training.teacher is not None:
+                pair = training.teacher.taught(pair, generator)
             with autocast(training.device, training.dtype):
                 restored = training.average(degraded.to(training.device))
-            scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), clean))
+            scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), pair.clean.cpu()))
         score = float(torch.cat(scores).mean())
     if score is None or training.best is None or score >= training.best:
         training.best, training.best_weights = score, _on_cpu(training.average.state_dict())

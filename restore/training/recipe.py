@@ -36,6 +36,7 @@ class Recipe:
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
     told: float = 0.0  # the share of crops whose noise level the network is told; 0: it cannot be
+    masked: float = 0.0  # white noise (0-255) that the teacher's pictures get, with either sign
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     loss: str = "l1"
@@ -75,6 +76,7 @@ class Recipe:
             >= 0
             and max(self.grey, self.flat, self.told) <= 1,
             "told is for denoisers": not self.told or self.scale == 1,
+            "masked is between 0 and 255": 0 <= self.masked <= 255,
             "sigma_power is above 0": self.sigma_power > 0,
             f"fault is one of {', '.join(FAULT_NAMES)}": self.fault in FAULT_NAMES,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,

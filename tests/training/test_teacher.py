@@ -1,0 +1,84 @@
+"""A network that learns what another one answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from restore.errors import TrainingError
+from restore.models.denoiser import Denoiser
+from restore.models.weights import load_model
+from restore.training.data import PictureStore
+from restore.training.faults import Pair
+from restore.training.job import Job, run_job
+from restore.training.loop import Training, train
+from restore.training.recipe import Recipe, make_recipe
+from restore.training.teacher import Teacher
+
+CPU = torch.device("cpu")
+
+
+def pair(told: bool) -> Pair:
+    draws = torch.rand(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return Pair(draws[0], draws[1], torch.tensor([0.0, 20.0, 0.0, 5.0]) if told else None)
+
+
+@torch.no_grad()
+def test_its_answer_takes_the_place_of_the_clean_picture(
+    small_network: Denoiser, generator: torch.Generator
+) -> None:
+    given = pair(told=False)
+    plain = Teacher(small_network, 0, CPU, torch.float32).taught(given, generator)
+    torch.testing.assert_close(plain.clean, small_network(given.degraded))
+    assert plain.degraded is given.degraded
+    state = generator.get_state()
+    masked = Teacher(small_network, 30, CPU, torch.float32).taught(given, generator)
+    generator.set_state(state)
+    noise = torch.randn(given.degraded.shape, generator=generator) * (30 / 255)
+    views = [small_network(given.degraded + noise), small_network(given.degraded - noise)]
+    torch.testing.assert_close(masked.clean, (views[0] + views[1]) / 2)
+    assert not torch.allclose(masked.clean, plain.clean, atol=1e-4)
+
+
+@torch.no_grad()
+def test_pictures_that_come_with_their_noise_level_keep_their_clean_one(
+    small_network: Denoiser, generator: torch.Generator
+) -> None:
+    given = pair(told=True)
+    taught = Teacher(small_network, 10, CPU, torch.float32).taught(given, generator)
+    for index, told in enumerate([False, True, False, True]):
+        assert torch.equal(taught.clean[index], given.clean[index]) == told
+
+
+def test_a_network_comes_closer_to_its_teacher(tiny: Recipe, store: PictureStore) -> None:
+    changes = {"steps": 60, "validate_every": 20, "ema": 0.5, "other_rate": 0.01}
+    training = Training(make_recipe({**tiny.to_dict(), **changes}, "t"), "cpu", "fp32")
+    training.learn_from(Denoiser(widths=(4, 8), blocks=(1, 1), seed=7))
+    events = list(train(training, store, store, compiled=False))
+    scores = [event.psnr for event in events if event.psnr is not None]
+    assert scores[-1] > scores[0] + 1
+
+
+def test_the_card_names_the_teacher(tiny_toml: Path, samples: Path) -> None:
+    first, second = (tiny_toml.with_name(f"{name}.safetensors") for name in "ab")
+    list(run_job(Job(str(tiny_toml), {}, samples, samples, first)))
+    changes = {"masked": 5.0, "seed": 3}
+    job = Job(str(tiny_toml), changes, samples, samples, second, teacher=str(first))
+    list(run_job(job))
+    card = load_model(second).card
+    assert card is not None
+    assert card.training["taught_by"]["steps"] == 8
+    assert "teacher's answers" in card.scores[0]["protocol"]
+    assert "started_from" not in card.training
+
+
+def test_what_cannot_be_learned_is_refused(tiny_toml: Path, samples: Path, tiny: Recipe) -> None:
+    job = Job(str(tiny_toml), {"masked": 5.0}, samples, output=tiny_toml.with_name("c.safetensors"))
+    with pytest.raises(TrainingError, match="name one with --teacher"):
+        next(run_job(job))
+    with pytest.raises(TrainingError, match="the teacher is a network of 1 channels"):
+        Training(tiny, "cpu", "fp32").learn_from(Denoiser(1, widths=(4,), blocks=(1,)))
+    with pytest.raises(TrainingError, match="masked is between"):
+        make_recipe({**tiny.to_dict(), "masked": -1.0}, "t")
