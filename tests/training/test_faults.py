@@ -100,8 +100,8 @@ def test_each_kind_of_noise_takes_its_share(generator: torch.Generator) -> None:
     clean = torch.full((100, 3, 8, 8), 0.5)
     chance = (torch.arange(100) + 0.5) / 100
     noise = mixed_noise(clean, chance, generator)
-    assert noise[:90].abs().amax((1, 2, 3)).gt(0).float().mean() > 0.97
-    assert noise[90:].abs().max() == 0
+    assert noise[:82].abs().amax((1, 2, 3)).gt(0).float().mean() > 0.97
+    assert noise[82:].abs().max() == 0
 
 
 def test_spreading_keeps_noise_free_of_bias_and_correlates_it(generator: torch.Generator) -> None:
@@ -126,15 +126,15 @@ def test_noise_that_was_smoothed_gets_its_strength_back(generator: torch.Generat
         torch.testing.assert_close(ratio[0] / ratio[1], gain, atol=1e-3, rtol=0)
 
 
-def test_every_second_crop_is_enlarged_about_its_middle(generator: torch.Generator) -> None:
+def test_three_of_four_crops_are_enlarged_about_their_middle(generator: torch.Generator) -> None:
     ramp = torch.linspace(0.1, 0.9, 33).expand(400, 3, 33, 33).contiguous()
     larger = enlarge_some(ramp, generator)
     torch.testing.assert_close(larger[..., 16], ramp[..., 16], atol=1e-5, rtol=0)
     slope = (larger[:, 0, 16, 17] - larger[:, 0, 16, 15]) / (
         ramp[0, 0, 16, 17] - ramp[0, 0, 16, 15]
     )
-    assert 0.4 < (slope < 0.999).float().mean() < 0.6
-    assert 0.4 <= slope.min() < 0.5 and slope.max() < 1.001
+    assert 0.65 < (slope < 0.999).float().mean() < 0.85
+    assert 0.25 <= slope.min() < 0.3 and slope.max() < 1.001
     assert torch.equal(larger[slope > 0.999], ramp[slope > 0.999])
 
 
