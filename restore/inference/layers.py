@@ -13,8 +13,9 @@ from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
-# By measurement on cores with 2 MB of second cache each (benchmarks/speed.py --bands): bytes of one
-# tensor of a strip's band, and of a row of it; and of a band over the whole of a wide picture.
+# Bytes of one tensor of a strip's band, so that it stays in a second cache of 2 MB; of a row of it,
+# for oneDNN is faster on short rows; and of a band over the whole width, where 24 MP shall not take
+# more than 1.5 GB. The first by measurement: benchmarks/speed.py --bands.
 BAND_BYTES, STRIP_BYTES, WIDE_BYTES = 2**21, 2**16, 9 * 2**20
 BELOW = 2  # rows of room below a band, for zeros below the picture
 FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again

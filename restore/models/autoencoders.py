@@ -87,6 +87,7 @@ class Autoencoder(nn.Module):
         Without it the first epochs are spent on learning that corners are black.
         """
         entry, last = self.edges()
+        # exits are convolutions or matrices, which have one; to mypy it may be a module
         bias: Tensor = last.bias  # type: ignore[assignment]
         if bias.any():
             return
@@ -151,6 +152,7 @@ def initialise(network: nn.Module, seed: int | None) -> None:
 def shrink(*layers: nn.Module, factor: float = 0.1) -> None:
     """Scale the first weights of layers down. An exit then begins at mid-grey, not at noise."""
     for layer in layers:
+        # to mypy the weight of a module may be a module
         layer.weight.data.mul_(factor)  # type: ignore[operator]
 
 
