@@ -345,14 +345,15 @@ def row_floor(name: str, repeats: int, precision: str) -> dict[str, Any]:
 
     cpu, width = torch.device("cpu"), 4248
     layers = Layers(load_model(name.split()[0]), choose_precision(precision, cpu))
-    rows, total = layers.band(width), 0.0
+    total = 0.0
     with torch.inference_mode(), Workers() as workers:
         for chains in (layers.encoder, layers.decoder):
             for level, chain in enumerate(chains):
                 window = layers.strips(width >> level, level, chain, workers.count)[0].window
-                seconds = 0.0
+                rows, seconds = layers.bands(width)[level], 0.0
                 for convolution in [c for pair in chain.blocks for c in pair]:
-                    seconds += _alone(convolution, (rows, window), layers, level, workers, repeats)
+                    size = rows + 2, window + 2 * chain.framed
+                    seconds += _alone(convolution, size, layers, level, workers, repeats)
                 total += seconds / (rows * window * 4**level)
     return {"megapixels_per_second": 1e-6 / total, "seconds": 0.0}
 
@@ -364,7 +365,7 @@ def _alone(
     import torch
 
     rows, window = size
-    x = torch.rand(workers.count, layers.widths[level], rows + 2, window).to(layers.dtype)
+    x = torch.rand(workers.count, layers.widths[level], rows, window).to(layers.dtype)
     parts = [part.contiguous(memory_format=torch.channels_last) for part in x.split(1)]
 
     def ten(part: Any) -> None:

@@ -15,13 +15,13 @@ from restore.image.image import Pixels
 from restore.inference.layers import Layers
 from restore.inference.memory import format_bytes
 from restore.inference.stream import Stream
+from restore.inference.stream import Write as Finished
 from restore.inference.tiling import Span, round_up, split_axis
 from restore.inference.workers import Workers
 
 Read = Callable[[int, int], Pixels]  # rows [first, last): float32 (last - first, width, channels)
-Write = Callable[
-    [int, slice, Pixels], None
-]  # first row, columns, float32 (rows, columns, channels)
+# First row, columns, float32 (rows, columns, channels): called as `stream.Write` is.
+Write = Callable[[int, slice, Pixels], None]
 Done = Callable[[int, int], None]  # bands done, bands in all
 
 
@@ -102,31 +102,46 @@ def stream_columns(
     Rows and columns that only pad the picture are not written. An upscaler's are counted in finer
     pixels where they are written. Raises stream.NotFiniteError.
     """
-    scale = layers.scale
     border = source.border
     begin, below = border + start, border + source.size[0]
     top = 0 if not start else max(0, begin - round_up(halo, layers.multiple_of))
-    rows = layers.band(columns[0].window)
+    rows = layers.bands(columns[0].window)[0]
     total = len(columns) * -(-(source.height - top) // rows)
     done = 0
     with Workers() as workers:
         for span in columns:
-            stream = Stream(layers, span.window, workers)
             left, right = max(span.first, border), min(span.last, border + source.size[1])
-            kept = slice((left - border) * scale, (right - border) * scale)
-            crop = slice((left - span.start) * scale, (right - span.start) * scale)
-            at, out = top, top
+            wanted = slice(begin, below), slice(left, right)
+            inside = _inside(wanted, (top, span.start), border, layers.scale, write)
+            stream = Stream(layers, span.window, workers, inside)
+            at = top
             while at < source.height:
                 end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
-                given = torch.from_numpy(np.ascontiguousarray(source(at, end)[:, span.read]))
-                for band in stream.push(given, end == source.height):
-                    ended = out + len(band) // scale
-                    first, last = max(out, begin), min(ended, below)
-                    if last > first and right > left:
-                        lines = slice((first - out) * scale, (last - out) * scale)
-                        write((first - border) * scale, kept, band[lines, crop].numpy())
-                    out = ended
+                given = np.ascontiguousarray(source(at, end)[:, span.read])
+                stream.push(torch.from_numpy(given), end == source.height)
                 at = end
                 done += 1
                 if report is not None:
                     report(min(done, total), total)
+
+
+def _inside(
+    wanted: tuple[slice, slice], origin: tuple[int, int], border: int, scale: int, write: Write
+) -> Finished:
+    """Of what a stream writes the part that is wanted, counted from the picture's first pixel.
+
+    wanted: rows and columns of the padded picture; origin: row and column the stream began at
+    """
+    rows, columns = (slice(axis.start * scale, axis.stop * scale) for axis in wanted)
+    top, left = (at * scale for at in origin)
+
+    def inside(row: int, column: int, found: torch.Tensor) -> None:
+        row, column = row + top, column + left
+        first, last = max(row, rows.start), min(row + found.shape[0], rows.stop)
+        begin, end = max(column, columns.start), min(column + found.shape[1], columns.stop)
+        if first < last and begin < end:
+            part = found[first - row : last - row, begin - column : end - column].numpy()
+            shift = border * scale
+            write(first - shift, slice(begin - shift, end - shift), part)
+
+    return inside

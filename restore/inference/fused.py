@@ -1,5 +1,6 @@
 """Convolutions over bands of rows on a CPU, with the step that follows fused in where torch can.
 
+
 A separate ReLU or addition is one more trip of the whole tensor through the caches. oneDNN, which
 does torch's convolutions on x86, can do both while it writes the result, and takes kernels that
 were laid out for it once; torch has these as operators for its own compiler. They are tried once
@@ -13,67 +14,76 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-PADDING, ONE = [0, 1], [1, 1]  # rows beyond a band are given, columns beyond the picture are zero
+ONE = [1, 1]  # stride and dilation
 
 
 class Convolution:
-    """A 3x3 convolution of a band of rows: `(1, C, rows + 2, W) -> (1, K, rows, W)`."""
+    """A 3x3 convolution of a band of rows: `(1, C, rows + 2, W) -> (1, K, rows, W)`.
 
-    def __init__(self, conv: nn.Conv2d, fused: bool | None = None) -> None:
-        """Its kernels, laid out once. fused: None finds out whether the fused operators work."""
-        self.weight = conv.weight.detach()
-        self.bias = None if conv.bias is None else conv.bias.detach()
+    framed: what lies beside the rows is given, too, `W + 2` columns for an answer of W. oneDNN else
+    puts zeros there, which takes it as long as a convolution of few channels.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        framed: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        """Its kernels (K, C, 3, 3), laid out once. fused: None finds out whether that works."""
+        self.weight, self.bias = weight, bias
+        self.padding = [0, 0 if framed else 1]
         self.packed: Tensor | None = None
         if can_fuse(self.weight.dtype) if fused is None else fused:
-            self.packed = _pack(self.weight)
+            self.packed = _pack(self.weight, self.padding)
 
     def __call__(self, x: Tensor, relu: bool = False) -> Tensor:
         """The convolution, or the ReLU of it."""
         if self.packed is None:
-            y = F.conv2d(x, self.weight, self.bias, padding=(0, 1))
+            y = F.conv2d(x, self.weight, self.bias, padding=self.padding)
             return y.relu_() if relu else y
         after = "relu" if relu else "none"
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.packed, self.bias, PADDING, ONE, ONE, 1, after, [], ""
+            x, self.packed, self.bias, self.padding, ONE, ONE, 1, after, [], ""
         )
         return found
 
     def added_to(self, x: Tensor, y: Tensor) -> Tensor:
-        """x + conv(y), written over x; for kernels without a bias."""
+        """x + conv(y), written over x; the bias is left out."""
         if self.packed is None:
-            return x.add_(F.conv2d(y, self.weight, padding=(0, 1)))
+            return x.add_(F.conv2d(y, self.weight, padding=self.padding))
         torch.ops.mkldnn._convolution_pointwise_.binary(
-            x, y, self.packed, None, PADDING, ONE, ONE, 1, "add", 1.0, None, [], None
+            x, y, self.packed, None, self.padding, ONE, ONE, 1, "add", 1.0, None, [], None
         )
         return x
 
 
 class Growth:
-    """A transposed 2x2 convolution of stride 2, added to the rows it meets.
+    """A transposed 2x2 convolution of stride 2, as a matrix product for every other row.
 
-    Each of its four taps goes to a pixel of its own, so it is one matrix product, whose columns are
-    sorted into two rows: on a CPU two to three times faster than torch's operator for it.
+    Each of its four taps goes to a pixel of its own, so that nothing is summed: on a CPU two to
+    three times faster than torch's operator for it.
     """
 
-    def __init__(self, conv: nn.ConvTranspose2d) -> None:
-        """Its kernels as a matrix (inputs, 2 rows x 2 columns x outputs)."""
-        weight = conv.weight.detach()  # (inputs, outputs, 2 rows, 2 columns)
-        self.matrix = weight.permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous()
+    def __init__(self, weight: Tensor) -> None:
+        """weight: `(C, K, 2, 2)`, kept as two matrices, of the even rows and the odd."""
+        rows = weight.permute(2, 0, 3, 1)  # (2 rows, inputs, 2 columns, outputs)
+        self.matrices = [row.flatten(1).contiguous() for row in rows]
+        self.outputs = rows.shape[3]
 
-    def added_to(self, skip: Tensor, x: Tensor) -> None:
-        """skip + grown(x), written over skip: `(1, K, 2 rows, 2 W)` and `(1, C, rows, W)`."""
-        rows = x[0].permute(1, 2, 0)
-        height, width, _ = rows.shape
-        pairs = skip[0].permute(1, 2, 0).view(height, 2, width, -1)
-        taps = (rows @ self.matrix).view(height, width, 2, -1)
-        pairs.add_(taps.permute(0, 2, 1, 3))
+    def __call__(self, x: Tensor, row: int) -> Tensor:
+        """Its even rows (row 0) or its odd ones: `(1, C, rows, W)` -> `(rows, 2 W, K)`."""
+        lines = x[0].permute(1, 2, 0)
+        found: Tensor = lines @ self.matrices[row]
+        return found.view(len(lines), -1, self.outputs)
 
 
-def _pack(weight: Tensor) -> Tensor:
+def _pack(weight: Tensor, padding: list[int]) -> Tensor:
     like = [1, weight.shape[1], 18, 256]
-    found: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, PADDING, ONE, ONE, 1, like)
+    found: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, ONE, ONE, 1, like)
     return found
 
 
@@ -82,17 +92,16 @@ def can_fuse(dtype: torch.dtype) -> bool:
     """Whether this build of torch has the fused operators, and they do what the plain ones do."""
     if not torch.backends.mkldnn.is_available():
         return False
-    conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
     draw = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         weight = torch.rand(8, 8, 3, 3, generator=draw) - 0.5
-        conv.weight = nn.Parameter(weight.to(dtype, memory_format=torch.channels_last), False)
+        weight = weight.to(dtype, memory_format=torch.channels_last)
         x = torch.rand(1, 8, 6, 9, generator=draw).to(dtype, memory_format=torch.channels_last)
         try:
-            found = [_probe(Convolution(conv, fused=True), x.clone())]
+            found = [_probe(Convolution(weight, fused=True), x.clone())]
         except (RuntimeError, AttributeError, TypeError, NotImplementedError):
             return False
-        found.append(_probe(Convolution(conv, fused=False), x.clone()))
+        found.append(_probe(Convolution(weight, fused=False), x.clone()))
     limit = 0.05 if dtype == torch.bfloat16 else 1e-4
     return bool((found[0] - found[1]).abs().max() < limit)
 

@@ -13,15 +13,18 @@ from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
-# Bytes of one tensor of a strip's band, so that it stays in a second cache of 2 MB; of a row of it,
-# for oneDNN is faster on short rows; and of a band over the whole width, where 24 MP shall not take
-# more than 1.5 GB. The first by measurement: benchmarks/speed.py --bands.
-BAND_BYTES, STRIP_BYTES, WIDE_BYTES = 2**21, 2**16, 9 * 2**20
+# Bytes of a row of a strip's tensor at most; of one of its bands; and of a band over the whole
+# width, where 24 MP shall not take more than 1.5 GB. By measurement: benchmarks/speed.py --bands.
+STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**23, 24 * 2**20
+FEWEST_ROWS, MOST_ROWS = 32, 64  # a block computes two rows of each band again
 BELOW = 2  # rows of room below a band, for zeros below the picture
-FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 ALIGNED = 16  # columns that matrix instructions take at once
-# A strip is at least so many times as wide as what is computed again beside it, unless cores wait.
-WORTH, LEAST = 20, 2
+# Channels, whose multiples are framed, in bf16: where zeros beside the rows are given and not asked
+# for, oneDNN needs half of the time for 32 channels, 0.8 of it for 128; and twice of it for 40.
+FRAMED = {torch.bfloat16: 32}
+# Where rows are not framed, short ones are faster: bytes of one, and of how often a strip is at
+# least as wide as what is computed again beside it; LEAST: the same where cores would wait.
+SHORT_BYTES, WORTH, LEAST = 2**16, 20, 2
 # Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
 SPARE, OWN_BYTES = 1.25, 2**25
 
@@ -29,9 +32,13 @@ Pair = tuple[Convolution, Convolution]  # of a residual block
 
 
 class Chain(NamedTuple):
-    """Layers that a strip of columns goes through in one go."""
+    """Layers that a strip of columns goes through in one go.
+
+    framed: before each of them the rows are copied, with zeros beside them
+    """
 
     blocks: list[Pair]
+    framed: bool = False
     head: Convolution | None = None
     tail: Convolution | None = None
 
@@ -45,6 +52,14 @@ class Chain(NamedTuple):
         """Rows of room for what is held: four for the first block, two more for each further."""
         return 2 * len(self.blocks) + 2
 
+    def pitch(self, width: int) -> int:
+        """How many columns are computed for `width`.
+
+        framed: with one more on each side a multiple of 16. The first convolution of a block
+        answers for these; where their count is no multiple, oneDNN takes up to 1.5 times the time.
+        """
+        return round_up(width + 2, ALIGNED) - 2 if self.framed else width
+
 
 def can_stream(network: object) -> TypeGuard[UNet]:
     """Whether the network is one whose layers are known here."""
@@ -52,63 +67,65 @@ def can_stream(network: object) -> TypeGuard[UNet]:
     return isinstance(network, UNet) and type(network).forward in known
 
 
+def ready(module: object, dtype: torch.dtype) -> Tensor:
+    """The kernel of a layer, for the CPU."""
+    assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+    return module.weight.detach().to("cpu", dtype).contiguous(memory_format=torch.channels_last)
+
+
+def conv(module: object, framed: bool, dtype: torch.dtype) -> Convolution:
+    """A convolution of a network."""
+    assert isinstance(module, nn.Conv2d)
+    bias = None
+    if module.bias is not None:  # of a network that was told the noise level
+        bias = module.bias.detach().to("cpu", dtype)
+    return Convolution(ready(module, dtype), bias, framed)
+
+
 class Layers:
     """A network's layers, laid out for bands of rows. Holds no picture: one serves many."""
 
     def __init__(self, network: UNet, dtype: torch.dtype) -> None:
         """The kernels as `dtype`; the network given stays as it is."""
-
-        def ready(weight: Tensor) -> Tensor:
-            return weight.detach().to("cpu", dtype).contiguous(memory_format=torch.channels_last)
-
-        def conv(module: object) -> Convolution:
-            assert isinstance(module, nn.Conv2d)
-            copied = nn.Conv2d(1, 1, 1, bias=False)
-            copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
-            if module.bias is not None:  # of a network that was told the noise level
-                copied.bias = nn.Parameter(
-                    module.bias.detach().to("cpu", dtype), requires_grad=False
-                )
-            return Convolution(copied)
-
-        def growth(module: object) -> Growth:
-            assert isinstance(module, nn.ConvTranspose2d)
-            copied = nn.ConvTranspose2d(1, 1, 1, bias=False)
-            copied.weight = nn.Parameter(ready(module.weight), requires_grad=False)
-            return Growth(copied)
-
-        def blocks(level: object) -> list[Pair]:
-            assert isinstance(level, nn.Sequential)
-            return [(conv(block.conv1), conv(block.conv2)) for block in level.children()]
-
         self.dtype = dtype
         self.channels, self.multiple_of = network.channels, network.multiple_of
         self.scale, self.reach = network.scale, network.reach
         self.enter, self.leave = network.enter, network.leave
         self.widths = list(cast("list[int]", network.arguments["widths"]))
-        self.encoder = [Chain(blocks(level)) for level in network.encoder]
-        self.decoder = [Chain(blocks(level)) for level in network.decoder]
-        self.encoder[0] = self.encoder[0]._replace(head=conv(network.head))
+
+        def chain(level: nn.Module, width: int) -> Chain:
+            framed = dtype in FRAMED and width % FRAMED[dtype] == 0
+            pairs = [(block.conv1, block.conv2) for block in level.children()]
+            return Chain(
+                [(conv(a, framed, dtype), conv(b, framed, dtype)) for a, b in pairs], framed
+            )
+
+        self.encoder = list(map(chain, network.encoder, self.widths))
+        self.decoder = list(map(chain, network.decoder, self.widths))
+        framed = self.encoder[0].framed
+        self.encoder[0] = self.encoder[0]._replace(head=conv(network.head, framed, dtype))
         last = self.decoder or self.encoder  # of a network of one level, all is one chain
-        last[0] = last[0]._replace(tail=conv(network.tail))
-        self.downs = [ready(cast(nn.Conv2d, module).weight) for module in network.downs]
-        self.ups = [growth(module) for module in network.ups]
+        last[0] = last[0]._replace(tail=conv(network.tail, framed, dtype))
+        self.downs = [ready(module, dtype) for module in network.downs]
+        self.ups = [Growth(ready(module, dtype)) for module in network.ups]
 
     def strips(self, width: int, level: int, chain: Chain, threads: int) -> list[Span]:
         """Columns of a level to take at a time, so that a row stays small and no core is idle.
 
         width: of the level
         """
-        fits = STRIP_BYTES // (self.widths[level] * self.dtype.itemsize)
         again = max(1, 2 * chain.reach)
-        count = -(-width // max(ALIGNED, fits, WORTH * again))
-        count = min(round_up(count, threads), width // max(ALIGNED, LEAST * again))
+        row = STRIP_BYTES if chain.framed else SHORT_BYTES
+        most = max(ALIGNED, row // (self.widths[level] * self.dtype.itemsize), WORTH * again)
+        count = round_up(-(-width // most), threads)
+        count = min(count, width // max(ALIGNED, LEAST * again))
         if count < 2:
             return [Span(0, width, 0, width)]
         grid = 1 if level == len(self.encoder) - 1 else 2
         halo = round_up(chain.reach, grid)
         spans = split_axis(width, -(-width // count) + 2 * halo + grid, halo, grid)
-        window = min(width // grid * grid, round_up(spans[0].window, ALIGNED))
+        window = chain.pitch(round_up(spans[0].window, 2 if chain.framed else ALIGNED))
+        window = min(width // grid * grid, window)
         return [Span(min(s.start, width - window), window, s.first, s.last) for s in spans]
 
     def row_bytes(self, width: int) -> int:
@@ -116,28 +133,32 @@ class Layers:
         per_pixel = max(w >> k for k, w in enumerate(self.widths))
         return max(1, per_pixel) * width * self.dtype.itemsize
 
-    def band(self, width: int) -> int:
-        """Rows of a band, a multiple of 4: as many as make its tensors as large as they should."""
-        row = self.row_bytes(width)
-        rows = min(BAND_BYTES // min(row, STRIP_BYTES), WIDE_BYTES // row)
-        return max(FEWEST_ROWS, min(MOST_ROWS, rows)) // 4 * 4
+    def bands(self, width: int) -> list[int]:
+        """Rows of a band of each level, multiples of 4: as many as pay, for a picture so wide.
 
-    def lags(self, band: int) -> list[int]:
+        The coarser a level, the more rows above it wait until it has a band; so it takes fewer.
+        """
+        row = self.row_bytes(width)
+        rows = min(BAND_BYTES // min(row, STRIP_BYTES), WIDE_BYTES // row, MOST_ROWS)
+        return [max(FEWEST_ROWS, rows >> level) // 4 * 4 for level in range(len(self.encoder))]
+
+    def lags(self, bands: list[int]) -> list[int]:
         """For each level, rows of it by which what it gives back can lag behind what it gets."""
         found = [2 * len(self.encoder[-1].blocks)]
-        for encode in reversed(self.encoder[:-1]):
+        for encode, band in zip(self.encoder[-2::-1], bands[:0:-1], strict=True):
             found.insert(0, 4 * len(encode.blocks) + 2 * (found[0] + band))
         return found
 
     def peak_bytes(self, height: int, width: int) -> int:
         """The most memory a stream over a picture of this size needs, the picture not counted."""
-        band, total = self.band(width), 0
-        lags = self.lags(band)
-        for level, lag in enumerate(lags):
+        bands, total = self.bands(width), 0
+        lags = self.lags(bands)
+        for level, (lag, band) in enumerate(zip(lags, bands, strict=True)):
             room = band + self.encoder[level].above + BELOW  # a piece of a skip keeps its room
             waiting = min(height >> level, lag + 2 * band) * room // band
-            rows = waiting + 3 * room
+            rows = waiting + 4 * room
             total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
+        band = bands[0]
         total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
         picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
         larger = self.scale**2 - 1  # a band's result, its interpolation and what is added to it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,83 +63,146 @@ class Rows:
         """Rows [first, last) of these."""
         return Rows([part[:, :, first:last] for part in self.parts], self.rooms)
 
+    def every_other(self, first: int) -> Rows:
+        """Of an even count of rows the even ones (first 0) or the odd ones (first 1)."""
+        return Rows([part[:, :, first::2] for part in self.parts], self.rooms)
+
     def cut(self, count: int) -> Iterator[tuple[Rows, bool]]:
         """Pieces of `count` rows; the flag says which is the last."""
         for begin in range(0, self.count, count):
             yield self.only(begin, begin + count), begin + count >= self.count
 
 
-def stack(pieces: Sequence[Rows], columns: slice, lines: Tensor) -> None:
-    """Write these columns of rows one below the other into `(rows, columns, C)`."""
+def stack(
+    pieces: Sequence[Rows], columns: slice, lines: Tensor, more: Tensor | None = None
+) -> None:
+    """Write these columns of rows one below the other into `(rows, columns, C)`.
+
+    more: the same shape, added on the way
+    """
     begin = 0
     for piece in pieces:
-        at = 0
+        at, rows = 0, slice(begin, begin + piece.count)
         for part in piece.between(columns):
-            lines[begin : begin + piece.count, at : at + part.shape[3]] = part[0].permute(1, 2, 0)
-            at += part.shape[3]
-        begin += piece.count
+            where = slice(at, at + part.shape[3])
+            if more is None:
+                lines[rows, where] = part[0].permute(1, 2, 0)
+            else:
+                torch.add(part[0].permute(1, 2, 0), more[rows, where], out=lines[rows, where])
+            at = where.stop
+        begin = rows.stop
 
 
-class Room:
-    """Rows with room above and below, for those that the next layers need around them.
+def as_image(lines: Tensor) -> Tensor:
+    """`(rows, columns, C)` as `(1, C, rows, columns)`, channels last; not a copy."""
+    return lines[None].permute(0, 3, 1, 2)
 
-    The layers work where the rows lie, so that a band is copied once for a row of blocks. Its
-    memory goes back to the pool with the last of those who keep the room, or `Rows` in it.
-    """
 
-    def __init__(
-        self,
-        pieces: Sequence[Rows],
-        columns: slice,
-        pool: Pool,
-        above: int = 0,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """These columns of rows one below the other, copied, channels last."""
-        like = pieces[0].parts[0]
-        rows, width = sum(piece.count for piece in pieces), columns.stop - columns.start
-        self.first, self.last = above, above + rows
-        shape = (above + rows + BELOW, width, like.shape[1])
-        self.pool, self.samples = pool, pool.take(math.prod(shape), dtype or like.dtype)
-        lines = self.samples[: math.prod(shape)].view(shape)
-        stack(pieces, columns, lines[above : above + rows])
-        self.memory = lines[None].permute(0, 3, 1, 2)
+class Borrowed:
+    """Memory of the pool, which goes back to it when nobody keeps this any more."""
+
+    def __init__(self, pool: Pool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+        """shape: (rows, columns, channels); what is in it is left over."""
+        self.pool = pool
+        self.samples = pool.take(math.prod(shape), dtype)
+        self.memory = self.samples[: math.prod(shape)].view(shape)
 
     def __del__(self) -> None:
         """Give the memory back, where there was any to have."""
         if hasattr(self, "samples"):
             self.pool.give(self.samples)
 
+
+class Room(Borrowed):
+    """Rows of some columns, with room above and below for those that the next layers look at.
+
+    The layers work where the rows lie, so that a band is copied in once for a row of blocks. There
+    may be a few columns more than asked for; what they hold is finite and nobody looks at it.
+    `Rows` in it must keep it.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        shape: tuple[int, int, int],
+        dtype: torch.dtype,
+        above: int = 0,
+        pitch: int | None = None,
+    ) -> None:
+        """Room for (rows, columns, channels); pitch: columns in memory, None for no more."""
+        rows, self.width, channels = shape
+        columns = self.width if pitch is None else pitch
+        super().__init__(pool, (above + rows + BELOW, columns, channels), dtype)
+        self.first, self.last = above, above + rows
+        if columns > self.width:
+            self.memory[:, self.width :] = 0
+
+    def fill(self, pieces: Sequence[Rows], columns: slice, more: Tensor | None = None) -> Room:
+        """Copy these columns of rows, one below the other; `more` of their shape is added."""
+        stack(pieces, columns, self.lines[:, : self.width], more)
+        return self
+
+    @property
+    def lines(self) -> Tensor:
+        """The rows as `(rows, columns, C)`, with the columns too many; not a copy."""
+        return self.memory[self.first : self.last]
+
     @property
     def rows(self) -> Tensor:
-        """The rows themselves, `(1, C, rows, columns)`; not a copy."""
-        return self.memory[:, :, self.first : self.last]
+        """The same as `(1, C, rows, columns)`."""
+        return as_image(self.lines)
+
+
+class Seen(NamedTuple):
+    """What a layer looks at, `(1, C, rows, columns)`, and whose memory that is."""
+
+    image: Tensor
+    owner: Borrowed
 
 
 class Held:
-    """The rows that a layer still needs, and rows of zeros above and below the picture."""
+    """The rows that a layer still needs, and zeros around the picture."""
 
-    def __init__(self, reach: int) -> None:
-        """reach: how many rows above and below one the layer looks at."""
-        self.reach = reach
+    def __init__(self, reach: int, framed: bool) -> None:
+        """reach: how many rows and columns around one the layer looks at; framed: as a chain is."""
+        self.reach, self.framed = reach, framed
         self.held: Tensor | None = None
 
-    def join(self, room: Room, last: bool) -> Tensor | None:
-        """Put what was held above the rows, and `reach` of zeros at either end of the picture.
+    def around(self, room: Room, last: bool, scratch: Pool) -> Seen | None:
+        """The rows with what was held above them, and `reach` of zeros at the picture's ends.
 
-        None where these are too few for a row of the answer.
+        The rows that the layer answers for, held ones among them, are what the room has then. None
+        where these are too few for a row of the answer.
         """
-        above = self.reach if self.held is None else self.held.shape[2]
-        room.first -= above
-        room.memory[:, :, room.first : room.first + above] = 0 if self.held is None else self.held
-        if last:
-            room.memory[:, :, room.last : room.last + self.reach] = 0
-            room.last += self.reach
-        x = room.rows
-        few = x.shape[2] <= 2 * self.reach
-        kept = x if few else x[:, :, -2 * self.reach :]
-        self.held = kept.clone(memory_format=torch.channels_last)
-        return None if few else x
+        above = self.reach if self.held is None else len(self.held)
+        below = self.reach if last else 0
+        seen, owner = (self._copied if self.framed else self._joined)(room, above, below, scratch)
+        seen[:above] = 0 if self.held is None else self.held
+        seen[len(seen) - below :] = 0
+        few = len(seen) <= 2 * self.reach
+        self.held = (seen if few else seen[-2 * self.reach :]).clone()
+        again = above - self.reach
+        if self.framed:
+            inner = slice(self.reach, self.reach + room.memory.shape[1])
+            room.memory[room.first - again : room.first] = seen[self.reach : above, inner]
+        room.first -= again
+        room.last -= self.reach - below
+        return None if few else Seen(as_image(seen), owner)
+
+    def _joined(self, room: Room, above: int, below: int, scratch: Pool) -> tuple[Tensor, Borrowed]:
+        """Where they lie."""
+        return room.memory[room.first - above : room.last + below], room
+
+    def _copied(self, room: Room, above: int, below: int, scratch: Pool) -> tuple[Tensor, Borrowed]:
+        """In a copy with zeros beside."""
+        reach, width, lines = self.reach, room.width, room.lines
+        shape = (above + len(lines) + below, lines.shape[1] + 2 * reach, lines.shape[2])
+        found = Borrowed(scratch, shape, lines.dtype)
+        rows = found.memory[above : above + len(lines)]
+        rows[:, :reach] = 0
+        rows[:, reach + width :] = 0
+        rows[:, reach : reach + width] = lines[:, :width]
+        return found.memory, found
 
 
 class Queue:

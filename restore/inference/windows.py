@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,6 +212,29 @@ class _Rows:
         return Picture(*color.split(samples))
 
 
+class _Gathered:
+    """Strips of columns that threads hand in, put together to whole rows and written in order."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self.rows, self.lock = rows, threading.Lock()
+        self.held: Pixels | None = None
+        self.missing = 0
+
+    def write(self, first: int, columns: slice, pixels: Pixels) -> None:
+        """Some columns of the next rows; the last of them writes the rows."""
+        with self.lock:
+            if self.held is None:
+                shape = (len(pixels), self.rows.width, pixels.shape[2])
+                self.held, self.missing = np.empty(shape, np.float32), self.rows.width
+            held = self.held
+        held[:, columns] = pixels
+        with self.lock:
+            self.missing -= columns.stop - columns.start
+            if self.missing == 0:
+                self.held = None
+                self.rows.write(first, held)
+
+
 def color_channels(channels: int) -> int:
     """Of 1 to 4 channels those that are not alpha."""
     return channels - (channels in (2, 4))
@@ -276,21 +300,22 @@ def _streaming(
     if device.type != "cpu" or not can_stream(network):
         return None
     layers = layers_of(network, dtype)
-    lag = layers.lags(layers.band(source.width))[0]
+    bands = layers.bands(source.width)
+    lag = layers.lags(bands)[0]
     planned = layers.peak_bytes(source.height, source.width)
-    planned += source.width * (lag * rows.channels * 4 + 4 * layers.band(source.width) * ROW_COPIES)
+    planned += source.width * (lag * rows.channels * 4 + 4 * bands[0] * ROW_COPIES)
     if planned > memory:
         return None
 
     def go(start: int, report: Report | None) -> Plan:
         span = Span(0, source.width, 0, source.width)
         tile = Tile(Span(0, source.height, 0, source.height), span)
-        plan = Plan([tile], (layers.band(source.width), source.width), 1, device, dtype)
+        plan = Plan([tile], (bands[0], source.width), 1, device, dtype)
         stream_columns(
             layers,
             source,
             [span],
-            lambda first, _, pixels: rows.write(first, pixels),
+            _Gathered(rows).write,
             start=start,
             halo=network.halo,
             report=report,

@@ -73,9 +73,11 @@ class Denoiser(UNet):
         found = self.features(self.enter(x).to(self.head.weight.dtype), offset)
         return self.leave(x, found.to(x.dtype))
 
-    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
-        """The picture without the noise that was found."""
-        return x[:, :, own] - found
+    def leave(
+        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Tensor:
+        """The picture without the noise that was found in these rows and columns of it."""
+        return x[:, :, rows, columns] - found
 
     def told(self, sigma: float) -> Denoiser:
         """This network, told once and for all that the noise has this level (0-255, above 0).

@@ -69,10 +69,12 @@ class UNet(nn.Module):
         """What the first layer sees of a picture (N, C, H, W)."""
         return x
 
-    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
+    def leave(
+        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Tensor:
         """The result, from the picture (N, C, H, W) and what the layers found in it.
 
-        own: the rows of the picture that the layers' answer is about, where it is not all of them
+        rows, columns: of the picture those that the layers' answer is about, where it is not all
         """
         raise NotImplementedError
 

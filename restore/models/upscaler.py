@@ -78,9 +78,11 @@ class Upscaler(UNet):
         """The picture without its local mean."""
         return x - local_mean(x)
 
-    def leave(self, x: Tensor, found: Tensor, own: slice = slice(None)) -> Tensor:
-        """What was found, added to the interpolation, each finer pixel in its place."""
-        return F.pixel_shuffle(found + self.interpolated(x)[:, :, own], self.scale)
+    def leave(
+        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Tensor:
+        """What was found in these rows and columns, added to the interpolation, finer."""
+        return F.pixel_shuffle(found + self.interpolated(x)[:, :, rows, columns], self.scale)
 
     def interpolated(self, x: Tensor) -> Tensor:
         """The bicubic interpolation with its finer pixels as channels: (N, C scale^2, H, W)."""

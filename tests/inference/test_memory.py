@@ -142,7 +142,8 @@ network = Denoiser(3, (32, 64), (1, 1), seed=1).eval().requires_grad_(False)
 picture = np.random.default_rng(0).random((128, 3000, 3), np.float32)
 free = restore.denoise(picture, network, precision=precision, device="cpu").image
 highest = resource.getrlimit(resource.RLIMIT_DATA)[1]
-for room in range(15 * step, least, -step):  # the memory that is left, made less until it is little
+rooms = [*range(15 * step, least, -step), least, least // 2, least // 4]
+for room in rooms:  # the memory that is left, made less until it does not hold the picture itself
     resource.setrlimit(resource.RLIMIT_DATA, (data() + room, highest))
     try:
         result = restore.denoise(picture, network, precision=precision, device="cpu")

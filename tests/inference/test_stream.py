@@ -26,14 +26,23 @@ NETWORKS = [
 
 
 def streamed(layers: Layers, picture: torch.Tensor, threads: int = 1) -> torch.Tensor:
-    bands, at = [], 0
+    height, width, channels = picture.shape
+    result = torch.full((height * layers.scale, width * layers.scale, channels), torch.nan)
+    at = 0
+
+    def write(row: int, column: int, found: torch.Tensor) -> None:
+        place = result[row : row + found.shape[0], column : column + found.shape[1]]
+        assert place.shape == found.shape
+        assert place.isnan().all()  # each pixel once
+        place.copy_(found)
+
     with Workers(threads) as workers:
-        flow = Stream(layers, picture.shape[1], workers)
-        while at < len(picture):
-            end = min(len(picture), at + (flow.rows if at else flow.first_rows))
-            bands += flow.push(picture[at:end], end == len(picture))
+        flow = Stream(layers, width, workers, write)
+        while at < height:
+            end = min(height, at + (flow.rows if at else flow.first_rows))
+            flow.push(picture[at:end], end == height)
             at = end
-    return torch.cat(bands)
+    return result
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "fused"])
@@ -46,13 +55,17 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
+@pytest.mark.parametrize("framed", [1, 4, 1000], ids=["framed", "some framed", "not framed"])
 @pytest.mark.parametrize(
     "network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}-{n.arguments['widths']}"
 )
 @torch.inference_mode()
 def test_streamed_equals_untiled_over_random_sizes(
-    network: UNet, fused: bool, monkeypatch: pytest.MonkeyPatch
+    network: UNet, fused: bool, framed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(laid_out, "FRAMED", {torch.float32: framed})
+    monkeypatch.setattr(laid_out, "FEWEST_ROWS", 16)
+    monkeypatch.setattr(laid_out, "SHORT_BYTES", 1)
     monkeypatch.setattr(laid_out, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
     monkeypatch.setattr(laid_out, "STRIP_BYTES", 1)  # strips as narrow as they may be
     monkeypatch.setattr(laid_out, "WORTH", 2)
@@ -73,9 +86,12 @@ def test_streamed_equals_untiled_over_random_sizes(
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}")
 @pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("framed", [1, 1000], ids=["framed", "not framed"])
 def test_strips_keep_each_column_once_with_what_it_depends_on(
-    network: UNet, threads: int, monkeypatch: pytest.MonkeyPatch
+    network: UNet, threads: int, framed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(laid_out, "FRAMED", {torch.float32: framed})
+    monkeypatch.setattr(laid_out, "SHORT_BYTES", 256)
     monkeypatch.setattr(laid_out, "STRIP_BYTES", 256)
     layers = Layers(network, torch.float32)
     for level, chain in [*enumerate(layers.encoder), *enumerate(layers.decoder)]:
@@ -117,11 +133,11 @@ def test_what_waits_inside_stays_within_the_plan(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(laid_out, "BAND_BYTES", 1)
     network = Denoiser(3, widths=(4, 8, 8), blocks=(1, 2, 1), seed=1).eval()
     layers = Layers(network, torch.float32)
-    flow, most = Stream(layers, 16, Workers(1)), 0
+    flow, most = Stream(layers, 16, Workers(1), lambda *_: None), 0
     for at in range(0, 800, 8):
-        list(flow.push(torch.rand(8 if at else flow.first_rows, 16, 3), False))
+        flow.push(torch.rand(8 if at else flow.first_rows, 16, 3), False)
         most = max(most, flow._level.skips.count)
-    assert most <= layers.lags(flow.rows)[0] + 2 * flow.rows
+    assert most <= layers.lags(layers.bands(16))[0] + 2 * flow.rows
     assert layers.peak_bytes(10**6, 16) == layers.peak_bytes(10**7, 16)  # not with the height
 
 
