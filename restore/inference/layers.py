@@ -15,8 +15,8 @@ from restore.models.upscaler import Upscaler
 
 # Bytes of a row of a strip's tensor at most; of one of its bands; and of a band over the whole
 # width, where 24 MP shall not take more than 1.5 GB. By measurement: benchmarks/speed.py --bands.
-STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**23, 24 * 2**20
-FEWEST_ROWS, MOST_ROWS = 32, 64  # a block computes two rows of each band again
+STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**23, 12 * 2**20
+FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 BELOW = 2  # rows of room below a band, for zeros below the picture
 ALIGNED = 16  # columns that matrix instructions take at once
 # Channels, whose multiples are framed, in bf16: where zeros beside the rows are given and not asked
@@ -140,7 +140,8 @@ class Layers:
         """
         row = self.row_bytes(width)
         rows = min(BAND_BYTES // min(row, STRIP_BYTES), WIDE_BYTES // row, MOST_ROWS)
-        return [max(FEWEST_ROWS, rows >> level) // 4 * 4 for level in range(len(self.encoder))]
+        first, others = (max(FEWEST_ROWS, n) // 4 * 4 for n in (rows, rows // 2))
+        return [first] + [others] * (len(self.encoder) - 1)
 
     def lags(self, bands: list[int]) -> list[int]:
         """For each level, rows of it by which what it gives back can lag behind what it gets."""

@@ -4,9 +4,9 @@ A band goes through all layers of its level while it lies in the cache. What the
 this one (the last rows of each layer's input) is kept; what a level hands to the next coarser one
 is gathered until it makes a band there. So the result lags behind the input by some hundred rows,
 no row is computed twice, there is no halo above or below, and memory does not grow with the height.
-A band is cut into strips of columns, which go through the blocks of a level one by one, or one on
-each core, with the few columns around them that these blocks look at: small rows are faster, and
-the cores wait for each other once a level and not at each layer.
+A band is cut into strips of columns, which go through the blocks of a level one on each core, with
+the few columns around them that these blocks look at: the cores wait for each other once a level
+and not at each layer, and each of them writes its own part of the result.
 The sums are those of the untiled network, zeros beyond the picture included.
 """
 
