@@ -274,6 +274,8 @@ def test_interrupting_leaves_no_partial_file(tmp_path: Path) -> None:
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
+        # where the tests run in the background, a shell has the signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(4)  # past the imports, within the network
     process.send_signal(signal.SIGINT)
