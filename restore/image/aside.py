@@ -134,7 +134,7 @@ def keep_original(path: Path, data: bytes) -> Path:
     if not os.path.lexists(backup):
         try:
             os.link(path.resolve(), backup)
-        except (OSError, NotImplementedError, AttributeError):
+        except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
             write_aside(backup, data, overwrite=False)
     elif not backup.is_file() or backup.read_bytes() != data:
         raise WriteError(f"{backup} exists and is no copy of {path.name}; move it away first")

@@ -1,6 +1,5 @@
 """Convolutions over bands of rows on a CPU, with the step that follows fused in where torch can.
 
-
 A separate ReLU or addition is one more trip of the whole tensor through the caches. oneDNN, which
 does torch's convolutions on x86, can do both while it writes the result, and takes kernels that
 were laid out for it once; torch has these as operators for its own compiler. They are tried once
@@ -99,6 +98,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
         x = torch.rand(1, 8, 6, 9, generator=draw).to(dtype, memory_format=torch.channels_last)
         try:
             found = [_probe(Convolution(weight, fused=True), x.clone())]
+        # what a torch raises that has no such operator, or one with other arguments
         except (RuntimeError, AttributeError, TypeError, NotImplementedError):
             return False
         found.append(_probe(Convolution(weight, fused=False), x.clone()))

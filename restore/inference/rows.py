@@ -137,9 +137,9 @@ class Room(Borrowed):
         if columns > self.width:
             self.memory[:, self.width :] = 0
 
-    def fill(self, pieces: Sequence[Rows], columns: slice, more: Tensor | None = None) -> Room:
-        """Copy these columns of rows, one below the other; `more` of their shape is added."""
-        stack(pieces, columns, self.lines[:, : self.width], more)
+    def fill(self, pieces: Sequence[Rows], columns: slice) -> Room:
+        """Copy these columns of rows, one below the other."""
+        stack(pieces, columns, self.lines[:, : self.width])
         return self
 
     @property
