@@ -15,15 +15,18 @@ from restore.models.upscaler import Upscaler
 
 # Bytes of a row of a strip's tensor at most; of one of its bands; and of a band over the whole
 # width, where 24 MP shall not take more than 1.5 GB. By measurement: benchmarks/speed.py --bands.
-STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**23, 12 * 2**20
+STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**24, 12 * 2**20
 FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 BELOW = 2  # rows of room below a band, for zeros below the picture
 ALIGNED = 16  # columns that matrix instructions take at once
-# Channels, whose multiples are framed, in bf16: where zeros beside the rows are given and not asked
-# for, oneDNN needs half of the time for 32 channels, 0.8 of it for 128; and twice of it for 40.
-FRAMED = {torch.bfloat16: 32}
-# Where rows are not framed, short ones are faster: bytes of one, and of how often a strip is at
-# least as wide as what is computed again beside it; LEAST: the same where cores would wait.
+# Channels that are framed: where zeros beside the rows are given and not asked for, oneDNN needs
+# half of the time for 32 channels and 0.9 for 64.
+FRAMED = {torch.bfloat16: (32, 64)}
+# Where zeros are asked for, multiples of 64 channels take it 0.8 of the time, framed or not, if
+# strips are this narrow. But a strip is at least NARROW_WORTH as wide as what is computed again
+# beside it.
+NARROW_OF, NARROW, NARROW_WORTH = {torch.bfloat16: 64}, 224, 8
+# Others, where they are not framed: bytes of a row, and the same; LEAST: where cores would wait.
 SHORT_BYTES, WORTH, LEAST = 2**16, 20, 2
 # Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
 SPARE, OWN_BYTES = 1.25, 2**25
@@ -94,7 +97,7 @@ class Layers:
         self.widths = list(cast("list[int]", network.arguments["widths"]))
 
         def chain(level: nn.Module, width: int) -> Chain:
-            framed = dtype in FRAMED and width % FRAMED[dtype] == 0
+            framed = width in FRAMED.get(dtype, ())
             pairs = [(block.conv1, block.conv2) for block in level.children()]
             return Chain(
                 [(conv(a, framed, dtype), conv(b, framed, dtype)) for a, b in pairs], framed
@@ -115,18 +118,26 @@ class Layers:
         width: of the level
         """
         again = max(1, 2 * chain.reach)
-        row = STRIP_BYTES if chain.framed else SHORT_BYTES
-        most = max(ALIGNED, row // (self.widths[level] * self.dtype.itemsize), WORTH * again)
-        count = round_up(-(-width // most), threads)
+        grid = 1 if level == len(self.encoder) - 1 else 2
+        count = round_up(-(-width // self._most(level, chain, again + grid)), threads)
         count = min(count, width // max(ALIGNED, LEAST * again))
         if count < 2:
             return [Span(0, width, 0, width)]
-        grid = 1 if level == len(self.encoder) - 1 else 2
         halo = round_up(chain.reach, grid)
         spans = split_axis(width, -(-width // count) + 2 * halo + grid, halo, grid)
         window = chain.pitch(round_up(spans[0].window, 2 if chain.framed else ALIGNED))
         window = min(width // grid * grid, window)
         return [Span(min(s.start, width - window), window, s.first, s.last) for s in spans]
+
+    def _most(self, level: int, chain: Chain, again: int) -> int:
+        """Columns of its own that a strip has at most; again: those computed again beside them."""
+        channels = self.widths[level]
+        per_column = channels * self.dtype.itemsize
+        if chain.framed:
+            return max(ALIGNED, STRIP_BYTES // per_column, WORTH * again)
+        if self.dtype in NARROW_OF and channels % NARROW_OF[self.dtype] == 0:
+            return max(NARROW - again, NARROW_WORTH * again)
+        return max(ALIGNED, SHORT_BYTES // per_column, WORTH * again)
 
     def row_bytes(self, width: int) -> int:
         """Bytes of a row of the widest level's tensor, of a picture `width` pixels wide."""

@@ -55,15 +55,25 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param)
 
 
-@pytest.mark.parametrize("framed", [1, 4, 1000], ids=["framed", "some framed", "not framed"])
+@pytest.mark.parametrize("narrow", [1000, 2], ids=["", "some narrow"])
+@pytest.mark.parametrize(
+    "framed", [(4, 6, 8), (8,), ()], ids=["framed", "some framed", "not framed"]
+)
 @pytest.mark.parametrize(
     "network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}-{n.arguments['widths']}"
 )
 @torch.inference_mode()
 def test_streamed_equals_untiled_over_random_sizes(
-    network: UNet, fused: bool, framed: int, monkeypatch: pytest.MonkeyPatch
+    network: UNet,
+    fused: bool,
+    framed: tuple[int, ...],
+    narrow: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(laid_out, "FRAMED", {torch.float32: framed})
+    monkeypatch.setattr(laid_out, "NARROW_OF", {torch.float32: 4 * narrow})
+    monkeypatch.setattr(laid_out, "NARROW", 24)
+    monkeypatch.setattr(laid_out, "NARROW_WORTH", 2)
     monkeypatch.setattr(laid_out, "FEWEST_ROWS", 16)
     monkeypatch.setattr(laid_out, "SHORT_BYTES", 1)
     monkeypatch.setattr(laid_out, "BAND_BYTES", 1)  # bands of 16 rows: many in a small picture
@@ -72,7 +82,7 @@ def test_streamed_equals_untiled_over_random_sizes(
     layers = Layers(network, torch.float32)
     draw = random.Random(0)
     many_bands = many_strips = 0
-    for _ in range(6):
+    for _ in range(4):
         height, width = (4 * draw.randint(1, most) for most in (40, 60))
         picture = torch.rand(height, width, network.channels)
         whole = network(picture.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
@@ -86,11 +96,18 @@ def test_streamed_equals_untiled_over_random_sizes(
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}")
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("framed", [1, 1000], ids=["framed", "not framed"])
+@pytest.mark.parametrize("narrow", [1000, 1], ids=["", "narrow"])
+@pytest.mark.parametrize("framed", [(4, 6, 8), ()], ids=["framed", "not framed"])
 def test_strips_keep_each_column_once_with_what_it_depends_on(
-    network: UNet, threads: int, framed: int, monkeypatch: pytest.MonkeyPatch
+    network: UNet,
+    threads: int,
+    framed: tuple[int, ...],
+    narrow: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(laid_out, "FRAMED", {torch.float32: framed})
+    monkeypatch.setattr(laid_out, "NARROW_OF", {torch.float32: 2 * narrow})
+    monkeypatch.setattr(laid_out, "NARROW", 40)
     monkeypatch.setattr(laid_out, "SHORT_BYTES", 256)
     monkeypatch.setattr(laid_out, "STRIP_BYTES", 256)
     layers = Layers(network, torch.float32)
