@@ -1,13 +1,14 @@
-"""Our engine beside other ways to run the same network on this CPU, on one megapixel.
+"""Our engine beside other ways to run the same network on this CPU.
 
-    python benchmarks/engines.py [--models denoise-gaussian,denoise-gaussian-fast] [--repeats 3]
-                                 [--json benchmarks/engines.json]
+    python benchmarks/engines.py [--models denoise-gaussian,denoise-gaussian-fast]
+                                 [--megapixels 1,4] [--repeats 5] [--json benchmarks/engines.json]
 
 torch as it is, torch compiled (`torch.compile`), ONNX Runtime and OpenVINO, the last two where they
 are installed (`pip install onnx onnxruntime openvino`). The others see the picture in one piece,
 padded already and as a tensor; ours is the whole pipeline, array to array. Start-up is what comes
-before the first result: compiling or converting, and the first run. Nothing else should run on the
-machine.
+before the first result: compiling or converting, and the first run. After it all ways run in turns,
+so that a machine whose speed changes is as unfair to each; the first run of a turn does not count,
+for the threads of the way before it may still be waiting for work; the median of the others does.
 """
 
 from __future__ import annotations
@@ -36,18 +37,35 @@ CPU = torch.device("cpu")
 Run = Callable[[], Any]
 
 
-def timed(make: Callable[[], Run], repeats: int) -> dict[str, float]:
-    """Seconds of start-up, and the median of the runs after it."""
-    began = time.perf_counter()
-    run = make()
+def seconds(run: Run) -> float:
+    """Of one run, after another one."""
     run()
-    start = time.perf_counter() - began
-    times = []
-    for _ in range(repeats):
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def in_turns(made: dict[str, Callable[[], Run]], repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of start-up of each way, and the median of the runs after it."""
+    start, runs = {}, {}
+    for way, make in made.items():
         began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return {"start_seconds": start, "seconds": statistics.median(times)}
+        try:
+            runs[way] = make()
+            runs[way]()
+        except Exception as error:  # no compiler, an operator that is missing
+            print(f"{way} left out: {str(error).splitlines()[0]}", flush=True)
+            runs.pop(way, None)
+            continue
+        start[way] = time.perf_counter() - began
+    times = [{way: seconds(run) for way, run in runs.items()} for _ in range(repeats)]
+    return {
+        way: {
+            "start_seconds": start[way],
+            "seconds": statistics.median(turn[way] for turn in times),
+        }
+        for way in runs
+    }
 
 
 def eager(network: Any, x: torch.Tensor, dtype: torch.dtype, compiled: bool = False) -> Run:
@@ -69,7 +87,11 @@ def onnx_runtime(network: Any, x: torch.Tensor) -> Run:
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "network.onnx")
-        torch.onnx.export(network, (x,), path, dynamo=False, input_names=["x"])
+        small = x[..., : network.multiple_of * 8, : network.multiple_of * 8]
+        axes = {"x": {2: "height", 3: "width"}}
+        torch.onnx.export(
+            network, (small,), path, dynamo=False, input_names=["x"], dynamic_axes=axes
+        )
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"x": x.numpy()})[0]
 
@@ -78,7 +100,9 @@ def openvino(network: Any, x: torch.Tensor, dtype: torch.dtype) -> Run:
     """OpenVINO, with the precision as its hint."""
     import openvino as ov
 
-    model = ov.convert_model(network, example_input=x, input=[tuple(x.shape)])
+    small = x[..., : network.multiple_of * 8, : network.multiple_of * 8]
+    model = ov.convert_model(network, example_input=small, input=[(1, x.shape[1], -1, -1)])
+    model.reshape(list(x.shape))
     hint = {"INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32"}
     request = ov.Core().compile_model(model, "CPU", hint).create_infer_request()
     return lambda: request.infer([x.numpy()])[0]
@@ -109,29 +133,25 @@ def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="denoise-gaussian,denoise-gaussian-fast")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--megapixels", default="1,4")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
-    _, noisy = picture(1)
     rows = []
-    for name in asked.models.split(","):
-        for way, make in ways(name, noisy).items():
-            try:
-                found = timed(make, asked.repeats)
-            except Exception as error:  # no compiler, an operator that is missing
-                print(f"{name:<24} {way:<24} left out: {str(error).splitlines()[0]}", flush=True)
-                continue
-            rate = noisy.shape[0] * noisy.shape[1] / 1e6 / found["seconds"]
-            rows.append({"model": name, "way": way, "megapixels_per_second": rate, **found})
-            words = f"{rate:6.2f} MP/s, start {found['start_seconds']:6.1f} s"
-            print(f"{name:<24} {way:<24} {words}", flush=True)
+    for size in asked.megapixels.split(","):
+        _, noisy = picture(float(size))
+        megapixels = noisy.shape[0] * noisy.shape[1] / 1e6
+        for name in asked.models.split(","):
+            print(f"{name}, {megapixels:.1f} MP", flush=True)
+            for way, found in in_turns(ways(name, noisy), asked.repeats).items():
+                rate = megapixels / found["seconds"]
+                row = {"model": name, "megapixels": megapixels, "way": way}
+                rows.append({**row, "megapixels_per_second": rate, **found})
+                print(f"  {way:<24} {rate:6.2f} MP/s, start {found['start_seconds']:6.1f} s")
     if asked.json:
-        where = {
-            "threads": torch.get_num_threads(),
-            "megapixels": noisy.shape[0] * noisy.shape[1] / 1e6,
-        }
-        asked.json.write_text(json.dumps({**where, "rows": rows}, indent=1) + "\n")
+        found = {"threads": torch.get_num_threads(), "rows": rows}
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
