@@ -20,13 +20,12 @@ FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
 BELOW = 2  # rows of room below a band, for zeros below the picture
 ALIGNED = 16  # columns that matrix instructions take at once
 # Channels that are framed: where zeros beside the rows are given and not asked for, oneDNN needs
-# half of the time for 32 channels and 0.9 for 64.
+# half of the time for 32 channels and 0.9 of it for 64.
 FRAMED = {torch.bfloat16: (32, 64)}
-# Where zeros are asked for, multiples of 64 channels take it 0.8 of the time, framed or not, if
-# strips are this narrow. But a strip is at least NARROW_WORTH as wide as what is computed again
-# beside it.
+# Others that are a multiple of this take 0.8 of the time on strips of so many columns, those
+# computed again counted. But a strip is at least NARROW_WORTH times as wide as these.
 NARROW_OF, NARROW, NARROW_WORTH = {torch.bfloat16: 64}, 224, 8
-# Others, where they are not framed: bytes of a row, and the same; LEAST: where cores would wait.
+# All others: bytes of a row, and the same; LEAST: where cores would wait.
 SHORT_BYTES, WORTH, LEAST = 2**16, 20, 2
 # Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
 SPARE, OWN_BYTES = 1.25, 2**25
