@@ -181,6 +181,75 @@ def test_the_table_of_the_family_is_the_measured_one() -> None:
     assert means == [(kind, f"{row['mean']:.3f}") for kind, row in anomalies.items()]
 
 
+def test_the_tables_of_speeds_are_the_measured_ones() -> None:
+    found = {
+        (row["name"], row["megapixels"]): row
+        for row in json.loads((ROOT / "benchmarks" / "speed.json").read_text())
+        if row["asked"] in ("auto", "-")
+    }
+    names = ["denoise-gaussian", "denoise-gaussian-fast"]
+    rows = {
+        "**`denoise-gaussian`**, the whole pipeline": names[0],
+        "**`denoise-gaussian-fast`**": names[1],
+        "the first network in tiles as Real-ESRGAN makes them": "Real-ESRGAN's tiles",
+        "the first network in tiles as SwinIR makes them": "SwinIR's tiles",
+        "the first network in tiles as MONAI makes them": "MONAI's tiles",
+        "OpenCV non-local means": "OpenCV NLM",
+        "wavelets (scikit-image)": "wavelet",
+        "total variation (scikit-image)": "TV",
+    }
+    for words, name in rows.items():
+        row = found[name, 12.0]
+        shown = [f"{row['megapixels_per_second']:.2f}", f"{row['psnr']:.2f}"]
+        printed = re.search(rf"^\| {re.escape(words)} \| (.+?) \| (.+?) \|", TEXT, re.M)
+        assert printed and [cell.strip("*") for cell in printed.groups()] == shown
+    best, fast = (found[name, 12.0]["megapixels_per_second"] for name in names)
+    alone = [found[f"{name} convolutions alone", 12.0]["megapixels_per_second"] for name in names]
+    assert f"alone, in the cache | {alone[0]:.2f}; {alone[1]:.2f} |" in TEXT
+    for size in ("photo", "gaussian"):  # in the table of sizes
+        assert re.search(rf"^\| `denoise-{size}` \|.*\| {best:.2f} \|", TEXT, re.M)
+        assert re.search(rf"^\| `denoise-{size}-fast` \|.*\| {fast:.2f} \|", TEXT, re.M)
+    for mp, words in ((24.0, "Of 24 megapixels: "), (1.0, "Of one megapixel ")):
+        speeds = (f"{found[name, mp]['megapixels_per_second']:.2f}" for name in names)
+        assert words + " and ".join(speeds) + " MP/s" in TEXT
+    memory = " and ".join(f"{found[name, 24.0]['peak_bytes'] / 1e6:,.0f}" for name in names)
+    assert f"they take {memory} MB above the imported libraries" in TEXT
+
+
+def test_the_table_of_other_engines_is_the_measured_one() -> None:
+    stored = json.loads((ROOT / "benchmarks" / "engines.json").read_text())["rows"]
+    ways = {
+        "`restore`, the whole pipeline": "restore, whole pipeline",
+        "torch, bf16": "torch",
+        "`torch.compile`, bf16": "torch.compile",
+        "ONNX Runtime, float32": "ONNX Runtime, fp32",
+        "OpenVINO, bf16": "OpenVINO",
+    }
+    for words, way in ways.items():
+        best, fast = (
+            [row for row in stored if (row["model"], row["way"]) == (name, way)]
+            for name in ("denoise-gaussian", "denoise-gaussian-fast")
+        )
+        cells = [
+            "; ".join(f"{row['megapixels_per_second']:.2f}" for row in of) for of in (best, fast)
+        ]
+        cells.append("; ".join(f"{of[-1]['start_seconds']:.1f} s" for of in (best, fast)))
+        assert f"| {words} | {' | '.join(cells)} |" in TEXT
+
+
+def test_the_floors_of_a_card_are_what_the_command_prints() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "floors.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    large, small = (
+        re.findall(r"(\d+) (?=kFLOP|bytes|MP/s)", line) for line in done.stdout.splitlines()
+    )
+    flop, size, arithmetic, memory = (f"{int(number):,}" for number in large)
+    assert f"{flop} kFLOP and {size} bytes for each pixel of the large network" in TEXT
+    assert f"at most {arithmetic} MP/s by\narithmetic and {memory} by memory" in TEXT
+    flop, size, arithmetic, memory = (f"{int(number):,}" for number in small)
+    assert f"{flop} kFLOP and {size} bytes of the small one, at most {memory} MP/s" in TEXT
+
+
 def test_nothing_in_the_readme_is_left_out() -> None:
     fences = re.findall(r"^```(\w*)$", TEXT, re.M)
     assert set(fences) - {""} <= {"bash", "python", "text"}
