@@ -237,6 +237,15 @@ def test_the_table_of_other_engines_is_the_measured_one() -> None:
         assert f"| {words} | {' | '.join(cells)} |" in TEXT
 
 
+def test_the_throughput_of_a_folder_is_the_measured_one() -> None:
+    row = json.loads((ROOT / "benchmarks" / "batch.json").read_text())
+    whole, alone = row["seconds"], row["network_seconds_alone"]
+    assert f"A folder of {row['pictures']} mixed pictures ({row['megapixels']:.0f} MP" in TEXT
+    assert f"took {whole:.0f} seconds on two CPU cores" in TEXT
+    assert f"the network ran for {100 * row['network_share']:.1f} % of them" in TEXT
+    assert f"it takes {alone:.0f} seconds: {row['throughput_ratio']:.2f} of" in TEXT
+
+
 def test_the_floors_of_a_card_are_what_the_command_prints() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "floors.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
