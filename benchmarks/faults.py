@@ -31,7 +31,7 @@ from PIL import Image
 
 # Imported before the first fork: the children shall be killed at work, not while they import.
 import restore.inference.engine
-import restore.inference.runtime  # noqa: F401 (for what importing does)
+import restore.inference.runtime  # noqa: F401 (used by the children, through restore)
 from restore.image.read import load_image
 from restore.inference.batch import denoise_files
 
