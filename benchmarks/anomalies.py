@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore.evaluation.anomaly import auroc
-from restore.evaluation.pca import fit_pca
-from restore.evaluation.reconstruction import squared_errors
-from restore.training.detection import fit_detector, hold_back
-from restore.training.samples import load_samples
+from restore.autoencoders.anomaly import auroc
+from restore.autoencoders.detection import fit_detector, hold_back
+from restore.autoencoders.pca import fit_pca
+from restore.autoencoders.reconstruction import squared_errors
+from restore.autoencoders.samples import load_samples
 
 STORE = Path(__file__).with_suffix(".json")
 

@@ -20,32 +20,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore.evaluation.figures import (
+from restore.autoencoders.comparison import Row, accuracy, member_row, pca_row
+from restore.autoencoders.dense import Autoencoder
+from restore.autoencoders.family import KINDS, build, load_autoencoder
+from restore.autoencoders.figures import (
     draw_curves,
     draw_rows,
     draw_sheet,
     filter_pictures,
     save_figure,
 )
-from restore.evaluation.pca import COMPONENTS, fit_pca, principal_angles
-from restore.evaluation.reconstruction import (
+from restore.autoencoders.pca import COMPONENTS, fit_pca, principal_angles
+from restore.autoencoders.reconstruction import (
     corrupted,
     in_batches,
     negative_elbo,
     squared_errors,
 )
-from restore.inference.runtime import choose_precision, precision_name
-from restore.models.autoencoders import Autoencoder
-from restore.models.family import KINDS, build
-from restore.models.variational import walk
-from restore.models.weights import load_autoencoder, save_weights
-from restore.training.comparison import Row, accuracy, member_row, pca_row
-from restore.training.family import SCHEDULES, bernoulli, family_card, fit
-from restore.training.samples import Split, load_samples
+from restore.autoencoders.samples import Split, load_samples
+from restore.autoencoders.training import SCHEDULES, bernoulli, family_card, fit
+from restore.autoencoders.variational import walk
+from restore.engine.device import choose_precision, precision_name
+from restore.models.weights import save_weights
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE.parent / "runs" / "autoencoders"
-FAULTS = (("gaussian", 0.3), ("masking", 0.5))
+DEGRADATIONS = (("gaussian", 0.3), ("masking", 0.5))
 MORE: dict[str, tuple[str, dict[str, Any]]] = {  # beside every kind at the common code size
     "variational-20": ("variational", {"latent": 20}),
     "stacked-scratch": ("stacked", {"pretrain": 0.0}),
@@ -123,7 +123,7 @@ def alone(networks: dict[str, Any], split: Split) -> dict[str, Any]:
         found["sparse, probe of the whole layer"] = accuracy(
             sparse.features, split.train, split.test
         )
-    for (kind, level), name in zip(FAULTS, ("denoising", "denoising-masking"), strict=True):
+    for (kind, level), name in zip(DEGRADATIONS, ("denoising", "denoising-masking"), strict=True):
         pair = [networks[k] for k in ("vanilla", name) if k in networks]
         if len(pair) == 2:
             seen = corrupted(test, kind, level)
@@ -163,7 +163,7 @@ def draw_members(networks: dict[str, Any], table: list[Row], split: Split, laten
         both = torch.cat([samples, steps])
         save_figure(draw_sheet(both, 20, title), HERE / "autoencoders-samples.png")
     rows: dict[str, Tensor] = {"clean": test[:10]}
-    for (kind, level), name in zip(FAULTS, ("denoising", "denoising-masking"), strict=True):
+    for (kind, level), name in zip(DEGRADATIONS, ("denoising", "denoising-masking"), strict=True):
         if name in networks and "vanilla" in networks:
             seen = corrupted(test, kind, level)[:10]
             rows[f"{kind} {level}"] = seen

@@ -21,19 +21,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore.image.read import load_image
-from restore.image.write import save_image
-from restore.inference.batch import denoise_files
-from restore.inference.denoising import denoising
-from restore.inference.engine import run
-from restore.inference.prepared import Kept
-from restore.inference.runtime import (
+from restore.engine.device import (
     choose_device,
     choose_precision,
     device_name,
     precision_name,
 )
-from restore.inference.work import find_network
+from restore.engine.prepare import Kept
+from restore.engine.tiled import run
+from restore.image.read import load_image
+from restore.image.write import save_image
+from restore.pipeline.batch import denoise_files
+from restore.tasks.denoise import denoising
+from restore.tasks.task import find_network
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 # Suffix, height and width; a third of them small and of one size, as thumbnails of a site are.

@@ -23,11 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from restore.evaluation.cases import PAIRS, Case, files_of
-from restore.evaluation.metrics import compare
-from restore.image.image import Picture, dequantise, quantise
-from restore.inference.pipeline import denoise
+from restore.evaluation.testsets import PAIRS, Case, files_of
+from restore.image.metrics import compare
+from restore.image.picture import Picture, dequantise, quantise
 from restore.models.weights import available_models
+from restore.pipeline.picture import denoise
 
 Method = Callable[[Picture], Picture]
 NLM_STRENGTHS = (3, 4, 5, 6, 8)

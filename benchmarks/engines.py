@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from speed import picture
 
-from restore.inference.engine import pad
-from restore.inference.pipeline import denoise
-from restore.inference.runtime import choose_precision
+from restore.engine.device import choose_precision
+from restore.engine.tiled import pad
 from restore.models.weights import load_model
+from restore.pipeline.picture import denoise
 
 CPU = torch.device("cpu")
 Run = Callable[[], Any]

@@ -17,10 +17,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 import restore
-from restore.evaluation.figures import new_figure, save_figure, show_picture
-from restore.evaluation.reconstruction import corrupted
-from restore.models.weights import load_autoencoder, load_model
-from restore.training.samples import load_samples
+from restore.autoencoders.family import load_autoencoder
+from restore.autoencoders.figures import new_figure, save_figure, show_picture
+from restore.autoencoders.reconstruction import corrupted
+from restore.autoencoders.samples import load_samples
+from restore.models.weights import load_model
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE.parent / "runs" / "autoencoders"

@@ -30,10 +30,10 @@ import numpy as np
 from PIL import Image
 
 # Imported before the first fork: the children shall be killed at work, not while they import.
-import restore.inference.engine
-import restore.inference.runtime  # noqa: F401 (used by the children, through restore)
+import restore.engine.device
+import restore.engine.tiled  # noqa: F401
 from restore.image.read import load_image
-from restore.inference.batch import denoise_files
+from restore.pipeline.batch import denoise_files
 
 KINDS = {".png": {}, ".jpg": {"quality": 95}, ".tif": {"compression": "tiff_adobe_deflate"}}
 

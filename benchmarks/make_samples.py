@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from skimage import data
 
-from restore.image.image import Picture, dequantise
+from restore.image.picture import Picture, dequantise
 from restore.image.write import save_image
-from restore.training.degradations import add_gaussian_noise, add_shot_and_read_noise
+from restore.training.degradations.noise import add_gaussian_noise, add_shot_and_read_noise
 
 SEED = 2026
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from skimage.restoration import estimate_sigma as estimate_by_wavelets
 
-from restore.evaluation.cases import add_noise
-from restore.image.folder import list_pictures
-from restore.image.image import Pixels
-from restore.image.noise import estimate_sigma
+from restore.evaluation.testsets import add_noise
+from restore.image.find import list_pictures
+from restore.image.picture import Pixels
 from restore.image.read import load_image
+from restore.tasks.noise_level import estimate_sigma
 
 SIGMAS = (5, 10, 15, 25, 35, 50)
 

@@ -132,8 +132,8 @@ class Machine:
         """All by name."""
         import torch
 
-        from restore.inference.prepared import prepare
-        from restore.inference.runtime import choose_device, choose_precision
+        from restore.engine.device import choose_device, choose_precision
+        from restore.engine.prepare import prepare
         from restore.models.weights import load_model
 
         self.torch = torch
@@ -149,7 +149,7 @@ class Machine:
 
     def tensor(self, noisy: np.ndarray) -> Any:
         """The picture on the device, padded as the engine does it."""
-        from restore.inference.engine import pad
+        from restore.engine.tiled import pad
 
         pixels = pad(noisy.astype(np.float32) / 255, self.network.multiple_of, self.network.border)
         return self.torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None]
@@ -192,7 +192,7 @@ def row_ours(
 ) -> dict[str, Any]:
     """The whole pipeline with one of our networks, array to array."""
     import restore
-    from restore.inference.runtime import precision_name
+    from restore.engine.device import precision_name
 
     machine = Machine(device, precision, name)
     clean, noisy = picture(megapixels)
@@ -316,7 +316,7 @@ def row_bands(name: str, megapixels: float, repeats: int, precision: str) -> dic
     name: "bands of 512 KB"
     """
     import restore
-    from restore.inference import layers as laid_out
+    from restore.engine.rows import layers as laid_out
 
     laid_out.BAND_BYTES, laid_out.FEWEST_ROWS = int(name.split()[2]) * 1024, 4
     machine = Machine("cpu", precision)
@@ -338,9 +338,9 @@ def row_floor(name: str, repeats: int, precision: str) -> dict[str, Any]:
     """
     import torch
 
-    from restore.inference.layers import Layers
-    from restore.inference.runtime import choose_precision
-    from restore.inference.workers import Workers
+    from restore.engine.device import choose_precision
+    from restore.engine.rows.layers import Layers
+    from restore.engine.rows.workers import Workers
     from restore.models.weights import load_model
 
     cpu, width = torch.device("cpu"), 4248

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from restore.inference.runtime import device_name, precision_name
-from restore.training.data import build_store
+from restore.engine.device import device_name, precision_name
+from restore.training.crops import build_store
 from restore.training.loop import Training, train
 from restore.training.recipe import load_recipe
 

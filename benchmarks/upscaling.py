@@ -24,14 +24,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from restore.engine.device import choose_device, choose_precision, precision_name
 from restore.evaluation.superresolution import evaluate_scale, make_small
-from restore.image.folder import list_pictures
-from restore.image.image import Picture, quantise
+from restore.image.find import list_pictures
+from restore.image.picture import Picture, quantise
 from restore.image.read import load_image
 from restore.image.resize import resize
-from restore.inference.runtime import choose_device, choose_precision, precision_name
-from restore.inference.upscaling import shipped_upscalers, upscale
 from restore.models.weights import available_models, read_card
+from restore.pipeline.picture import upscale
+from restore.tasks.upscale import shipped_upscalers
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 RESULT = (720, 1280)  # of the timed pictures: rows, columns

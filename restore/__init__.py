@@ -14,39 +14,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from restore.errors import RestoreError as RestoreError
-    from restore.evaluation.metrics import Scores as Scores
-    from restore.evaluation.metrics import psnr as psnr
-    from restore.evaluation.metrics import ssim as ssim
-    from restore.image.image import Picture as Picture
+    from restore.image.metrics import Scores as Scores
+    from restore.image.metrics import psnr as psnr
+    from restore.image.metrics import ssim as ssim
+    from restore.image.picture import Picture as Picture
     from restore.image.read import load_image as load_image
     from restore.image.write import save_image as save_image
-    from restore.inference.batch import denoise_files as denoise_files
-    from restore.inference.batch import upscale_files as upscale_files
-    from restore.inference.huge import denoise_huge as denoise_huge
-    from restore.inference.pipeline import Result as Result
-    from restore.inference.pipeline import denoise as denoise
-    from restore.inference.upscaling import upscale as upscale
-    from restore.inference.windows import denoise_windows as denoise_windows
     from restore.models.weights import available_models as available_models
     from restore.models.weights import load_model as load_model
+    from restore.pipeline.batch import denoise_files as denoise_files
+    from restore.pipeline.batch import upscale_files as upscale_files
+    from restore.pipeline.huge import denoise_huge as denoise_huge
+    from restore.pipeline.large import denoise_windows as denoise_windows
+    from restore.pipeline.picture import Result as Result
+    from restore.pipeline.picture import denoise as denoise
+    from restore.pipeline.picture import upscale as upscale
 
 _HOMES = {
-    "Picture": "restore.image.image",
+    "Picture": "restore.image.picture",
     "RestoreError": "restore.errors",
-    "Result": "restore.inference.pipeline",
-    "Scores": "restore.evaluation.metrics",
+    "Result": "restore.pipeline.picture",
+    "Scores": "restore.image.metrics",
     "available_models": "restore.models.weights",
-    "denoise": "restore.inference.pipeline",
-    "denoise_files": "restore.inference.batch",
-    "denoise_huge": "restore.inference.huge",
-    "denoise_windows": "restore.inference.windows",
+    "denoise": "restore.pipeline.picture",
+    "denoise_files": "restore.pipeline.batch",
+    "denoise_huge": "restore.pipeline.huge",
+    "denoise_windows": "restore.pipeline.large",
     "load_image": "restore.image.read",
     "load_model": "restore.models.weights",
-    "psnr": "restore.evaluation.metrics",
+    "psnr": "restore.image.metrics",
     "save_image": "restore.image.write",
-    "ssim": "restore.evaluation.metrics",
-    "upscale": "restore.inference.upscaling",
-    "upscale_files": "restore.inference.batch",
+    "ssim": "restore.image.metrics",
+    "upscale": "restore.pipeline.picture",
+    "upscale_files": "restore.pipeline.batch",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -13,8 +13,8 @@ from restore.cli.samples import Channels, Count, Data, Download, Labels, Patch, 
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.evaluation.anomaly import Thresholds
-    from restore.models.autoencoders import Autoencoder
+    from restore.autoencoders.anomaly import Thresholds
+    from restore.autoencoders.dense import Autoencoder
 
 app = typer.Typer(
     help="Learn normal pictures, then find what is unlike them.",
@@ -51,9 +51,9 @@ def fit(
     """Train on normal pictures alone and set the thresholds by some that were held back."""
     import torch
 
-    from restore.evaluation.anomaly import check_quantile, set_thresholds
+    from restore.autoencoders.anomaly import check_quantile, set_thresholds
+    from restore.autoencoders.detection import detector_card, fit_detector, hold_back
     from restore.models.weights import save_weights
-    from restore.training.detection import detector_card, fit_detector, hold_back
 
     check_quantile(quantile)
     check_output(output, overwrite)
@@ -96,9 +96,9 @@ def score(
     debug: Debug = False,
 ) -> None:
     """Score pictures by their error of reconstruction; find faults in a photograph."""
-    from restore.image.folder import SUFFIXES
-    from restore.models.weights import load_autoencoder
-    from restore.training.detection import thresholds_of
+    from restore.autoencoders.detection import thresholds_of
+    from restore.autoencoders.family import load_autoencoder
+    from restore.image.find import SUFFIXES
 
     network = load_autoencoder(weights)
     found = thresholds_of(network, str(weights))
@@ -119,7 +119,7 @@ def score_samples(
     network: Autoencoder, found: Thresholds, test: Any, normal: int | None, json_file: Path | None
 ) -> None:
     """Print what share is abnormal, and the AUROC where labels and the normal one are known."""
-    from restore.evaluation.anomaly import auroc, scores
+    from restore.autoencoders.anomaly import auroc, scores
 
     if test.shape != network.shape:
         raise InputError(f"the detector is for pictures of {network.shape}, not {test.shape}")
@@ -151,10 +151,10 @@ def score_picture(
     import numpy as np
     import torch
 
-    from restore.evaluation.anomaly import auroc, heat_map
-    from restore.evaluation.figures import draw_heat, save_figure
+    from restore.autoencoders.anomaly import auroc, heat_map
+    from restore.autoencoders.figures import draw_heat, save_figure
     from restore.image.color import as_grey, as_rgb
-    from restore.image.image import Picture
+    from restore.image.picture import Picture
     from restore.image.read import load_image
     from restore.image.write import save_image
 

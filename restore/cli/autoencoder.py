@@ -16,10 +16,10 @@ from restore.cli.samples import Channels, Count, Data, Download, Labels, Patch, 
 from restore.errors import InputError, WriteError
 
 if TYPE_CHECKING:
-    from restore.models.autoencoders import Autoencoder
-    from restore.training.comparison import Row
-    from restore.training.family import Epoch, Schedule
-    from restore.training.samples import Split
+    from restore.autoencoders.comparison import Row
+    from restore.autoencoders.dense import Autoencoder
+    from restore.autoencoders.samples import Split
+    from restore.autoencoders.training import Epoch, Schedule
 
 app = typer.Typer(
     help="Learn a code for pictures: train, compare, compress, generate.",
@@ -118,10 +118,10 @@ def run_training(
 
     import torch
 
-    from restore.evaluation.reconstruction import parameters, squared_errors
-    from restore.models.family import build, class_of
+    from restore.autoencoders.family import build, class_of
+    from restore.autoencoders.reconstruction import parameters, squared_errors
+    from restore.autoencoders.training import SCHEDULES, check_schedule, family_card, fit
     from restore.models.weights import save_weights
-    from restore.training.family import SCHEDULES, check_schedule, family_card, fit
 
     class_of(kind)
     schedule = dataclasses.replace(SCHEDULES[kind], **changes)
@@ -161,15 +161,15 @@ def member_scores(network: Autoencoder, split: Split) -> tuple[dict[str, str], d
     """What is measured on one member alone, in words and as numbers."""
     import torch
 
-    from restore.evaluation.reconstruction import (
+    from restore.autoencoders.reconstruction import (
         corrupted,
         in_batches,
         negative_elbo,
         squared_errors,
     )
-    from restore.models.regularised import DenoisingAutoencoder, SparseAutoencoder
-    from restore.models.variational import VariationalAutoencoder
-    from restore.training.family import bernoulli
+    from restore.autoencoders.regularised import DenoisingAutoencoder, SparseAutoencoder
+    from restore.autoencoders.training import bernoulli
+    from restore.autoencoders.variational import VariationalAutoencoder
 
     test = split.test.pictures
     if isinstance(network, VariationalAutoencoder):
@@ -193,8 +193,8 @@ def draw_training(
     network: Autoencoder, done: list[Epoch], schedule: Schedule, path: Path
 ) -> list[Path]:
     """The curves of a training, and the first-layer filters of a sparse one."""
-    from restore.evaluation.figures import draw_curves, draw_sheet, filter_pictures, save_figure
-    from restore.models.regularised import SparseAutoencoder
+    from restore.autoencoders.figures import draw_curves, draw_sheet, filter_pictures, save_figure
+    from restore.autoencoders.regularised import SparseAutoencoder
 
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch in done:
@@ -257,10 +257,10 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Train all members at one code size, beside PCA: a table and a figure."""
-    from restore.evaluation.figures import draw_rows, save_figure
-    from restore.models.family import class_of
-    from restore.training.comparison import Row
-    from restore.training.comparison import compare as compare_members
+    from restore.autoencoders.comparison import Row
+    from restore.autoencoders.comparison import compare as compare_members
+    from restore.autoencoders.family import class_of
+    from restore.autoencoders.figures import draw_rows, save_figure
 
     chosen = kinds.split(",") if kinds else None
     for kind in chosen or []:

@@ -14,8 +14,8 @@ from restore.cli.console import err, out
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from restore.inference.batch import Batch
-    from restore.inference.flow import Outcome
+    from restore.pipeline.batch import Batch
+    from restore.pipeline.flow import Outcome
 
 
 def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:

@@ -14,8 +14,8 @@ from restore.errors import InputError, WriteError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from restore.models.autoencoders import Autoencoder
-    from restore.training.samples import Split
+    from restore.autoencoders.dense import Autoencoder
+    from restore.autoencoders.samples import Split
 
 Figure = Annotated[Path | None, typer.Option("-o", "--output", help="The figure, a .png file.")]
 
@@ -30,7 +30,7 @@ def load_both(
     seed: int,
 ) -> tuple[Autoencoder, Split]:
     """A trained member and pictures of its size. Raises InputError where the sizes differ."""
-    from restore.models.weights import load_autoencoder
+    from restore.autoencoders.family import load_autoencoder
 
     network = load_autoencoder(weights)
     split = load(data, labels, download, network.shape[1], count, channels, seed)
@@ -55,9 +55,9 @@ def reconstruct(
     debug: Debug = False,
 ) -> None:
     """Give test pictures back: originals above, reconstructions below."""
-    from restore.evaluation.figures import draw_rows, save_figure
-    from restore.evaluation.reconstruction import corrupted, in_batches, squared_errors
-    from restore.models.regularised import DenoisingAutoencoder
+    from restore.autoencoders.figures import draw_rows, save_figure
+    from restore.autoencoders.reconstruction import corrupted, in_batches, squared_errors
+    from restore.autoencoders.regularised import DenoisingAutoencoder
 
     network, split = load_both(weights, data, labels, download, count, channels, seed)
     x = split.test.pictures
@@ -88,9 +88,9 @@ def embed(
     debug: Debug = False,
 ) -> None:
     """Write the codes of pictures, and draw them in the plane."""
-    from restore.evaluation.figures import draw_scatter, save_figure
-    from restore.evaluation.pca import fit_pca
-    from restore.evaluation.reconstruction import in_batches
+    from restore.autoencoders.figures import draw_scatter, save_figure
+    from restore.autoencoders.pca import fit_pca
+    from restore.autoencoders.reconstruction import in_batches
 
     if part not in ("train", "test"):
         raise InputError(f"the part is train or test, not '{part}'")
@@ -144,9 +144,9 @@ def generate(
     """Draw pictures from a variational autoencoder, and walks from one code to another."""
     import torch
 
-    from restore.evaluation.figures import draw_sheet, save_figure
-    from restore.models.variational import VariationalAutoencoder, walk
-    from restore.models.weights import load_autoencoder
+    from restore.autoencoders.family import load_autoencoder
+    from restore.autoencoders.figures import draw_sheet, save_figure
+    from restore.autoencoders.variational import VariationalAutoencoder, walk
 
     network = load_autoencoder(weights)
     if not isinstance(network, VariationalAutoencoder):
@@ -172,9 +172,9 @@ def probe(
     debug: Debug = False,
 ) -> None:
     """Accuracy of a linear classifier on the code, and of the same on PCA's code of equal size."""
-    from restore.evaluation.pca import fit_pca
-    from restore.models.regularised import SparseAutoencoder
-    from restore.training.comparison import accuracy
+    from restore.autoencoders.comparison import accuracy
+    from restore.autoencoders.pca import fit_pca
+    from restore.autoencoders.regularised import SparseAutoencoder
 
     network, split = load_both(weights, data, labels, download, 10_000, 1, seed)
     train, test = split.train, split.test
@@ -198,10 +198,10 @@ def compress(
     debug: Debug = False,
 ) -> None:
     """Draw a picture compressed with 1, 5, 9 ... 29 principal components of its rows."""
-    from restore.evaluation.figures import draw_compressed, save_figure
-    from restore.evaluation.metrics import psnr
-    from restore.evaluation.pca import COMPONENTS
-    from restore.evaluation.pca import compress as compress_pixels
+    from restore.autoencoders.figures import draw_compressed, save_figure
+    from restore.autoencoders.pca import COMPONENTS
+    from restore.autoencoders.pca import compress as compress_pixels
+    from restore.image.metrics import psnr
     from restore.image.read import load_image
 
     pixels = load_image(picture).pixels.clip(0, 1)

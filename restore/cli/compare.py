@@ -18,7 +18,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Print PSNR and SSIM of two pictures."""
-    from restore.evaluation.metrics import check_channel, compare
+    from restore.image.metrics import check_channel, compare
     from restore.image.read import load_image
 
     scores = compare(

@@ -29,8 +29,8 @@ from restore.cli.restoring import (
 )
 
 if TYPE_CHECKING:
-    from restore.inference.pipeline import Result
-    from restore.inference.windows import Windowed
+    from restore.pipeline.large import Windowed
+    from restore.pipeline.picture import Result
 
 DEFAULT_MODEL = "denoise-photo"
 
@@ -95,14 +95,14 @@ def command(
 
 def of_size(model: str, size: str) -> str:
     """The name of a model's fast or best version."""
-    from restore.inference.denoising import of_size
+    from restore.tasks.denoise import of_size
 
     return of_size(model, size)
 
 
 def functions() -> tuple[One, Many]:
     """For one file and for many."""
-    from restore.inference.batch import denoise_files
+    from restore.pipeline.batch import denoise_files
 
     return denoise_any_file, denoise_files
 
@@ -111,8 +111,8 @@ def denoise_any_file(
     picture: Path, output: Path | None, **asked: Any
 ) -> tuple[Result | Windowed, Path]:
     """One file; a TIFF that does not fit into memory goes through in parts."""
-    from restore.inference.huge import denoise_huge, is_huge
-    from restore.inference.pipeline import denoise_file
+    from restore.pipeline.file import denoise_file
+    from restore.pipeline.huge import denoise_huge, is_huge
 
     whole = ("tile", "reference", "quality", "file_format")  # what cannot be asked of parts
     if all(asked[name] is None for name in whole) and is_huge(picture, output, asked["memory"]):

@@ -14,7 +14,7 @@ from restore.errors import InputError
 
 if TYPE_CHECKING:
     from restore.evaluation.benchmark import SetScore
-    from restore.evaluation.cases import Fault
+    from restore.evaluation.testsets import Degradation
 
 DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
 Score = TypeVar("Score")
@@ -51,9 +51,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Degrade clean pictures, or take pairs; restore; print the mean PSNR and SSIM."""
-    from restore.evaluation.cases import PAIRS, parse_fault
+    from restore.engine.device import choose_device, choose_precision, precision_name
     from restore.evaluation.superresolution import parse_scale
-    from restore.inference.runtime import choose_device, choose_precision, precision_name
+    from restore.evaluation.testsets import PAIRS, parse_degradation
 
     if pairs and noise:
         raise InputError("--pairs brings its own noise; leave out --noise, or --pairs")
@@ -71,8 +71,12 @@ def command(
             raise InputError("an upscaler is told no noise level; leave --sigma out")
         sets, pictures = score_scale(data, model, factor, used, settings)
     else:
-        faults = [PAIRS] if pairs else [parse_fault(text) for text in noise or DEFAULT_NOISE]
-        sets, pictures = score_faults(data, model, faults, used, {**settings, "sigma": sigma})
+        degradations = (
+            [PAIRS] if pairs else [parse_degradation(text) for text in noise or DEFAULT_NOISE]
+        )
+        sets, pictures = score_degradations(
+            data, model, degradations, used, {**settings, "sigma": sigma}
+        )
     show(sets)
     if json_file is not None:
         write_json(sets, pictures, json_file)
@@ -80,27 +84,27 @@ def command(
         record_scores(model, sets)
 
 
-def score_faults(
-    data: Path, model: str, faults: list[Fault], used: str, settings: dict[str, Any]
+def score_degradations(
+    data: Path, model: str, degradations: list[Degradation], used: str, settings: dict[str, Any]
 ) -> Scored:
-    """A denoiser with each fault."""
+    """A denoiser with each degradation."""
     from restore.evaluation.benchmark import evaluate, summarise
-    from restore.evaluation.cases import cases
+    from restore.evaluation.testsets import cases
 
     pictures: list[Any] = []
     sets = []
-    for fault in faults:
-        count = len(cases(data, fault))
-        scores = follow(evaluate(data, model, fault, **settings), count, fault.name)
+    for degradation in degradations:
+        count = len(cases(data, degradation))
+        scores = follow(evaluate(data, model, degradation, **settings), count, degradation.name)
         pictures += scores
-        sets.append(summarise(scores, data.name, used, fault, settings["sigma"]))
+        sets.append(summarise(scores, data.name, used, degradation, settings["sigma"]))
     return sets, pictures
 
 
 def score_scale(data: Path, model: str, scale: int, used: str, settings: dict[str, Any]) -> Scored:
     """An upscaler, or bicubic interpolation, at its scale."""
     from restore.evaluation.superresolution import evaluate_scale, summarise_scale
-    from restore.image.folder import list_pictures
+    from restore.image.find import list_pictures
 
     files = list_pictures(data)
     scores = follow(evaluate_scale(files, model, scale, **settings), len(files), f"x{scale}")
@@ -120,7 +124,9 @@ def follow(scores: Iterable[Score], total: int, what: str) -> list[Score]:
 def show(sets: list[SetScore]) -> None:
     """The means as a table, the protocol under it."""
     console = out()
-    console.print(f"{'data':<12} {'fault':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}")
+    console.print(
+        f"{'data':<12} {'degradation':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}"
+    )
     for s in sets:
         noisy = float("inf") if s.noisy_psnr is None else s.noisy_psnr
         console.print(

@@ -14,10 +14,10 @@ from restore.cli.console import err, out, rows
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.inference.batch import Batch
-    from restore.inference.engine import Report
-    from restore.inference.pipeline import Result
-    from restore.inference.windows import Windowed
+    from restore.engine.tiled import Report
+    from restore.pipeline.batch import Batch
+    from restore.pipeline.large import Windowed
+    from restore.pipeline.picture import Result
 
 
 def flag(name: str, words: str) -> Any:
@@ -115,8 +115,8 @@ def parse_quality(given: list[str] | None) -> tuple[str | None, int | None]:
 
 def is_single(pictures: list[Path], output: Path | None) -> bool:
     """Whether one file is asked for by its name, which is no batch."""
-    from restore.image.folder import is_pattern
-    from restore.inference.targets import is_output_pattern
+    from restore.image.find import is_pattern
+    from restore.pipeline.plan import is_output_pattern
 
     one = len(pictures) == 1 and not pictures[0].is_dir() and not is_pattern(pictures[0])
     return one and (output is None or not is_output_pattern(output))
@@ -133,7 +133,7 @@ def restore_one(one: One, picture: Path, output: Path | None, quiet: bool, **ask
 
 def describe(result: Result | Windowed) -> dict[str, str]:
     """What a person wants to know about a restored picture, as names and values."""
-    from restore.inference.pipeline import Result
+    from restore.pipeline.picture import Result
 
     if not isinstance(result, Result):
         return describe_parts(result)
@@ -159,7 +159,7 @@ def describe(result: Result | Windowed) -> dict[str, str]:
 
 def describe_parts(done: Windowed) -> dict[str, str]:
     """The same of a picture that went through in parts."""
-    from restore.inference.memory import format_bytes
+    from restore.engine.memory import format_bytes
 
     begun = f", begun at row {done.start} by an earlier run" if done.start else ""
     return {
@@ -180,7 +180,7 @@ def plans_shown(wanted: bool) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             err().print(record.getMessage(), soft_wrap=True)
 
-    plans, handler = logging.getLogger("restore.inference"), Plans()
+    plans, handler = logging.getLogger("restore"), Plans()
     level = plans.level
     if wanted:
         plans.addHandler(handler)

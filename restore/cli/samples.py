@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from restore.training.samples import Split
+    from restore.autoencoders.samples import Split
 
 Data = Annotated[
     str,
@@ -37,7 +37,7 @@ def load(
     seed: int,
 ) -> Split:
     """The pictures that the options name."""
-    from restore.training.samples import load_samples
+    from restore.autoencoders.samples import load_samples
 
     return load_samples(
         data,

@@ -92,7 +92,7 @@ def command(
 
 def functions() -> tuple[One, Many]:
     """For one file and for many."""
-    from restore.inference.batch import upscale_files
-    from restore.inference.upscaling import upscale_file
+    from restore.pipeline.batch import upscale_files
+    from restore.pipeline.file import upscale_file
 
     return upscale_file, upscale_files

@@ -1,7 +1,7 @@
 """Scores of a model over a folder, through the whole pipeline: degrade, restore, compare, average.
 
 The result is rounded to 8 bits and compared without a border; the score of a set is the mean of its
-pictures' scores. What is degraded, and how, is in `restore.evaluation.cases`.
+pictures' scores. What is degraded, and how, is in `restore.evaluation.testsets`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from statistics import fmean
 from typing import Any
 
 from restore.errors import InputError
-from restore.evaluation.cases import WORDS, Fault, files_of
-from restore.evaluation.metrics import compare
-from restore.inference.pipeline import denoise
+from restore.evaluation.testsets import WORDS, Degradation, files_of
+from restore.image.metrics import compare
+from restore.pipeline.picture import denoise
 
 KNOWN = "known"  # told the very level of the noise that was added
 
 
 @dataclass(frozen=True)
 class PictureScore:
-    """One picture of a set with one fault."""
+    """One picture of a set with one degradation."""
 
     picture: str
     noise: str
@@ -37,7 +37,7 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class SetScore:
-    """A set with one fault: the means of its pictures."""
+    """A set with one degradation: the means of its pictures."""
 
     data: str
     noise: str
@@ -55,24 +55,28 @@ class SetScore:
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
-def evaluate(folder: Path, model: Any, fault: Fault, **settings: Any) -> Iterator[PictureScore]:
-    """Score a model on each picture of a folder with one fault.
+def evaluate(
+    folder: Path, model: Any, degradation: Degradation, **settings: Any
+) -> Iterator[PictureScore]:
+    """Score a model on each picture of a folder with one degradation.
 
-    settings: as for `denoise`; a sigma of "known" tells the model the level of the fault
+    settings: as for `denoise`; a sigma of "known" tells the model the level of the degradation
     """
     if settings.get("sigma") == KNOWN:
-        if fault.kind != "gaussian":
-            raise InputError(f"the noise level of {fault.name} is not known; give auto or a number")
-        settings["sigma"] = fault.level
-    for case in files_of(folder, fault):
+        if degradation.kind != "gaussian":
+            raise InputError(
+                f"the noise level of {degradation.name} is not known; give auto or a number"
+            )
+        settings["sigma"] = degradation.level
+    for case in files_of(folder, degradation):
         started = time.perf_counter()
         result = denoise(case.faulty, model, **settings)
         seconds = time.perf_counter() - started
-        before = compare(case.faulty, case.clean, channel=fault.channel, with_ssim=False)
-        after = compare(result.picture, case.clean, channel=fault.channel)
+        before = compare(case.faulty, case.clean, channel=degradation.channel, with_ssim=False)
+        after = compare(result.picture, case.clean, channel=degradation.channel)
         yield PictureScore(
             case.name,
-            fault.name,
+            degradation.name,
             before.psnr,
             after.psnr,
             after.ssim,
@@ -85,21 +89,23 @@ def summarise(
     scores: list[PictureScore],
     data: str,
     precision: str,
-    fault: Fault,
+    degradation: Degradation,
     told: str | None = None,
 ) -> SetScore:
     """The means over a set, with the protocol they were measured by."""
     before = fmean(s.noisy_psnr for s in scores)
-    channel = "luma" if fault.channel == "y" else "all channels"
+    channel = "luma" if degradation.channel == "y" else "all channels"
     return SetScore(
         data=data,
-        noise=fault.name,
+        noise=degradation.name,
         pictures=len(scores),
         noisy_psnr=before if math.isfinite(before) else None,
         psnr=fmean(s.psnr for s in scores),
         ssim=fmean(s.ssim for s in scores),
         megapixels_per_second=sum(s.megapixels for s in scores) / sum(s.seconds for s in scores),
-        protocol=f"{WORDS[fault.kind]}; result 8 bit; {channel}, no border; mean over pictures",
+        protocol=(
+            f"{WORDS[degradation.kind]}; result 8 bit; {channel}, no border; mean over pictures"
+        ),
         precision=precision,
         told=told,
     )

@@ -22,11 +22,12 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.evaluation.benchmark import SetScore
-from restore.evaluation.metrics import luma, psnr, ssim
-from restore.image.image import Picture, dequantise, quantise
+from restore.image.metrics import luma, psnr, ssim
+from restore.image.picture import Picture, dequantise, quantise
 from restore.image.read import load_image
 from restore.image.resize import imresize
-from restore.inference.upscaling import BICUBIC, upscale
+from restore.pipeline.picture import upscale
+from restore.tasks.upscale import BICUBIC
 
 PROTOCOL = (
     "made small by MATLAB's bicubic, 8 bit; result 8 bit; Y of BT.601, 8 bit, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from restore.image.image import Pixels
+from restore.image.picture import Pixels
 
 
 def bleed(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from restore.errors import InputError
 from restore.image import color
-from restore.image.image import Depth, Picture, check_range, quantise
+from restore.image.picture import Depth, Picture, check_range, quantise
 
 if TYPE_CHECKING:
     import torch

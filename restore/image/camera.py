@@ -13,7 +13,7 @@ import numpy as np
 
 from restore.errors import ReadError
 from restore.image import color, exif
-from restore.image.image import Picture
+from restore.image.picture import Picture
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 # First bytes of raw files that are no TIFF, or nearly one: Fujifilm, Olympus, Panasonic.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from restore.errors import InputError
-from restore.image.image import Depth, Pixels, dequantise
+from restore.image.picture import Depth, Pixels, dequantise
 
 # BT.601 luma of full-range RGB, as Pillow's mode "L" and JPEG have it.
 LUMA = (0.299, 0.587, 0.114)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from restore.image import exif
-from restore.image.image import Picture
+from restore.image.picture import Picture
 
 # Thumbnails that editors put into XMP, and into image resources 1033 and 1036 of APP13.
 _XMP_THUMBNAILS = re.compile(

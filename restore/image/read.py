@@ -24,7 +24,7 @@ from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError, RestoreError
 from restore.image import camera, color, exif, jp2, png, tiff
-from restore.image.image import Picture, Pixels, check_range
+from restore.image.picture import Picture, Pixels, check_range
 
 MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from restore.errors import InputError
-from restore.image.image import Pixels
+from restore.image.picture import Pixels
 
 Matrix = npt.NDArray[np.floating[Any]]
 # Output samples computed at once: a band of the (sparse) matrix of an axis as a dense product, in

@@ -39,7 +39,7 @@ from restore.image.exif import (
     parse_directory,
     parse_exif,
 )
-from restore.image.image import Depth
+from restore.image.picture import Depth
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, SAMPLES, ROWS, STRIP_BYTES, X_DPI, Y_DPI, PLANAR = 273, 277, 278, 279, 282, 283, 284

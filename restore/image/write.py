@@ -17,8 +17,8 @@ from PIL import Image
 
 from restore.errors import InputError, WriteError
 from restore.image import color, jp2, png, tiff
-from restore.image.aside import exists_words, write_aside
-from restore.image.image import Depth, Picture, quantise
+from restore.image.atomic import exists_words, write_aside
+from restore.image.picture import Depth, Picture, quantise
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
 

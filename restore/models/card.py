@@ -27,10 +27,12 @@ class ModelCard:
     limits: list[str] = field(default_factory=list)  # what it is not good at
 
     @property
-    def fault(self) -> str:
-        """The fault of pictures it was trained against, as recipes name it; or ""."""
+    def degradation(self) -> str:
+        """The degradation of pictures it was trained against, as recipes name it; or ""."""
         recipe = self.training.get("recipe")
-        return str(recipe.get("fault", "")) if isinstance(recipe, dict) else ""
+        if not isinstance(recipe, dict):
+            return ""
+        return str(recipe.get("degradation", recipe.get("fault", "")))  # "fault" in older cards
 
     def to_json(self) -> str:
         """Sorted and compact, so that the same card is the same bytes."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.models.card import ModelCard
-from restore.models.weights import Network
+from restore.models.network import Network
 
 VIEWS = tuple((mirrored, turns) for mirrored in (False, True) for turns in range(4))
 

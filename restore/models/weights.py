@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,34 +15,15 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from restore.errors import ModelError, UnknownModelError, WeightsError
-from restore.models.autoencoders import Autoencoder
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
-from restore.models.family import KINDS
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 
-RESTORERS: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
-AUTOENCODERS: dict[str, type[Autoencoder]] = {cls.__name__: cls for cls in KINDS.values()}
-ARCHITECTURES: dict[str, type[Any]] = {**RESTORERS, **AUTOENCODERS}
-
-
-class Network(Protocol):
-    """What the engine asks of a network; the classes satisfy it without importing it."""
-
-    channels: int  # 1 or 3
-    scale: int  # 1 for denoising; 2, 3 or 4 for upscaling
-    multiple_of: int  # input height and width must be multiples of this
-    halo: int  # input pixels around a tile on which its output can depend
-    # optional `border: int`, a multiple of multiple_of: pixels by which the picture is mirrored on
-    # all sides first, so that the zeros of the convolutions' padding lie outside
-    card: ModelCard | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""
+ARCHITECTURES: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
 
 
 def weights_folder() -> Path:
@@ -121,33 +102,28 @@ def load_model(name_or_path: str | os.PathLike[str]) -> UNet:
     Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, pickled,
     or does not fit its card. Loading never runs code.
     """
-    network = _load(name_or_path, RESTORERS)
+    network = load_network(name_or_path, ARCHITECTURES)
     assert isinstance(network, UNet)
     return network
 
 
-def load_autoencoder(path: str | os.PathLike[str]) -> Autoencoder:
-    """A member of the autoencoder family rebuilt from its weights file alone, as `load_model`."""
-    network = _load(path, AUTOENCODERS)
-    assert isinstance(network, Autoencoder)
-    return network
-
-
-def _load(name_or_path: str | os.PathLike[str], wanted: Mapping[str, type[nn.Module]]) -> nn.Module:
+def load_network(
+    name_or_path: str | os.PathLike[str], architectures: Mapping[str, type[nn.Module]]
+) -> nn.Module:
+    """As `load_model`, for other architectures: class name in the card -> class."""
     path = find_weights(name_or_path)
     data = _read(path)
     card = _card(data, path)
-    if card.architecture not in wanted:
-        elsewhere = " (an autoencoder: see `restore autoencoder --help`)"
+    if card.architecture not in architectures:
+        other = " (an autoencoder: see `restore autoencoder --help`)"
         raise WeightsError(
-            f"{path} is for an architecture '{card.architecture}'"
-            f"{elsewhere if card.architecture in AUTOENCODERS else ''}; "
-            f"known are {', '.join(wanted)} here"
+            f"{path} holds a network of the kind '{card.architecture}'"
+            f"{other if card.task == 'autoencoder' else ''}; here known are {', '.join(architectures)}"
         )
     try:
         tensors = load(data)
         with torch.device("meta"):  # shapes only: a card cannot make us allocate absurd sizes
-            network = ARCHITECTURES[card.architecture](**card.arguments, seed=None)
+            network: Any = architectures[card.architecture](**card.arguments, seed=None)
         _check_shapes(network, tensors, path)
     except (SafetensorError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is corrupt or does not fit its card: {error}") from error

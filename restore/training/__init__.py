@@ -1,1 +1,1 @@
-"""How a network comes to be: a clean picture, a synthetic fault, a loop, a recipe."""
+"""How a network comes to be: a clean picture, a synthetic degradation, a loop, a recipe."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from restore.engine.device import device_name, precision_name
 from restore.errors import TrainingError
-from restore.image.folder import list_pictures
-from restore.inference.runtime import device_name, precision_name
+from restore.image.find import list_pictures
 from restore.models.card import ModelCard
 from restore.models.weights import load_model, read_card, save_weights
-from restore.training.data import load_store
+from restore.training.crops import load_store
 from restore.training.loop import Progress, Training, train
 from restore.training.recipe import Recipe, load_recipe
 
@@ -119,7 +119,7 @@ def make_card(training: Training, job: Job) -> ModelCard:
         scores = [
             {
                 "data": job.validation.name,
-                "noise": describe_fault(recipe),
+                "noise": describe_degradation(recipe),
                 "psnr": round(training.best, 3),
                 "protocol": protocol,
             }
@@ -142,15 +142,15 @@ def make_card(training: Training, job: Job) -> ModelCard:
             **_lineage(job),
         },
         scores=scores,
-        limits=LIMITS[recipe.fault],
+        limits=LIMITS[recipe.degradation],
     )
 
 
-def describe_fault(recipe: Recipe) -> str:
+def describe_degradation(recipe: Recipe) -> str:
     """What was done to the validation pictures, such as "gaussian:15/25/50" or "bicubic:4"."""
-    if recipe.fault == "gaussian":
+    if recipe.degradation == "gaussian":
         return "gaussian:" + "/".join(f"{sigma:g}" for sigma in recipe.validate_sigma)
-    return recipe.fault if recipe.scale == 1 else f"{recipe.fault}:{recipe.scale}"
+    return recipe.degradation if recipe.scale == 1 else f"{recipe.degradation}:{recipe.scale}"
 
 
 def _lineage(job: Job) -> dict[str, Any]:

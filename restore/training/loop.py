@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from restore.engine.device import choose_device
 from restore.errors import TrainingError
-from restore.inference.runtime import choose_device
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
-from restore.training.data import PictureStore
-from restore.training.faults import FAULTS, Pair, ValidationSet
+from restore.training.crops import PictureStore
+from restore.training.degradations.pairs import DEGRADATIONS, Pair, ValidationSet
 from restore.training.losses import LOSSES, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.precision import autocast, training_precision
@@ -190,14 +190,14 @@ def train(
     recipe = training.recipe
     compute_loss = _loss_function(training, compiled)
     pictures = pictures.to(training.device)
-    fault = FAULTS[recipe.fault]
+    degradation = DEGRADATIONS[recipe.degradation]
     pairs = None if validation is None else ValidationSet(validation, recipe)
     started, before = time.monotonic(), training.seconds
     saved, steps_here, shown = started, 0, 0
     while training.step < recipe.steps:
         batch, patch = recipe.stage(training.step)
         draw = partial(_crops, pictures, training, batch)
-        pair = fault(draw, patch, recipe, training.generator)
+        pair = degradation(draw, patch, recipe, training.generator)
         if training.teacher is not None:
             pair = training.teacher.taught(pair, training.generator)
         loss = compute_loss(pair.degraded, pair.clean, pair.sigma)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from restore.inference.runtime import choose_precision
+from restore.engine.device import choose_precision
 
 
 def training_precision(name: str, device: torch.device) -> torch.dtype:

@@ -17,9 +17,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# Each a function in restore.training.faults; the others leave the size as it is.
-FAULT_NAMES = ("gaussian", "photo", "bicubic", "second-order")
+# Each a function in restore.training.degradations.pairs; the others leave the size as it is.
+DEGRADATION_NAMES = ("gaussian", "photo", "bicubic", "second-order")
 SHRINKING = ("bicubic", "second-order")
+FORMER_KEYS = {"fault": "degradation"}  # in the cards of weights that were trained before
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recipe:
     channels: int = 3
     widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of each level, full resolution first
     blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks of each level, each way
-    fault: str = "gaussian"  # what the pictures are degraded with: one of FAULT_NAMES
+    degradation: str = "gaussian"  # what the pictures are degraded with: one of DEGRADATION_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
     told: float = 0.0  # the share of crops whose noise level the network is told; 0: it cannot be
@@ -66,8 +67,8 @@ class Recipe:
                 self.scale,
             )
             in (("denoiser", 1), *(("upscaler", scale) for scale in (2, 3, 4))),
-            f"an upscaler's faults are {', '.join(SHRINKING)}, a denoiser's the others": (
-                self.fault in SHRINKING
+            f"an upscaler's degradations are {', '.join(SHRINKING)}, a denoiser's the others": (
+                self.degradation in SHRINKING
             )
             == (self.scale > 1),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
@@ -78,7 +79,8 @@ class Recipe:
             "told is for denoisers": not self.told or self.scale == 1,
             "masked is between 0 and 255": 0 <= self.masked <= 255,
             "sigma_power is above 0": self.sigma_power > 0,
-            f"fault is one of {', '.join(FAULT_NAMES)}": self.fault in FAULT_NAMES,
+            f"degradation is one of {', '.join(DEGRADATION_NAMES)}": self.degradation
+            in DEGRADATION_NAMES,
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
             "steps, batch, patch, candidates and validate_every are at least 1": min(
                 self.steps, *self.batch, *self.patch, self.candidates, self.validate_every
@@ -153,6 +155,7 @@ def load_recipe(name_or_path: str, **overrides: Any) -> Recipe:
 
 def make_recipe(values: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values; an unknown key or a value of the wrong kind is an error."""
+    values = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

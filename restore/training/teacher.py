@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 
 from restore.models.unet import UNet
-from restore.training.degradations import add_gaussian_noise
-from restore.training.faults import Pair
+from restore.training.degradations.noise import add_gaussian_noise
+from restore.training.degradations.pairs import Pair
 from restore.training.precision import autocast
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from restore.cli import app
 from restore.errors import InputError
 from restore.image.read import load_image
-from restore.inference import huge
+from restore.pipeline import huge
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from restore.evaluation.benchmark import evaluate, summarise
-from restore.evaluation.cases import PAIRS, Fault
+from restore.evaluation.testsets import PAIRS, Degradation
 from restore.image.read import load_image
-from restore.inference.pipeline import denoise
 from restore.models.weights import available_models, read_card
+from restore.pipeline.picture import denoise
 
 MODEL = "denoise-photo"
 pytestmark = pytest.mark.skipif(
@@ -69,5 +69,5 @@ def test_jpeg_is_mended(samples: Path, tmp_path: Path, quality: int) -> None:
         picture = load_image(samples / f"{name}.png")
         (tmp_path / f"{name}.png").write_bytes((samples / f"{name}.png").read_bytes())
         assert picture.depth == 8
-    scores = list(evaluate(tmp_path, MODEL, Fault("jpeg", quality)))
+    scores = list(evaluate(tmp_path, MODEL, Degradation("jpeg", quality)))
     assert fmean(s.psnr - s.noisy_psnr for s in scores) > 0.4

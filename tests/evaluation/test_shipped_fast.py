@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from restore.evaluation.benchmark import evaluate, summarise
-from restore.evaluation.cases import Fault
+from restore.evaluation.testsets import Degradation
 from restore.image.read import load_image
-from restore.inference.denoising import FAST, of_size
-from restore.inference.pipeline import denoise
 from restore.models.weights import available_models, load_model, read_card
+from restore.pipeline.picture import denoise
+from restore.tasks.denoise import FAST, of_size
 
 SMALL = [name for name in available_models() if name.endswith(FAST)]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bench"
@@ -51,8 +51,11 @@ def test_the_small_gaussian_model_is_five_decibels_above_non_local_means() -> No
     folder = SHARED / "CBSD68"
     if not folder.is_dir():
         pytest.skip("the pictures of CBSD68 are not beside this checkout")
-    fault = Fault("gaussian", 25)
+    degradation = Degradation("gaussian", 25)
     total = summarise(
-        list(evaluate(folder, "denoise-gaussian-fast", fault, precision="fp32")), "", "", fault
+        list(evaluate(folder, "denoise-gaussian-fast", degradation, precision="fp32")),
+        "",
+        "",
+        degradation,
     )
     assert total.psnr == pytest.approx(recorded["CBSD68", "gaussian:25"], abs=0.002)

@@ -10,11 +10,11 @@ import pytest
 
 import restore
 from restore.evaluation.superresolution import evaluate_scale, make_small
-from restore.image.folder import list_pictures
-from restore.image.image import Picture
+from restore.image.find import list_pictures
+from restore.image.picture import Picture
 from restore.image.resize import resize
-from restore.inference.upscaling import upscale
 from restore.models.weights import read_card
+from restore.pipeline.picture import upscale
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bench"
 VDSR = {2: 37.53, 3: 33.66, 4: 31.35}  # Kim et al., CVPR 2016, PSNR on Set5 in dB
@@ -71,7 +71,7 @@ def test_an_even_colour_stays_up_to_the_corners(name: str) -> None:
 def test_the_one_for_photographs_leaves_less_noise_and_fewer_blocks(
     samples: Path, tmp_path: Path
 ) -> None:
-    from restore.evaluation.cases import add_noise, through_jpeg
+    from restore.evaluation.testsets import add_noise, through_jpeg
 
     clean, small = make_small(restore.load_image(samples / "fur-clean.png"), 4)
     faulty = Picture(through_jpeg(add_noise(small.pixels, 15).clip(0, 1), 50))

@@ -15,8 +15,8 @@ from restore.evaluation.superresolution import (
     parse_scale,
     summarise_scale,
 )
-from restore.image.folder import list_pictures
-from restore.image.image import Picture
+from restore.image.find import list_pictures
+from restore.image.picture import Picture
 from restore.models.upscaler import Upscaler
 
 PUBLISHED = [  # of bicubic interpolation, in every table of the field

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from restore.image.color import as_grey, as_rgb, cmyk_to_rgb, join, planes, split
-from restore.image.image import quantise
+from restore.image.picture import quantise
 from restore.image.read import decode_image
 
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from restore.image.image import quantise
+from restore.image.picture import quantise
 from restore.image.read import decode_image
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from restore.errors import RestoreError
-from restore.image.image import Picture
+from restore.image.picture import Picture
 from restore.image.png import Chunk
 from restore.image.read import decode_image
 from restore.image.write import FORMATS, encode_image

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from restore.image.exif import parse_exif, without_thumbnail
-from restore.image.image import Picture
 from restore.image.metadata import resources, without_metadata, without_thumbnails
+from restore.image.picture import Picture
 from restore.image.read import decode_image, load_image
 from restore.image.write import encode_image
-from restore.inference.pipeline import denoise_file
+from restore.pipeline.file import denoise_file
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 SMALL = b"\xff\xd8 an old small picture \xff\xd9"

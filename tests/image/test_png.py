@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from restore.errors import ReadError
-from restore.image.image import quantise
+from restore.image.picture import quantise
 from restore.image.read import decode_image
 
 

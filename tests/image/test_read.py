@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image, ImageFile
 
 from restore.errors import ReadError
-from restore.image.image import quantise
+from restore.image.picture import quantise
 from restore.image.read import decode_image, load_image
 
 MODES = {

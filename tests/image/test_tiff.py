@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from restore.errors import ReadError
-from restore.image.image import quantise
+from restore.image.picture import quantise
 from restore.image.read import decode_image
 
 

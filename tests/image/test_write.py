@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from restore.errors import InputError, WriteError
-from restore.image.image import Picture, quantise
+from restore.image.picture import Picture, quantise
 from restore.image.read import decode_image, load_image
 from restore.image.write import check_writable, encode_image, save_image
 

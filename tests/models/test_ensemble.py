@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from restore.engine.tiled import run
 from restore.image.read import load_image
-from restore.inference.engine import run
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import VIEWS, Ensemble
 from restore.models.weights import load_model

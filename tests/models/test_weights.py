@@ -180,8 +180,10 @@ def test_shipped_weights_say_what_they_are() -> None:
         load_model(name)
 
 
-def test_a_card_names_the_fault_it_was_trained_against() -> None:
-    trained = ModelCard("a", "denoise", "Denoiser", {}, training={"recipe": {"fault": "photo"}})
-    assert trained.fault == "photo"
-    assert ModelCard("a", "denoise", "Denoiser", {}).fault == ""
-    assert ModelCard("a", "denoise", "Denoiser", {}, training={"recipe": "mine"}).fault == ""
+def test_a_card_names_the_degradation_it_was_trained_against() -> None:
+    trained = ModelCard(
+        "a", "denoise", "Denoiser", {}, training={"recipe": {"degradation": "photo"}}
+    )
+    assert trained.degradation == "photo"
+    assert ModelCard("a", "denoise", "Denoiser", {}).degradation == ""
+    assert ModelCard("a", "denoise", "Denoiser", {}, training={"recipe": "mine"}).degradation == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restore.training.data import PictureStore, load_store
+from restore.training.crops import PictureStore, load_store
 from restore.training.recipe import Recipe, make_recipe
 
 TINY = {

@@ -9,7 +9,7 @@ import torch
 
 from restore.errors import TrainingError
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
-from restore.training.data import PictureStore
+from restore.training.crops import PictureStore
 from restore.training.loop import Progress, Training, train
 from restore.training.recipe import Recipe, make_recipe
 

@@ -10,8 +10,8 @@ import torch
 from restore.errors import TrainingError
 from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model
-from restore.training.data import PictureStore
-from restore.training.faults import Pair
+from restore.training.crops import PictureStore
+from restore.training.degradations.pairs import Pair
 from restore.training.job import Job, run_job
 from restore.training.loop import Training, train
 from restore.training.recipe import Recipe, make_recipe

@@ -10,7 +10,7 @@ import torch
 from restore.errors import TrainingError
 from restore.models.upscaler import Upscaler
 from restore.models.weights import load_model, read_card
-from restore.training.data import PictureStore
+from restore.training.crops import PictureStore
 from restore.training.job import Job, run_job
 from restore.training.loop import Training, train
 from restore.training.recipe import Recipe, load_recipe, make_recipe, shipped_recipes
@@ -72,8 +72,8 @@ def test_another_scale_may_be_the_start() -> None:
     [
         ({"scale": 5}, "scale 2, 3 or 4"),
         ({"network": "denoiser"}, "scale 2, 3 or 4"),
-        ({"fault": "gaussian"}, "faults are bicubic"),
-        ({"network": "denoiser", "scale": 1}, "faults are bicubic"),
+        ({"degradation": "gaussian"}, "degradations are bicubic"),
+        ({"network": "denoiser", "scale": 1}, "degradations are bicubic"),
         ({"validate_side": 50}, "validate_side over scale"),
     ],
 )

@@ -1,0 +1,1 @@
+"""The autoencoder family: models, training, PCA, probe, anomaly detection, figures."""

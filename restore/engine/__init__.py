@@ -1,0 +1,1 @@
+"""One network over one picture, on one device, in bounded memory."""

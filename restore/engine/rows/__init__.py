@@ -1,0 +1,1 @@
+"""The CPU backend that streams rows: each row of each layer is computed once."""

@@ -1,0 +1,177 @@
+"""A network's layers, laid out for bands of rows, and what a stream through them takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeGuard, cast
+
+import torch
+from torch import Tensor, nn
+
+from restore.engine.rows.convolution import Convolution, Growth
+from restore.engine.tiling import Span, round_up, split_axis
+from restore.models.denoiser import Denoiser
+from restore.models.unet import UNet
+from restore.models.upscaler import Upscaler
+
+# Bytes of a row of a strip's tensor at most; of one of its bands; and of a band over the whole
+# width, where 24 MP shall not take more than 1.5 GB. By measurement: benchmarks/speed.py --bands.
+STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**24, 12 * 2**20
+FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
+BELOW = 2  # rows of room below a band, for zeros below the picture
+ALIGNED = 16  # columns that matrix instructions take at once
+# Channels that are framed: where zeros beside the rows are given and not asked for, oneDNN needs
+# half of the time for 32 channels and 0.9 of it for 64.
+FRAMED = {torch.bfloat16: (32, 64)}
+# Others that are a multiple of this take 0.8 of the time on strips of so many columns, those
+# computed again counted. But a strip is at least NARROW_WORTH times as wide as these.
+NARROW_OF, NARROW, NARROW_WORTH = {torch.bfloat16: 64}, 224, 8
+# All others: bytes of a row, and the same; LEAST: where cores would wait.
+SHORT_BYTES, WORTH, LEAST = 2**16, 20, 2
+# Beside the tensors counted: what the allocator cannot use, and oneDNN's own. By measurement.
+SPARE, OWN_BYTES = 1.25, 2**25
+
+Pair = tuple[Convolution, Convolution]  # of a residual block
+
+
+class Chain(NamedTuple):
+    """Layers that a strip of columns goes through in one go.
+
+    framed: before each of them the rows are copied, with zeros beside them
+    """
+
+    blocks: list[Pair]
+    framed: bool = False
+    head: Convolution | None = None
+    tail: Convolution | None = None
+
+    @property
+    def reach(self) -> int:
+        """How many columns to each side the answer depends on."""
+        return 2 * len(self.blocks) + (self.head is not None) + (self.tail is not None)
+
+    @property
+    def above(self) -> int:
+        """Rows of room for what is held: four for the first block, two more for each further."""
+        return 2 * len(self.blocks) + 2
+
+    def pitch(self, width: int) -> int:
+        """How many columns are computed for `width`.
+
+        framed: with one more on each side a multiple of 16. The first convolution of a block
+        answers for these; where their count is no multiple, oneDNN takes up to 1.5 times the time.
+        """
+        return round_up(width + 2, ALIGNED) - 2 if self.framed else width
+
+
+def can_stream(network: object) -> TypeGuard[UNet]:
+    """Whether the network is one whose layers are known here."""
+    known = (Denoiser.forward, Upscaler.forward)
+    return isinstance(network, UNet) and type(network).forward in known
+
+
+def ready(module: object, dtype: torch.dtype) -> Tensor:
+    """The kernel of a layer, for the CPU."""
+    assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+    return module.weight.detach().to("cpu", dtype).contiguous(memory_format=torch.channels_last)
+
+
+def conv(module: object, framed: bool, dtype: torch.dtype) -> Convolution:
+    """A convolution of a network."""
+    assert isinstance(module, nn.Conv2d)
+    bias = None
+    if module.bias is not None:  # of a network that was told the noise level
+        bias = module.bias.detach().to("cpu", dtype)
+    return Convolution(ready(module, dtype), bias, framed)
+
+
+class Layers:
+    """A network's layers, laid out for bands of rows. Holds no picture: one serves many."""
+
+    def __init__(self, network: UNet, dtype: torch.dtype) -> None:
+        """The kernels as `dtype`; the network given stays as it is."""
+        self.dtype = dtype
+        self.channels, self.multiple_of = network.channels, network.multiple_of
+        self.scale, self.reach = network.scale, network.reach
+        self.enter, self.leave = network.enter, network.leave
+        self.widths = list(cast("list[int]", network.arguments["widths"]))
+
+        def chain(level: nn.Module, width: int) -> Chain:
+            framed = width in FRAMED.get(dtype, ())
+            pairs = [(block.conv1, block.conv2) for block in level.children()]
+            return Chain(
+                [(conv(a, framed, dtype), conv(b, framed, dtype)) for a, b in pairs], framed
+            )
+
+        self.encoder = list(map(chain, network.encoder, self.widths))
+        self.decoder = list(map(chain, network.decoder, self.widths))
+        framed = self.encoder[0].framed
+        self.encoder[0] = self.encoder[0]._replace(head=conv(network.head, framed, dtype))
+        last = self.decoder or self.encoder  # of a network of one level, all is one chain
+        last[0] = last[0]._replace(tail=conv(network.tail, framed, dtype))
+        self.downs = [ready(module, dtype) for module in network.downs]
+        self.ups = [Growth(ready(module, dtype)) for module in network.ups]
+
+    def strips(self, width: int, level: int, chain: Chain, threads: int) -> list[Span]:
+        """Columns of a level to take at a time, so that a row stays small and no core is idle.
+
+        width: of the level
+        """
+        again = max(1, 2 * chain.reach)
+        grid = 1 if level == len(self.encoder) - 1 else 2
+        count = round_up(-(-width // self._most(level, chain, again + grid)), threads)
+        count = min(count, width // max(ALIGNED, LEAST * again))
+        if count < 2:
+            return [Span(0, width, 0, width)]
+        halo = round_up(chain.reach, grid)
+        spans = split_axis(width, -(-width // count) + 2 * halo + grid, halo, grid)
+        window = chain.pitch(round_up(spans[0].window, 2 if chain.framed else ALIGNED))
+        window = min(width // grid * grid, window)
+        return [Span(min(s.start, width - window), window, s.first, s.last) for s in spans]
+
+    def _most(self, level: int, chain: Chain, again: int) -> int:
+        """Columns of its own that a strip has at most; again: those computed again beside them."""
+        channels = self.widths[level]
+        per_column = channels * self.dtype.itemsize
+        if chain.framed:
+            return max(ALIGNED, STRIP_BYTES // per_column, WORTH * again)
+        if self.dtype in NARROW_OF and channels % NARROW_OF[self.dtype] == 0:
+            return max(NARROW - again, NARROW_WORTH * again)
+        return max(ALIGNED, SHORT_BYTES // per_column, WORTH * again)
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row of the widest level's tensor, of a picture `width` pixels wide."""
+        per_pixel = max(w >> k for k, w in enumerate(self.widths))
+        return max(1, per_pixel) * width * self.dtype.itemsize
+
+    def bands(self, width: int) -> list[int]:
+        """Rows of a band of each level, multiples of 4: as many as pay, for a picture so wide.
+
+        The coarser a level, the more rows above it wait until it has a band; so it takes fewer.
+        """
+        row = self.row_bytes(width)
+        rows = min(BAND_BYTES // min(row, STRIP_BYTES), WIDE_BYTES // row, MOST_ROWS)
+        first, others = (max(FEWEST_ROWS, n) // 4 * 4 for n in (rows, rows // 2))
+        return [first] + [others] * (len(self.encoder) - 1)
+
+    def lags(self, bands: list[int]) -> list[int]:
+        """For each level, rows of it by which what it gives back can lag behind what it gets."""
+        found = [2 * len(self.encoder[-1].blocks)]
+        for encode, band in zip(self.encoder[-2::-1], bands[:0:-1], strict=True):
+            found.insert(0, 4 * len(encode.blocks) + 2 * (found[0] + band))
+        return found
+
+    def peak_bytes(self, height: int, width: int) -> int:
+        """The most memory a stream over a picture of this size needs, the picture not counted."""
+        bands, total = self.bands(width), 0
+        lags = self.lags(bands)
+        for level, (lag, band) in enumerate(zip(lags, bands, strict=True)):
+            room = band + self.encoder[level].above + BELOW  # a piece of a skip keeps its room
+            waiting = min(height >> level, lag + 2 * band) * room // band
+            rows = waiting + 4 * room
+            total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
+        band = bands[0]
+        total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work
+        picture = min(height, lags[0] + 4 * band) * width * self.channels * 8
+        larger = self.scale**2 - 1  # a band's result, its interpolation and what is added to it
+        picture += 4 * (band + 4) * width * self.channels * 4 * larger
+        return int(SPARE * (total + picture)) + OWN_BYTES

@@ -1,0 +1,319 @@
+"""A network over a picture in bands of rows: each row of each layer is computed once.
+
+A band goes through all layers of its level while it lies in the cache. What the next band needs of
+this one (the last rows of each layer's input) is kept; what a level hands to the next coarser one
+is gathered until it makes a band there. So the result lags behind the input by some hundred rows,
+no row is computed twice, there is no halo above or below, and memory does not grow with the height.
+A band is cut into strips of columns, which go through the blocks of a level one on each core, with
+the few columns around them that these blocks look at: the cores wait for each other once a level
+and not at each layer, and each of them writes its own part of the result.
+The sums are those of the untiled network, zeros beyond the picture included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.engine.rows.buffers import Held, Pool, Queue, Room, Rows, as_image, stack
+from restore.engine.rows.convolution import Growth
+from restore.engine.rows.layers import Chain, Layers, Pair
+from restore.engine.rows.workers import Workers
+from restore.engine.tiling import Span
+
+Found = TypeVar("Found")
+# (first row, first column, rows of the result): float32 `(m, columns, channels)`, each pixel once.
+# It is called on several threads at once, for different columns of the same rows; the rows come in
+# order, a multiple of the scale.
+Write = Callable[[int, int, Tensor], None]
+Pools = tuple[Pool, Pool]
+Finish = Callable[[slice, Tensor], None]  # columns, and what the layers found in them
+
+
+class NotFiniteError(Exception):
+    """A layer in half precision overflowed: the answer holds an infinity or NaN."""
+
+
+class Stream:
+    """One picture going through, from its first row to its last."""
+
+    def __init__(self, layers: Layers, width: int, workers: Workers, write: Write) -> None:
+        """width: of all rows, a multiple of the network's `multiple_of`; write: see `Write`."""
+        bands = layers.bands(width)
+        self.layers, self.rows, self.write = layers, bands[0], write
+        # so that a level gets a band
+        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0].blocks) + layers.reach
+        pools = Pool(), Pool()
+        self._level = _Level(layers, 0, width, bands, workers, pools)
+        self._picture = _Picture(layers.reach, width)
+        self._entered = self._left = 0
+
+    def push(self, rows: Tensor, last: bool) -> None:
+        """More rows of the picture in; the next rows of the result are written as they are ready.
+
+        rows: float32 `(n, width, channels)` in [0, 1]: `first_rows` at first, then `rows` each
+              time, and with `last` as many as remain, so that the whole height is a multiple of
+              the network's `multiple_of`
+        Raises NotFiniteError where half precision overflowed.
+        """
+        layers = self.layers
+        # in this order, for the stride of the one picture
+        self._picture.add(rows[None].permute(0, 3, 1, 2))
+        begin, self._entered = self._entered, self._picture.last - (0 if last else layers.reach)
+        around, own, _ = self._picture.around(begin, self._entered)
+        seen = Rows([layers.enter(around)[:, :, own]])
+        for found, _ in self._level.push([seen], last, self._finish):
+            self._left += found.count
+            self._picture.forget(self._left)
+
+    def _finish(self, columns: slice, found: Tensor) -> None:
+        """The next rows of the result, from what the layers found in some columns of them."""
+        rows = slice(self._left, self._left + found.shape[2])
+        around, own, beside = self._picture.around(rows.start, rows.stop, columns)
+        result = self.layers.leave(around, found, own, beside)
+        scale = self.layers.scale
+        self.write(rows.start * scale, columns.start * scale, result[0].permute(1, 2, 0))
+
+
+class _Picture:
+    """Rows of the picture, as long as they are needed."""
+
+    def __init__(self, reach: int, width: int) -> None:
+        """reach: how many rows and columns around a pixel are seen with it."""
+        self.reach, self.width = reach, width
+        self.pieces: deque[Tensor] = deque()
+        self.first = self.last = 0
+
+    def add(self, rows: Tensor) -> None:
+        """The next rows, `(1, C, rows, W)`."""
+        self.pieces.append(rows)
+        self.last += rows.shape[2]
+
+    def around(
+        self, first: int, last: int, columns: slice | None = None
+    ) -> tuple[Tensor, slice, slice]:
+        """Rows [first, last) and columns, with those around them; and where the former lie.
+
+        columns: None for all
+        """
+        begin, end = max(0, first - self.reach), min(self.last, last + self.reach)
+        own = columns or slice(0, self.width)
+        left, right = max(0, own.start - self.reach), min(self.width, own.stop + self.reach)
+        found, at = [], self.first
+        for piece in self.pieces:
+            part = piece[:, :, max(0, begin - at) : max(0, end - at), left:right]
+            if part.shape[2]:
+                found.append(part)
+            at += piece.shape[2]
+        rows = found[0]
+        if len(found) > 1:
+            lines = torch.empty((end - begin, rows.shape[3], rows.shape[1]))
+            stack([Rows([part]) for part in found], slice(0, rows.shape[3]), lines)
+            rows = as_image(lines)
+        return rows, slice(first - begin, last - begin), slice(own.start - left, own.stop - left)
+
+    def forget(self, before: int) -> None:
+        """Rows that nothing from this row on looks at."""
+        while self.pieces and self.first + self.pieces[0].shape[2] <= before - self.reach:
+            self.first += self.pieces.popleft().shape[2]
+
+
+class _Block:
+    """x + conv2(relu(conv1(x))); two rows behind its input."""
+
+    def __init__(self, convolutions: Pair, framed: bool) -> None:
+        self.conv1, self.conv2 = convolutions
+        self.framed, self.held = framed, Held(2, framed)
+        self.begun = False
+
+    def push(self, room: Room, last: bool, scratch: Pool) -> bool:
+        """The answer takes the place of the rows; False where there is none yet."""
+        seen = self.held.around(room, last, scratch)
+        if seen is None:
+            return False
+        y = self.conv1(seen.image, relu=True)
+        # The network pads each layer with zeros, not with what the layer makes of zeros.
+        if not self.begun:
+            y[:, :, 0] = 0
+        if last:
+            y[:, :, -1] = 0
+        if self.framed:
+            y[:, :, :, 0] = 0
+            y[:, :, :, room.width + 1 :] = 0
+        self.begun = True
+        self.conv2.added_to(room.rows, y)
+        return True
+
+
+class _Strip:
+    """Some columns on their way through a chain of layers."""
+
+    def __init__(self, span: Span, chain: Chain, dtype: torch.dtype, pools: Pools) -> None:
+        """pools: of the rows themselves, and of what is needed here and now."""
+        self.span, self.chain, self.dtype = span, chain, dtype
+        self.pool, self.scratch = pools
+        self.blocks = [_Block(pair, chain.framed) for pair in chain.blocks]
+        self.before, self.after = (Held(1, chain.framed) for _ in range(2))  # of head and tail
+
+    def _room(self, rows: int, channels: int, pool: Pool) -> Room:
+        """Room for rows of its columns, to go through the chain with."""
+        window, chain = self.span.window, self.chain
+        shape = (rows, window, channels)
+        return Room(pool, shape, self.dtype, chain.above, chain.pitch(window))
+
+    def enter(self, pieces: Sequence[Rows], last: bool) -> Room | None:
+        """Its columns of the rows, through the head where there is one; None for too few rows."""
+        count, channels = sum(piece.count for piece in pieces), pieces[0].parts[0].shape[1]
+        head = self.chain.head
+        if head is None:
+            return self._room(count, channels, self.pool).fill(pieces, self.span.read)
+        picture = self._room(count, channels, self.scratch).fill(pieces, self.span.read)
+        seen = self.before.around(picture, last, self.scratch)
+        if seen is None:
+            return None
+        room = self._room(seen.image.shape[2] - 2, len(head.weight), self.pool)
+        room.lines[:] = 0 if head.bias is None else head.bias
+        head.added_to(room.rows, seen.image)
+        return room
+
+    def grow(self, up: Growth, skips: Sequence[Rows], coarse: Rows) -> Room:
+        """Rows of a skip, with what has come up from the level below added."""
+        columns = slice(self.span.read.start // 2, self.span.read.stop // 2)
+        x = coarse.joined(columns).contiguous(memory_format=torch.channels_last)
+        room = self._room(2 * coarse.count, up.outputs, self.pool)
+        for row in (0, 1):
+            lines = room.lines[row::2, : room.width]
+            stack([skip.every_other(row) for skip in skips], self.span.read, lines, up(x, row))
+        return room
+
+    def go(self, room: Room, last: bool) -> Tensor | None:
+        """Through the blocks, and the tail where there is one; None while there is no answer yet.
+
+        All of its columns come back; those near the ends that are not its own are wrong.
+        """
+        if not all(block.push(room, last, self.scratch) for block in self.blocks):
+            return None
+        if self.chain.tail is None:
+            return room.rows
+        seen = self.after.around(room, last, self.scratch)
+        if seen is None:
+            return None
+        found = self.chain.tail(seen.image).float()
+        # a sum shows what one of its terms is, and costs half of looking at each
+        if self.dtype != torch.float32 and not math.isfinite(found.sum()):
+            raise NotFiniteError
+        return found
+
+
+class _Level:
+    """One level of the U and all below it."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        level: int,
+        width: int,
+        bands: list[int],
+        workers: Workers,
+        pools: Pools,
+    ) -> None:
+        """pools: as of a strip."""
+
+        def strips(chain: Chain, pool: Pool) -> list[_Strip]:
+            spans = layers.strips(width, level, chain, workers.count)
+            return [_Strip(span, chain, layers.dtype, (pool, scratch)) for span in spans]
+
+        pool, scratch = pools
+        self.band, self.workers = bands[level], workers
+        self.encoder = strips(layers.encoder[level], pool)
+        self.inner: _Level | None = None
+        if level + 1 < len(layers.encoder):
+            self.decoder = strips(layers.decoder[level], scratch)
+            self.down, self.up = layers.downs[level], layers.ups[level]
+            self.inner = _Level(layers, level + 1, width // 2, bands, workers, pools)
+            self.skips, self.waiting = Queue(), Queue()
+
+    def push(
+        self, pieces: Sequence[Rows], last: bool, finish: Finish | None = None
+    ) -> Iterator[tuple[Rows, bool]]:
+        """An even count of rows in, unless they are the last; bands of the same level out.
+
+        finish: what to do with the answers of a tail, on the thread that has them. It is not kept:
+        a circle of references would hold the memory of a picture that is done.
+
+        What comes out of the inner levels comes in large pieces: these are cut into bands again,
+        and the level above gets each while it is warm. The flag says which band is the last.
+        """
+        encoded = self._each(self.encoder, partial(self._encode, pieces, last, finish))
+        if not encoded:
+            return
+        own = Rows([part for part, _, _ in encoded], [room for _, room, _ in encoded])
+        if self.inner is None:
+            yield own, last
+            return
+        self.skips.add(own)
+        self.waiting.add(Rows([shrunk for _, _, shrunk in encoded if shrunk is not None]))
+        del encoded, own
+        ready = (
+            self.waiting.count if last else self.waiting.count // self.inner.band * self.inner.band
+        )
+        if not ready:
+            return
+        for grown, ended in self.inner.push(self.waiting.take(ready), last):
+            for piece, final in grown.cut(self.band // 2):
+                skips = self.skips.take(2 * piece.count)
+                found = self._each(
+                    self.decoder, partial(self._decode, skips, piece, ended and final, finish)
+                )
+                if found:
+                    parts, rooms = zip(*found, strict=True)
+                    yield Rows(parts, rooms), ended and final
+
+    def _encode(
+        self, pieces: Sequence[Rows], last: bool, finish: Finish | None, strip: _Strip
+    ) -> tuple[Tensor, Room, Tensor | None] | None:
+        """The strip's own columns, the room they are in, and what the next level gets of them."""
+        room = strip.enter(pieces, last)
+        x = None if room is None else strip.go(room, last)
+        if room is None or x is None:
+            return None
+        own = _own(strip, x, finish)
+        if self.inner is None:
+            return own, room, None
+        crop = strip.span.crop()
+        half = slice(crop.start // 2, crop.stop // 2)
+        return own, room, F.conv2d(x, self.down, stride=2)[..., half]
+
+    def _decode(
+        self,
+        skips: Sequence[Rows],
+        piece: Rows,
+        last: bool,
+        finish: Finish | None,
+        strip: _Strip,
+    ) -> tuple[Tensor, Room] | None:
+        room = strip.grow(self.up, skips, piece)
+        x = strip.go(room, last)
+        return None if x is None else (_own(strip, x, finish), room)
+
+    def _each(
+        self, strips: Sequence[_Strip], work: Callable[[_Strip], Found | None]
+    ) -> list[Found]:
+        """What the work gives for each strip; nothing while there are too few rows."""
+        found = self.workers.run([partial(work, strip) for strip in strips])
+        return [one for one in found if one is not None]
+
+
+def _own(strip: _Strip, x: Tensor, finish: Finish | None) -> Tensor:
+    """The strip's own columns; where they are what the layers have found, to finish with."""
+    own = x[..., strip.span.crop()]
+    if finish is not None and strip.chain.tail is not None:
+        finish(strip.span.write(), own)
+    return own

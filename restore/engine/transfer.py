@@ -1,0 +1,88 @@
+"""Windows on their way to a device and back, while the device works on the one before.
+
+On CUDA: bytes across the bus where the picture is one of 8 bits, converted there; page-locked
+memory and a stream of its own for what comes; what goes is awaited only when the next window is
+under way. On any other device the same calls, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from restore.engine.tiling import Tile
+from restore.image.picture import Pixels, dequantise
+
+
+def as_bytes(pixels: Pixels) -> npt.NDArray[np.uint8] | None:
+    """The 8-bit samples that these floats are exactly, or None where they are others."""
+    found = np.empty(pixels.shape, np.uint8)
+    for top in range(0, len(pixels), 256):  # in bands: no copy of a large picture as floats
+        band = pixels[top : top + 256]
+        samples = np.rint(np.clip(band, 0, 1) * np.float32(255)).astype(np.uint8)
+        if not np.array_equal(dequantise(samples), band):
+            return None
+        found[top : top + 256] = samples
+    return found
+
+
+@dataclass
+class Leaving:
+    """A result that may still be on its way."""
+
+    host: Tensor
+    event: Any
+
+    def arrived(self) -> Pixels:
+        """Float32 `(N, height, width, channels)`, waited for."""
+        if self.event is not None:
+            self.event.synchronize()
+        pixels: Pixels = self.host.numpy()
+        return pixels
+
+
+class Belt:
+    """Carries windows of one picture to a device and results from it."""
+
+    def __init__(self, pixels: Pixels, device: torch.device, in_bytes: bool | None = None) -> None:
+        """in_bytes: send 8 bits where the picture is one of 8 bits; None: where a bus is between"""
+        self.device = device
+        self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if in_bytes is None:
+            in_bytes = device.type != "cpu"
+        samples = as_bytes(pixels) if in_bytes else None
+        self.source = torch.from_numpy(np.ascontiguousarray(pixels) if samples is None else samples)
+
+    def load(self, tiles: Sequence[Tile]) -> Tensor:
+        """Windows `(N, height, width, channels)` sent; not there before `ready`."""
+        windows = torch.stack([self.source[t.rows.read, t.columns.read] for t in tiles])
+        if self.side is None:
+            return windows.to(self.device)
+        with torch.cuda.stream(self.side):
+            return windows.pin_memory().to(self.device, non_blocking=True)
+
+    def ready(self, windows: Tensor) -> Tensor:
+        """What was sent, as `(N, channels, height, width)` in [0, 1], for what comes next."""
+        if self.side is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(self.side)
+            windows.record_stream(current)
+        x = windows.permute(0, 3, 1, 2)
+        return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+    def unload(self, output: Tensor) -> Leaving:
+        """A result `(N, channels, height, width)` on its way back as float32."""
+        pixels = output.permute(0, 2, 3, 1).float()
+        if self.side is None:
+            return Leaving(pixels.cpu(), None)
+        host = torch.empty(pixels.shape, dtype=torch.float32, pin_memory=True)
+        host.copy_(pixels, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return Leaving(host, event)

@@ -1,1 +1,0 @@
-"""One network over a picture of any size."""

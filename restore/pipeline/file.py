@@ -1,0 +1,226 @@
+"""One picture file into another: what is refused before the network runs, and how it is saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import ReadError, WriteError
+from restore.image.atomic import keep_original, write_aside
+from restore.image.find import CAMERA, RAW
+from restore.image.metadata import without_metadata
+from restore.image.picture import Picture
+from restore.image.read import decode_image, read_bytes
+from restore.image.write import (
+    FORMATS,
+    check_writable,
+    format_of,
+    save_image,
+    suffix_of,
+)
+from restore.pipeline.picture import Result, restore_picture
+from restore.tasks.denoise import DEFAULT_MODEL, denoising
+from restore.tasks.target_size import make_size
+from restore.tasks.task import Work
+from restore.tasks.upscale import upscaling
+
+if TYPE_CHECKING:
+    from restore.models.network import Network
+
+MARK = "upscaled"
+WRITTEN = frozenset(suffix for limits in FORMATS.values() for suffix in limits.suffixes)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How results become files.
+
+    file_format, quality: as for `save_image`; by default the source's own
+    overwrite:      whether a result may replace an older file
+    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
+    in_place:       replace the picture itself, after its original went to `NAME.orig`
+    mark:           what is added to the name of a result beside its picture
+    """
+
+    file_format: str | None = None
+    quality: int | None = None
+    overwrite: bool = False
+    strip_metadata: bool = False
+    in_place: bool = False
+    mark: str = "restored"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture that was read to be restored, its file's bytes, and where its result will go."""
+
+    picture: Picture
+    data: bytes
+    source: Path
+    target: Path
+
+
+def open_picture(
+    source: Path,
+    target: Path | None,
+    saving: Saving,
+    data: bytes,
+    result_size: Callable[[int, int], tuple[int, int]] | None = None,
+) -> Opened:
+    """A picture from its file's bytes, its target known; all that can be refused is refused now.
+
+    target: a file, a folder, or None for a name beside the source
+    result_size: the result's height and width from the picture's; None: the same
+    """
+    picture = decode_image(data, name=str(source)).replace(path=source)
+    place = source if saving.in_place else default_target(source, target, picture, saving)
+    if same_file(source, place) and not saving.in_place:
+        raise WriteError(f"{place} is the picture itself; give another name for the result")
+    check_writable(
+        place,
+        picture,
+        size=result_size(picture.height, picture.width) if result_size else None,
+        format=saving.file_format,
+        quality=saving.quality,
+        overwrite=saving.overwrite or saving.in_place,
+    )
+    return Opened(picture, data, source, place)
+
+
+def save_result(opened: Opened, restored: Picture, saving: Saving, untouched: bool) -> Path:
+    """Write a restored picture; where nothing was changed or converted, the very bytes it had."""
+    overwrite = saving.overwrite or saving.in_place
+    same = untouched and saving.quality is None and not saving.strip_metadata
+    if saving.in_place:
+        _secure_original(opened)
+    if same and format_of(opened.target, saving.file_format) == opened.picture.format:
+        write_aside(opened.target, opened.data, overwrite)
+        return opened.target
+    if saving.strip_metadata:
+        restored = without_metadata(restored)
+    return save_image(
+        restored,
+        opened.target,
+        format=saving.file_format,
+        quality=saving.quality,
+        overwrite=overwrite,
+    )
+
+
+def _secure_original(opened: Opened) -> None:
+    """A backup of the picture that is about to be replaced, unless it is another one by now."""
+    if read_bytes(opened.source) != opened.data:
+        raise ReadError(f"{opened.source} changed while it was restored; run again")
+    keep_original(opened.source, opened.data)
+
+
+def denoise_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    file_format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    strip_metadata: bool = False,
+    **settings: Any,
+) -> tuple[Result, Path]:
+    """Denoise a picture file into another; returns the result and the file written.
+
+    target: default is `NAME-restored` beside the source, with the source's suffix, or the one of
+            `file_format`; a folder takes a file of that name
+    file_format, quality: as for `save_image`; by default the source's own
+    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
+    settings: as for `denoise`
+
+    All that can be refused is refused before the network runs. With strength 0 and nothing to
+    convert, the file is copied byte for byte. Raises what `denoise` and `save_image` raise.
+    """
+    saving = Saving(file_format, quality, overwrite, strip_metadata)
+    work = denoising(
+        settings.pop("model", DEFAULT_MODEL),
+        settings.pop("strength", 1.0),
+        settings.pop("ensemble", False),
+        settings.pop("sigma", None),
+    )
+    return restore_file(source, target, work, saving, **settings)
+
+
+def upscale_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    scale: Any = None,
+    model: str | os.PathLike[str] | Network | None = None,
+    width: Any = None,
+    height: Any = None,
+    fit: Any = None,
+    back_projection: int = 0,
+    ensemble: bool = False,
+    file_format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    strip_metadata: bool = False,
+    **settings: Any,
+) -> tuple[Result, Path]:
+    """Upscale a picture file into another; returns the result and the file written.
+
+    target: default is `NAME-upscaled` beside the source; else as for `denoise_file`
+    All that can be refused is refused before the network runs: also a result too large for its
+    format or for this machine's memory. Raises what `upscale` and `save_image` raise.
+    """
+    size = make_size(scale, width, height, fit)
+    work = upscaling(size, model, back_projection, ensemble)
+    saving = Saving(file_format, quality, overwrite, strip_metadata, mark=MARK)
+    return restore_file(source, target, work, saving, **settings)
+
+
+def restore_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None,
+    work: Work,
+    saving: Saving,
+    **settings: Any,
+) -> tuple[Result, Path]:
+    """Do the work on one file; what can be refused is refused before the network runs."""
+    place, wanted = Path(source), None if target is None else Path(target)
+    opened = open_picture(place, wanted, saving, read_bytes(place), work.result_size)
+    result = restore_picture(opened.picture, work, **settings)
+    return result, save_result(opened, result.picture, saving, work.untouched)
+
+
+def default_target(
+    source: Path,
+    target: str | os.PathLike[str] | None,
+    picture: Picture | None = None,
+    saving: Saving | None = None,
+) -> Path:
+    """Where the result of a source goes: beside it, into the folder asked for, or as asked."""
+    if target is not None and not Path(target).is_dir():
+        return Path(target)
+    folder = source.parent if target is None else Path(target)
+    saving = saving or Saving()
+    return folder / f"{source.stem}-{saving.mark}{result_suffix(source, saving)}"
+
+
+def result_suffix(source: Path, saving: Saving) -> str:
+    """The suffix of a source's result: of the format asked for, else the source's own.
+
+    Of what can be read and not written, a camera's raw file goes on as TIFF, others as PNG.
+    """
+    if saving.file_format is not None:
+        return suffix_of(source, saving.file_format)
+    suffix = source.suffix.lower()
+    if suffix in WRITTEN or suffix not in CAMERA:
+        return source.suffix
+    return ".tif" if suffix in RAW else ".png"
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file; a name that leads nowhere is nobody's."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

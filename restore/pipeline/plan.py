@@ -1,0 +1,156 @@
+"""Where each picture of a batch goes: names and folders only, settled before anything is read."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore.errors import InputError, WriteError
+from restore.image.find import Found, find_pictures
+from restore.pipeline.file import WRITTEN, Saving, result_suffix, same_file
+
+FIELDS = {
+    "stem": "the name without its suffix",
+    "ext": "the suffix of the result, with its dot",
+    "name": "the name with its suffix",
+    "parent": "the folder it lies in",
+    "tree": "that folder below the one that was given",
+    "number": "1, 2, 3 ... in the order of the batch",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture file to restore, and the file that its result becomes."""
+
+    source: Path
+    target: Path
+
+
+def plan_jobs(
+    inputs: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    saving: Saving,
+    *,
+    recursive: bool = False,
+) -> list[Job]:
+    """The jobs of files, folders and patterns, each picture once.
+
+    output: None (beside each source), a folder (below it, the tree of a recursive batch mirrored;
+            it is made where it is missing), or a pattern of `FIELDS` such as `{stem}-clean.png`,
+            which without a folder of its own means beside each source
+
+    Results of an earlier run are no sources. Raises InputError, ReadError or WriteError for a
+    pattern that makes no sense, no picture at all, two pictures with one result, and a result that
+    would replace a picture of the batch.
+    """
+    folder = None if output is None or is_output_pattern(output) else Path(output)
+    found = find_pictures(inputs, recursive=recursive, leave_out=folder)
+    if saving.in_place:
+        if output is not None:
+            raise InputError(
+                "a picture restored in place has no other output; leave one of them out"
+            )
+        return [Job(f.path, f.path) for f in found]
+    default = default_pattern(saving)
+    if folder is not None and not folder.is_dir():
+        _check_new_folder(folder, len(found), default)
+    pattern = os.fspath(output) if output is not None and folder is None else default
+    check_pattern(pattern)
+    jobs = [
+        Job(f.path, _target(f, folder, pattern, number, saving))
+        for number, f in enumerate(found, 1)
+    ]
+    return _checked(_without_results(jobs) if pattern == default else jobs)
+
+
+def is_output_pattern(output: str | os.PathLike[str]) -> bool:
+    """Whether an output is a pattern: it has braces, and no file or folder has that very name."""
+    return "{" in os.fspath(output) and not os.path.lexists(output)
+
+
+def check_pattern(pattern: str) -> None:
+    """InputError for braces that do not fit, and for fields that there are not."""
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    except ValueError as error:
+        raise InputError(f"the pattern {pattern!r} makes no sense: {error}") from None
+    for name in fields:
+        if name not in FIELDS:
+            known = ", ".join(f"{{{field}}}" for field in FIELDS)
+            raise InputError(f"the pattern {pattern!r} asks for {{{name}}}; there are {known}")
+
+
+def default_pattern(saving: Saving) -> str:
+    """The pattern of results that nobody has named."""
+    return f"{{stem}}-{saving.mark}{{ext}}"
+
+
+def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
+    if folder.suffix.lower() in WRITTEN and count > 1:
+        raise WriteError(
+            f"{folder} is one file for {count} pictures; give a folder, or a pattern such as "
+            f"'{pattern}'"
+        )
+    if os.path.lexists(folder):
+        raise WriteError(f"{folder} is a file; give a folder for the results")
+
+
+def _target(found: Found, folder: Path | None, pattern: str, number: int, saving: Saving) -> Path:
+    source = found.path
+    if folder is not None and folder.suffix.lower() in WRITTEN and not folder.is_dir():
+        return folder  # a single picture, and a name for it
+    values = {
+        "stem": source.stem,
+        "ext": result_suffix(source, saving),
+        "name": source.name,
+        "parent": os.fspath(source.parent),
+        "tree": found.tree or os.curdir,
+        "number": number,
+    }
+    try:
+        name = pattern.format(**values)
+    except (ValueError, IndexError, KeyError, AttributeError) as error:
+        raise InputError(f"the pattern {pattern!r} makes no sense: {error}") from None
+    if folder is not None:
+        return folder / found.tree / name
+    beside = os.path.dirname(pattern) == ""
+    return source.parent / name if beside else Path(os.path.normpath(name))
+
+
+def _without_results(jobs: list[Job]) -> list[Job]:
+    """Without the pictures that an earlier run made of others of the batch."""
+    results = {_key(job.target) for job in jobs if _key(job.target) != _key(job.source)}
+    return [job for job in jobs if _key(job.source) not in results]
+
+
+def _checked(jobs: list[Job]) -> list[Job]:
+    """The jobs, none of which gets into another's way."""
+    sources = {_key(job.source): job.source for job in jobs}
+    taken: dict[str, Path] = {}
+    for job in jobs:
+        key = _key(job.target)
+        if key in taken:
+            raise WriteError(
+                f"{taken[key]} and {job.source} would both become {job.target}; "
+                "give a pattern that tells them apart, such as '{parent}/{stem}-restored{ext}'"
+            )
+        if same_file(job.source, job.target):
+            raise WriteError(
+                f"{job.target} is the picture itself; give another name, or --in-place --backup"
+            )
+        if key in sources:
+            raise WriteError(
+                f"the result of {job.source} would be {job.target}, which is a picture of this "
+                "batch itself; give another folder or pattern"
+            )
+        taken[key] = job.source
+    return jobs
+
+
+def _key(path: Path) -> str:
+    """One name for one file, whatever way leads to it."""
+    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))

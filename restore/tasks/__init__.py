@@ -1,0 +1,1 @@
+"""What is done around a network: denoising and upscaling. No engine, no files."""

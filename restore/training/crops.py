@@ -1,0 +1,151 @@
+"""Clean pictures in memory, and random crops of them, cut on the device that trains.
+
+All pictures lie end to end in one uint8 tensor on the training device, and a batch is one gather
+from it: no workers, no copying, no Python loop over pictures, so no step waits for its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore.errors import TrainingError
+from restore.image.color import as_grey, as_rgb
+from restore.image.find import list_pictures
+from restore.image.picture import quantise
+from restore.image.read import load_image
+
+
+@dataclass(frozen=True)
+class PictureStore:
+    """Pictures as one tensor: samples (pixels, channels) uint8, and where each picture lies in it.
+
+    starts, heights, widths: int64, one entry a picture
+    """
+
+    samples: Tensor
+    starts: Tensor
+    heights: Tensor
+    widths: Tensor
+
+    def __len__(self) -> int:
+        """How many pictures it holds."""
+        return len(self.starts)
+
+    def crops(
+        self, count: int, side: int, generator: torch.Generator, candidates: int = 1
+    ) -> Tensor:
+        """Random square crops, each turned or mirrored in one of the 8 dihedral ways.
+
+        Pictures are drawn in proportion to their area. `candidates`: so many places are drawn for
+        each crop and the one with the most detail is taken, for half of a photograph is sky and
+        blur, which teach little. Returns float32 (count, C, side, side) in [0, 1], channels last
+        in memory. `generator` must live on the store's device.
+        """
+        firsts, strides = self._places(count * candidates, side, generator)
+        if candidates > 1:
+            detail = self._detail(firsts, strides, side).view(count, candidates)
+            best = detail.argmax(1) + torch.arange(count, device=detail.device) * candidates
+            firsts, strides = firsts[best], strides[best]
+        turns = torch.rand(3, count, 1, 1, generator=generator, device=firsts.device) < 0.5
+        rows, columns = _turned_grid(side, turns)
+        index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
+        return self.samples[index].permute(0, 3, 1, 2).float() / 255
+
+    def _places(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random squares: the index of each one's first pixel, and its picture's width."""
+        areas = (self.heights * self.widths).double()
+        chosen = torch.multinomial(areas, count, replacement=True, generator=generator)
+        draws = torch.rand(2, count, generator=generator, device=self.samples.device)
+        heights, widths = self.heights[chosen], self.widths[chosen]
+        top = (draws[0] * (heights - side + 1)).long()
+        left = (draws[1] * (widths - side + 1)).long()
+        return self.starts[chosen] + top * widths + left, widths
+
+    def _detail(self, firsts: Tensor, strides: Tensor, side: int) -> Tensor:
+        """Mean absolute difference of neighbours in the middle channel, on every second row."""
+        rows = torch.arange(0, side, 2, device=firsts.device).view(1, -1, 1)
+        columns = torch.arange(side, device=firsts.device).view(1, 1, -1)
+        index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
+        values = self.samples[:, self.samples.shape[1] // 2][index].float()
+        return values.diff(dim=2).abs().mean((1, 2))
+
+    def to(self, device: torch.device) -> PictureStore:
+        """The same store on another device."""
+        return PictureStore(
+            self.samples.to(device),
+            self.starts.to(device),
+            self.heights.to(device),
+            self.widths.to(device),
+        )
+
+
+def _turned_grid(side: int, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each pixel of a square after a turn: (count, side, side) each.
+
+    turns: bool (3, count, 1, 1): mirror the rows, mirror the columns, swap the two
+    """
+    ramp = torch.arange(side, device=turns.device)
+    rows, columns = ramp.view(1, side, 1), ramp.view(1, 1, side)
+    rows = torch.where(turns[0], side - 1 - rows, rows).expand(-1, -1, side)
+    columns = torch.where(turns[1], side - 1 - columns, columns).expand(-1, side, -1)
+    return (
+        torch.where(turns[2], rows.mT, rows),
+        torch.where(turns[2], columns.mT, columns),
+    )
+
+
+def build_store(
+    pictures: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+) -> PictureStore:
+    """A store of `(height, width, channels)` uint8 arrays, which must agree in channels."""
+    heights = torch.tensor([p.shape[0] for p in pictures])
+    widths = torch.tensor([p.shape[1] for p in pictures])
+    areas = heights * widths
+    samples = torch.empty((int(areas.sum()), pictures[0].shape[2]), dtype=torch.uint8)
+    starts = areas.cumsum(0) - areas
+    for picture, start, area in zip(pictures, starts.tolist(), areas.tolist(), strict=True):
+        samples[start : start + area] = torch.from_numpy(picture.reshape(area, -1))
+    return PictureStore(samples, starts, heights, widths)
+
+
+def load_store(folder: Path, channels: int, smallest: int) -> PictureStore:
+    """All pictures below a folder, decoded by as many threads as the machine has cores.
+
+    smallest: pictures with a shorter side than this are left out, for no crop fits into them
+    Raises TrainingError for a folder without pictures of that size, and ReadError for a file that
+    cannot be read: a training that silently goes without half of its data is worse than none.
+    """
+    files = list_pictures(folder)
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(lambda file: _decode(file, channels), files))
+    usable = [p for p in decoded if min(p.shape[:2]) >= smallest]
+    if not usable:
+        raise TrainingError(
+            f"no picture in {folder} is {smallest} pixels high and wide; "
+            "give larger ones or a smaller patch"
+        )
+    return build_store(usable)
+
+
+def _decode(file: Path, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    pixels = load_image(file).pixels
+    return quantise(as_rgb(pixels) if channels == 3 else as_grey(pixels), 8)
+
+
+def centre_crops(store: PictureStore, side: int) -> Tensor:
+    """The middle of each picture, for validation: float32 (pictures, C, side, side) in [0, 1]."""
+    crops = []
+    for start, height, width in zip(
+        store.starts.tolist(), store.heights.tolist(), store.widths.tolist(), strict=True
+    ):
+        picture = store.samples[start : start + height * width].view(height, width, -1)
+        top, left = (height - side) // 2, (width - side) // 2
+        crops.append(picture[top : top + side, left : left + side])
+    return torch.stack(crops).permute(0, 3, 1, 2).float() / 255

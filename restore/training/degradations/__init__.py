@@ -1,0 +1,1 @@
+"""Synthetic degradations: what training does to a clean picture."""

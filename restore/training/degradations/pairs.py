@@ -1,0 +1,266 @@
+"""The degradations a network can be trained on: clean crops in, pairs of clean and degraded out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.training.crops import PictureStore, centre_crops
+from restore.training.degradations.camera import add_camera_noise, draw_cameras
+from restore.training.degradations.downscale import degrade_twice, shrink
+from restore.training.degradations.jpeg import TO_RGB, TO_YCC, jpeg, mix
+from restore.training.degradations.noise import (
+    add_common_noise,
+    add_gaussian_noise,
+    add_poisson_noise,
+    add_speckle_noise,
+    draw_sigmas,
+    luma,
+    spread_noise,
+)
+from restore.training.recipe import Recipe
+
+Draw = Callable[[int], Tensor]  # side of the crops -> float32 (N, C, side, side) in [0, 1]
+
+
+class Pair(NamedTuple):
+    """A batch to learn from."""
+
+    clean: Tensor
+    degraded: Tensor
+    sigma: Tensor | None = None  # (N,) what the network is told of the noise, 0: nothing
+
+
+Degradation = Callable[[Draw, int, Recipe, torch.Generator], Pair]
+
+VALIDATION_DRAWS = 3  # of random degradations for each validation picture
+
+
+def gaussian(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """White Gaussian noise of the recipe's range of sigma.
+
+    A share of the crops is turned grey and gets one noise for all channels, for that is what a
+    grey photograph looks like to a network for colour. Another share is one even colour, every
+    second of these without noise: so the network learns to leave alone what is at rest, up to the
+    border.
+    """
+    crops = draw(patch)
+    count, device = len(crops), crops.device
+    sigmas = draw_sigmas(recipe.sigma[0], recipe.sigma[1], count, generator, recipe.sigma_power)
+    draws = torch.rand(3, count, 1, 1, 1, generator=generator, device=device)
+    grey = draws[0] < recipe.grey
+    sigmas = torch.where(draws[1].view(-1) < recipe.flat / 2, torch.zeros_like(sigmas), sigmas)
+    noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
+    clean = torch.where(grey, luma(crops), flatten(crops, draws[1] < recipe.flat))
+    told = None
+    if recipe.told:
+        told = sigmas * (draws[2].view(-1) < recipe.told)
+    return Pair(clean, clean + torch.where(grey, noise[:, :1], noise), told)
+
+
+def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """What cameras, phones and the web do to a picture, in random order of magnitude.
+
+    Three of four crops enlarged; noise of the sensor (three of five), plain Gaussian, Poisson or
+    speckle noise, or none; spread as a camera's own processing would, a tenth of the batches at
+    half to full size; then JPEG, its grid of blocks anywhere; rounded to 8 bits. Some crops stay
+    without a degradation: clean pictures must survive. The clean target is never blurred.
+    """
+    crops = draw(patch)
+    count, device = len(crops), crops.device
+    chances = torch.rand(5, count, generator=generator, device=device)
+    crops = enlarge_some(crops, generator)
+    clean = flatten(crops, (chances[0] < recipe.flat).view(-1, 1, 1, 1))
+    noise = mixed_noise(clean, chances[1], generator)
+    at_rest = (chances[0] < recipe.flat / 2).view(-1, 1, 1, 1)
+    noise = torch.where(at_rest, 0.0, spread_randomly(noise, generator))
+    grey = (chances[2] < recipe.grey).view(-1, 1, 1, 1)
+    clean = torch.where(grey, luma(clean), clean)
+    degraded = (clean + torch.where(grey, luma(noise), noise)).clamp(0, 1)
+    clean, degraded = enlarge_randomly(clean, degraded, generator)
+    quality = draw_qualities(count, generator)
+    shift = torch.randint(0, 16, (2,), generator=generator, device=device).tolist()
+    packed = jpeg(degraded, quality, (shift[0], shift[1]))
+    as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
+    degraded = torch.where(as_file, packed, (degraded * 255).round() / 255)
+    told = None
+    if recipe.told:  # all that was added, however it is spread
+        told = (degraded - clean).square().mean((1, 2, 3)).sqrt() * 255
+        told = told * (chances[4] < recipe.told)
+    return Pair(clean, degraded, told)
+
+
+def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """A picture and its MATLAB-like bicubic reduction by the recipe's scale, of 8 bits.
+
+    `patch` is the side of the small picture.
+    """
+    clean = _greyed(draw(patch * recipe.scale), recipe, generator)
+    return Pair(clean, shrink(clean, recipe.scale))
+
+
+def second_order(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
+    """A picture and what is left of it after two rounds of blur, resize, noise and JPEG.
+
+    `patch` is the side of the small picture.
+    """
+    clean = _greyed(draw(patch * recipe.scale), recipe, generator)
+    return Pair(clean, degrade_twice(clean, recipe.scale, generator))
+
+
+def _greyed(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The recipe's shares of the crops in grey, and of one even colour."""
+    draws = torch.rand(2, len(crops), 1, 1, 1, generator=generator, device=crops.device)
+    crops = torch.where(draws[0] < recipe.grey, luma(crops), crops)
+    return flatten(crops, draws[1] < recipe.flat)
+
+
+DEGRADATIONS: dict[str, Degradation] = {
+    "gaussian": gaussian,
+    "photo": photo,
+    "bicubic": bicubic,
+    "second-order": second_order,
+}
+
+
+def flatten(crops: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen crops as one even colour each: their mean, rounded to 8 bits."""
+    even = (crops.mean((2, 3), keepdim=True) * 255).round() / 255
+    return torch.where(chosen, even, crops)
+
+
+def mixed_noise(clean: Tensor, chance: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of one kind for each picture, chosen by a chance in [0, 1): the difference to clean."""
+    noise = torch.zeros_like(clean)
+    kinds = [
+        (0.00, 0.60, _camera),
+        (0.60, 0.74, _plain),
+        (0.74, 0.78, _poisson),
+        (0.78, 0.82, _speckle),
+    ]
+    for first, last, kind in kinds:
+        chosen = (first <= chance) & (chance < last)
+        if bool(chosen.any()):
+            noise[chosen] = kind(clean[chosen], generator) - clean[chosen]
+    return noise
+
+
+def _camera(clean: Tensor, generator: torch.Generator) -> Tensor:
+    return add_camera_noise(clean, draw_cameras(len(clean), generator), generator)
+
+
+def _plain(clean: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.rand(len(clean), generator=generator, device=clean.device)
+    share = ((share - 0.4) / 0.3).clamp(0, 1)  # two of five colour, three of ten grey, else between
+    sigmas = draw_sigmas(0, 50, len(clean), generator, power=1.5)
+    return add_common_noise(clean, sigmas, share, generator)
+
+
+def _poisson(clean: Tensor, generator: torch.Generator) -> Tensor:
+    exponent = torch.rand(len(clean), generator=generator, device=clean.device) * 2 + 2
+    return add_poisson_noise(clean, 10**exponent, generator)
+
+
+def _speckle(clean: Tensor, generator: torch.Generator) -> Tensor:
+    return add_speckle_noise(clean, draw_sigmas(2, 50, len(clean), generator, 1.5), generator)
+
+
+def spread_randomly(noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise smoothed and sharpened as by a camera, in four of five pictures.
+
+    What the smoothing takes from it is given back, to between 0.5 and 1.4 of its strength: where a
+    camera smooths much there was much noise, it sharpens what is left, and what people see of it is
+    coarse, above all in its colour. The colour is smoothed more than the brightness.
+    """
+    draws = torch.rand(6, len(noise), generator=generator, device=noise.device)
+    on = (draws[0] < 0.8).float()
+    luma_sigma = on * 1.1 * draws[1]
+    chroma_sigma = on * torch.maximum(1.1 * draws[1], 3 * draws[2])
+    spread = spread_noise(noise, luma_sigma, chroma_sigma, on * draws[3])
+    gains = 0.5 + 0.9 * draws[4:]
+    return torch.where(on.view(-1, 1, 1, 1) > 0, as_strong(spread, noise, gains), spread)
+
+
+def as_strong(spread: Tensor, noise: Tensor, gains: Tensor) -> Tensor:
+    """`spread` with the strength of `noise` times gains (2, N), for brightness and for colour."""
+    planes, before = mix(spread, TO_YCC), mix(noise, TO_YCC)
+    parts = []
+    for part, gain in ((slice(0, 1), gains[0]), (slice(1, 3), gains[1])):
+        had, has = (p[:, part].square().mean((1, 2, 3)) for p in (before, planes))
+        factor = gain * (had / has.clamp(min=1e-12)).sqrt()
+        parts.append(planes[:, part] * factor.view(-1, 1, 1, 1))
+    return mix(torch.cat(parts, 1), TO_RGB)
+
+
+def enlarge_some(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """The middle of three of four crops enlarged to their size, up to four times.
+
+    Pictures for training are small ones, sharp to the pixel. A camera's picture at full size is
+    not: lens, colour mosaic and focus leave little of the finest detail, and its noise is finer
+    than what it shows. A network that never saw that takes such noise for texture.
+    """
+    count = len(crops)
+    chance, size = torch.rand(2, count, generator=generator, device=crops.device)
+    factor = torch.where(chance < 0.75, 1 + 3 * size, torch.ones_like(size))
+    grids = torch.zeros(count, 2, 3, device=crops.device)
+    grids[:, 0, 0] = grids[:, 1, 1] = 1 / factor
+    places = F.affine_grid(grids, list(crops.shape), align_corners=False)
+    larger = F.grid_sample(
+        crops, places, mode="bicubic", padding_mode="reflection", align_corners=False
+    ).clamp(0, 1)
+    return torch.where((factor > 1).view(-1, 1, 1, 1), larger, crops)
+
+
+def enlarge_randomly(
+    clean: Tensor, degraded: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A tenth of the batches: the middle enlarged up to twice, in both of the pair alike."""
+    chance, size = torch.rand(2, generator=generator, device=clean.device).tolist()
+    if chance >= 0.1:
+        return clean, degraded
+    side = clean.shape[-1]
+    inner = 2 * round(side * (0.5 + 0.5 * size) / 2)
+    first = (side - inner) // 2
+    both = torch.cat([clean, degraded])[..., first : first + inner, first : first + inner]
+    both = F.interpolate(both, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+    clean, degraded = both.chunk(2)
+    return clean, degraded
+
+
+def draw_qualities(count: int, generator: torch.Generator) -> Tensor:
+    """JPEG qualities: half of them 75 to 100, as cameras and galleries save, half 10 to 75."""
+    high, place = torch.rand(2, count, generator=generator, device=generator.device)
+    return torch.where(high < 0.5, 75 + 25 * place, 10 + 65 * place).round()
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed pairs from the middle of each validation picture, the same in every run."""
+
+    store: PictureStore
+    recipe: Recipe
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Pairs in batches of 8: a pass per noise level, three of random degradations, else one."""
+        crops = centre_crops(self.store, self.recipe.validate_side)
+        if self.recipe.degradation == "gaussian":
+            for sigma in self.recipe.validate_sigma:
+                generator = torch.Generator().manual_seed(0)
+                for clean in crops.split(8):
+                    yield Pair(clean, add_gaussian_noise(clean, sigma, generator))
+            return
+        generator = torch.Generator().manual_seed(0)
+        degradation, side = DEGRADATIONS[self.recipe.degradation], self.recipe.validate_side
+        for _ in range(1 if self.recipe.degradation == "bicubic" else VALIDATION_DRAWS):
+            for clean in crops.split(8):
+                yield degradation(partial(_given, clean), side, self.recipe, generator)
+
+
+def _given(crops: Tensor, _: int) -> Tensor:
+    return crops

@@ -1,0 +1,70 @@
+"""Rows read and written in bands give the whole picture, also from the middle on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from restore.engine.rows import layers as module
+from restore.engine.rows.bands import Mirrored, mirrored, stream_columns
+from restore.engine.rows.layers import Layers
+from restore.engine.tiled import pad
+from restore.engine.tiling import split_axis
+from restore.image.picture import Pixels
+from restore.models.denoiser import Denoiser
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 17])
+def test_mirrored_as_numpy_does(length: int) -> None:
+    for padded in range(length, length + 9):
+        for border in (0, 3, 8):
+            wanted = np.pad(np.arange(length), (border, padded - length), mode="symmetric")
+            assert np.array_equal(mirrored(length, border + padded, border), wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (16, 9), (3, 16)])
+def test_rows_of_a_mirrored_picture(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).random((*size, 3), np.float32)
+    for border in (0, 8):
+        source = Mirrored(lambda a, b: pixels[a:b], *size, 8, border)
+        wanted = pad(pixels, 8, border)
+        assert (source.height, source.width) == wanted.shape[:2]
+        for first in range(source.height):
+            assert np.array_equal(source(first, source.height), wanted[first:])
+            assert np.array_equal(source(0, first + 1), wanted[: first + 1])
+
+
+@pytest.mark.parametrize("border", [0, 8])
+@pytest.mark.parametrize("start", [0, 8, 56, 104])
+def test_columns_and_a_later_start_give_the_rows_of_the_whole(
+    start: int, border: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BAND_BYTES", 1)
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((107, 90, 3), np.float32)
+    source = Mirrored(lambda a, b: pixels[a:b], 107, 90, 2, border)
+    given = torch.from_numpy(pad(pixels, 2, border)).permute(2, 0, 1)[None]
+    whole = network(given)[0].permute(1, 2, 0).detach().numpy()
+    whole = whole[border : border + 107, border : border + 90]
+    found = np.zeros_like(pixels)
+    seen: list[tuple[int, int]] = []
+
+    def write(first: int, columns: slice, band: Pixels) -> None:
+        assert not found[first : first + len(band), columns].any()
+        found[first : first + len(band), columns] = band
+
+    columns = split_axis(source.width, 60, network.halo, 2)
+    assert len(columns) > 1
+    stream_columns(
+        Layers(network, torch.float32),
+        source,
+        columns,
+        write,
+        start=start,
+        halo=network.halo,
+        report=lambda *said: seen.append(said),
+    )
+    np.testing.assert_allclose(found[start:], whole[start:], rtol=0, atol=1e-5)
+    assert not found[:start].any()
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)

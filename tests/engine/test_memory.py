@@ -1,0 +1,177 @@
+"""Sizes in words, what fits, and that what is planned is not exceeded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from restore.engine.memory import (
+    for_network,
+    format_bytes,
+    free_memory,
+    held_bytes,
+    parse_bytes,
+)
+from restore.engine.rows.bands import columns_within
+from restore.engine.rows.layers import Layers
+from restore.engine.tiled import run
+from restore.errors import InputError
+from restore.models.denoiser import Denoiser
+from restore.pipeline.picture import denoise
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800M", 8 * 10**8), ("7", 7), (5, 5)],
+)
+def test_sizes_are_read_as_people_write_them(text: str | int, count: int) -> None:
+    assert parse_bytes(text) == count
+    assert parse_bytes(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "2 GBs", "-1", "much", "0", 0, "1e9"])
+def test_other_words_are_refused_with_one_that_works(text: str | int) -> None:
+    with pytest.raises(InputError, match="write it like"):
+        parse_bytes(text)
+
+
+def test_a_size_in_words_is_never_less_than_the_size() -> None:
+    for count in (1, 999_999, 1_000_001, 10**9 - 1, 1_000_000_001, 17_654_321_987):
+        said = parse_bytes(format_bytes(count))
+        assert said is not None and count <= said < 1.01 * count + 10**6
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    assert 2**20 < free_memory(CPU) < 2**50
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
+    with pytest.raises(InputError, match="the smallest that works is") as refusal:
+        denoise(pixels, network, memory="2MB", precision="fp32", device="cpu")
+    least = str(refusal.value).split("works is ")[1].split(" (")[0]
+    result = denoise(pixels, network, memory=least, precision="fp32", device="cpu")
+    whole = denoise(pixels, network, precision="fp32", device="cpu")
+    np.testing.assert_allclose(result.image, whole.image, rtol=0, atol=1e-5)
+    held = held_bytes(60, 200, 3)
+    assert for_network(held + 7, (60, 200, 3), 5) == 7
+
+
+def test_a_budget_makes_columns_narrower_and_the_result_stays() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
+    whole = run(network, pixels, CPU, torch.float32)
+    layers = Layers(network, torch.float32)
+    budget = layers.peak_bytes(60, 60)
+    narrow = run(network, pixels, CPU, torch.float32, memory=budget)
+    assert len(whole.plan.tiles) == 1 < len(narrow.plan.tiles)
+    assert layers.peak_bytes(60, narrow.plan.window[1]) <= budget
+    np.testing.assert_allclose(narrow.pixels, whole.pixels, rtol=0, atol=1e-5)
+
+
+def test_the_smallest_budget_named_in_a_refusal_works() -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    layers = Layers(network, torch.float32)
+    with pytest.raises(InputError, match="needs at least") as refusal:
+        columns_within(layers, 4000, 2000, network.halo, 1000)
+    least = parse_bytes(str(refusal.value).split("at least ")[1].removesuffix(" there"))
+    columns = columns_within(layers, 4000, 2000, network.halo, least)
+    assert sum(span.window for span in columns) < 2.2 * 2000  # not each pixel ten times
+
+
+MEASURE = """
+import resource, sys
+import numpy as np, torch
+torch.set_num_threads(1)
+import restore
+from restore.engine.memory import for_network, held_bytes
+from restore.models.denoiser import Denoiser
+import restore.engine.tiled, restore.engine.device
+network = Denoiser(3, widths=(32, 64), blocks=(1, 1), seed=1).eval()
+restore.denoise(np.zeros((64, 64, 3), np.uint8), network, precision="fp32")  # all is imported
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+budget = 100_000_000
+pixels = np.full((500, 1600, 3), 100, np.uint8)
+restore.denoise(pixels, network, precision="fp32", memory=budget)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * 1024, budget)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures as Linux does")
+def test_the_budget_is_kept_by_a_whole_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    used, budget = map(int, done.stdout.split())
+    assert used <= budget
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore.engine import memory
+
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert free_memory(CPU) == 2_000_000
+
+
+LIMITED = """
+import logging, resource, sys
+import numpy as np
+import restore
+from restore.models.denoiser import Denoiser
+
+def data():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
+
+precision, step, least = sys.argv[1], 10**7, 10**7
+logging.basicConfig(stream=sys.stdout)
+network = Denoiser(3, (32, 64), (1, 1), seed=1).eval().requires_grad_(False)
+picture = np.random.default_rng(0).random((128, 3000, 3), np.float32)
+free = restore.denoise(picture, network, precision=precision, device="cpu").image
+highest = resource.getrlimit(resource.RLIMIT_DATA)[1]
+rooms = [*range(15 * step, least, -step), least, least // 2, least // 4]
+for room in rooms:  # the memory that is left, made less until it does not hold the picture itself
+    resource.setrlimit(resource.RLIMIT_DATA, (data() + room, highest))
+    try:
+        result = restore.denoise(picture, network, precision=precision, device="cpu")
+    except restore.RestoreError as error:
+        resource.setrlimit(resource.RLIMIT_DATA, (highest, highest))
+        print("refused:", error)
+        break
+    resource.setrlimit(resource.RLIMIT_DATA, (highest, highest))
+    assert np.abs(result.image - free).max() < 1e-5 if precision == "fp32" else 0.02
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system has no /proc")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_under_a_real_limit_columns_get_narrower_and_then_it_is_a_sentence(precision: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, precision],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        # what is freed goes back to the system at once, so that what is left can be said
+        env={
+            **os.environ,
+            "MALLOC_MMAP_THRESHOLD_": "65536",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "starting again with narrower columns" in done.stdout
+    assert "refused: " in done.stdout

@@ -1,0 +1,65 @@
+"""Files shared out over several processes, each file restored once, whatever happens to one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from restore.engine import device as runtime
+from restore.image.read import load_image
+from restore.pipeline.batch import denoise_files
+from restore.pipeline.processes import _Worker, spread
+
+
+@pytest.fixture
+def folder(tmp_path: Path, samples: Path) -> Path:
+    from PIL import Image
+
+    (tmp_path / "in").mkdir()
+    for name in ("fur.png", "text.png"):
+        for copy in range(3):
+            picture = Image.open(samples / name).crop((0, 0, 64, 48))
+            picture.save(tmp_path / "in" / f"{copy}-{name}")
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    return tmp_path
+
+
+def test_two_processes_restore_each_file_once(folder: Path) -> None:
+    batch = denoise_files(folder / "in", folder / "out", device="cpu,cpu", precision="fp32")
+    outcomes = {outcome.source.name: outcome for outcome in batch}
+    assert len(outcomes) == len(batch) == 7
+    assert [n for n, o in outcomes.items() if o.status == "failed"] == ["bad.png"]
+    assert batch.network_seconds > 0 and batch.seconds > 0
+    alone = denoise_files(folder / "in", folder / "alone", device="cpu", precision="fp32")
+    for outcome in alone:
+        if outcome.status == "written" and outcome.target is not None:
+            other = load_image(folder / "out" / outcome.target.name).pixels
+            assert abs(load_image(outcome.target).pixels - other).max() <= 1 / 255
+
+
+def test_a_process_that_dies_fails_its_files(folder: Path, samples: Path) -> None:
+    shutil.rmtree(folder / "in")
+    (folder / "in").mkdir()
+    shutil.copy(samples / "fur.png", folder / "in")
+    batch = denoise_files(folder / "in", folder / "out", device="cpu,cpu")
+    began = _Worker.give
+
+    def killed(self: _Worker, job: object) -> None:
+        began(self, job)  # type: ignore[arg-type]
+        if job is not None:
+            self.process.kill()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_Worker, "give", killed)
+        outcomes = [outcome for outcome, _ in spread(batch.jobs, batch.devices)]
+    assert [o.status for o in outcomes] == ["failed"]
+    assert "run again" in outcomes[0].reason
+    assert not list(folder.glob("out/*.png"))
+
+
+def test_devices_by_name() -> None:
+    assert [d.type for d in runtime.choose_devices("cpu, cpu")] == ["cpu", "cpu"]
+    assert len(runtime.choose_devices("all")) >= 1
+    assert runtime.choose_device("cpu,cpu").type == "cpu"
