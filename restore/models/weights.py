@@ -118,7 +118,8 @@ def load_network(
         other = " (an autoencoder: see `restore autoencoder --help`)"
         raise WeightsError(
             f"{path} holds a network of the kind '{card.architecture}'"
-            f"{other if card.task == 'autoencoder' else ''}; here known are {', '.join(architectures)}"
+            f"{other if card.task == 'autoencoder' else ''}; "
+            f"here known are {', '.join(architectures)}"
         )
     try:
         tensors = load(data)
