@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from restore.models.weights import load_model as load_model
     from restore.pipeline.batch import denoise_files as denoise_files
     from restore.pipeline.batch import upscale_files as upscale_files
-    from restore.pipeline.huge import denoise_huge as denoise_huge
+    from restore.pipeline.file import denoise_huge as denoise_huge
     from restore.pipeline.large import denoise_windows as denoise_windows
-    from restore.pipeline.picture import Result as Result
     from restore.pipeline.picture import denoise as denoise
     from restore.pipeline.picture import upscale as upscale
+    from restore.pipeline.result import Result as Result
 
 _HOMES = {
     "Picture": "restore.image.picture",
     "RestoreError": "restore.errors",
-    "Result": "restore.pipeline.picture",
+    "Result": "restore.pipeline.result",
     "Scores": "restore.image.metrics",
     "available_models": "restore.models.weights",
     "denoise": "restore.pipeline.picture",
     "denoise_files": "restore.pipeline.batch",
-    "denoise_huge": "restore.pipeline.huge",
+    "denoise_huge": "restore.pipeline.file",
     "denoise_windows": "restore.pipeline.large",
     "load_image": "restore.image.read",
     "load_model": "restore.models.weights",

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.models.upscaler import Upscaler
 from restore.models.weights import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Identity:
+class Identity(BaseNetwork):
     """Gives back what it gets; claims a halo and a grid, so that the engine has work to do."""
 
-    channels, scale, card = 3, 1, None
+    channels, scale = 3, 1
 
     def __init__(self, halo: int = 0, multiple_of: int = 1) -> None:
         self.halo, self.multiple_of = halo, multiple_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,10 +27,6 @@ from restore.cli.restoring import (
     parse_quality,
     restore_all,
 )
-
-if TYPE_CHECKING:
-    from restore.pipeline.large import Windowed
-    from restore.pipeline.picture import Result
 
 DEFAULT_MODEL = "denoise-photo"
 
@@ -103,18 +99,6 @@ def of_size(model: str, size: str) -> str:
 def functions() -> tuple[One, Many]:
     """For one file and for many."""
     from restore.pipeline.batch import denoise_files
-
-    return denoise_any_file, denoise_files
-
-
-def denoise_any_file(
-    picture: Path, output: Path | None, **asked: Any
-) -> tuple[Result | Windowed, Path]:
-    """One file; a TIFF that does not fit into memory goes through in parts."""
     from restore.pipeline.file import denoise_file
-    from restore.pipeline.huge import denoise_huge, is_huge
 
-    whole = ("tile", "reference", "quality", "file_format")  # what cannot be asked of parts
-    if all(asked[name] is None for name in whole) and is_huge(picture, output, asked["memory"]):
-        return denoise_huge(picture, output, **{k: v for k, v in asked.items() if k not in whole})
-    return denoise_file(picture, output, **asked)
+    return denoise_file, denoise_files

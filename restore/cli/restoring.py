@@ -14,10 +14,9 @@ from restore.cli.console import err, out, rows
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.engine.tiled import Report
+    from restore.engine.backend import Report
     from restore.pipeline.batch import Batch
-    from restore.pipeline.large import Windowed
-    from restore.pipeline.picture import Result
+    from restore.pipeline.result import LargeResult, Result
 
 
 def flag(name: str, words: str) -> Any:
@@ -62,7 +61,7 @@ Verbose = Annotated[bool, flag("--verbose", "Say what was planned: tiles and mem
 
 SIZES = ("fast", "best")
 
-One = Callable[..., "tuple[Result | Windowed, Path]"]  # `denoise_file` or `upscale_file`
+One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `upscale_file`
 Many = Callable[..., "Batch"]  # `denoise_files` or `upscale_files`
 
 
@@ -131,9 +130,9 @@ def restore_one(one: One, picture: Path, output: Path | None, quiet: bool, **ask
         rows(describe(result))
 
 
-def describe(result: Result | Windowed) -> dict[str, str]:
+def describe(result: Result | LargeResult) -> dict[str, str]:
     """What a person wants to know about a restored picture, as names and values."""
-    from restore.pipeline.picture import Result
+    from restore.pipeline.result import Result
 
     if not isinstance(result, Result):
         return describe_parts(result)
@@ -157,7 +156,7 @@ def describe(result: Result | Windowed) -> dict[str, str]:
     return lines
 
 
-def describe_parts(done: Windowed) -> dict[str, str]:
+def describe_parts(done: LargeResult) -> dict[str, str]:
     """The same of a picture that went through in parts."""
     from restore.engine.memory import format_bytes
 

@@ -15,9 +15,11 @@ from restore.models.network import Network
 # A picture in memory: its file's samples, float32 before and after, and the result's samples; with
 # something to spare. For RGB, by the pixel; a test measures it.
 HELD_BYTES = 36
-# A window of a network whose layers are not streamed: the tensors alive at once in the widest part
+# A tile of a network that is not streamed by rows: the tensors alive at once in the widest part
 # of the shipped network (32 channels at full resolution: input, two results, a skip, a workspace).
-WINDOW_CHANNELS = 5 * 32
+TILE_CHANNELS = 5 * 32
+# A pixel of a picture that is read and written by rows, on its way through the conversions.
+ROW_BYTES = 60
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 CGROUP = Path("/sys/fs/cgroup")
@@ -89,13 +91,36 @@ def for_network(memory: int, shape: tuple[int, int, int], least: int) -> int:
     return memory - held
 
 
-def window_bytes(network: Network, dtype: torch.dtype) -> int:
-    """Bytes for each pixel of a window, float32 input and output counted; an upper estimate."""
-    inner = WINDOW_CHANNELS * dtype.itemsize
+def too_little_for_network(memory: int, need: int) -> InputError:
+    """The error for a network that does not fit beside the picture."""
+    return InputError(
+        f"the network does not fit into {format_bytes(max(1, memory))} beside the picture; "
+        f"it needs at least {format_bytes(need)} there"
+    )
+
+
+def too_little_for_rows(memory: int, rows: int, need: int) -> InputError:
+    """The error for a picture of which not enough rows fit into memory."""
+    return InputError(
+        f"a memory of {format_bytes(memory)} does not hold {rows} rows of this picture; "
+        f"the smallest that works is {format_bytes(need)}"
+    )
+
+
+def check_tile(tile: int | None) -> int | None:
+    """The side of a tile. Raises InputError unless it is a whole number above 0."""
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
+        raise InputError(f"a tile of {tile} is too small; give a whole number of pixels above 0")
+    return tile
+
+
+def tile_bytes(network: Network, dtype: torch.dtype) -> int:
+    """Bytes for each pixel of a tile, float32 input and output counted; an upper estimate."""
+    inner = TILE_CHANNELS * dtype.itemsize
     return inner * max(1, network.scale**2 // 2) + 4 * network.channels * (1 + network.scale**2)
 
 
-def window_budget(
+def tile_pixels(
     network: Network, device: torch.device, dtype: torch.dtype, memory: int | None
 ) -> int:
     """Pixels that the network may see at once.
@@ -105,10 +130,15 @@ def window_budget(
     """
     pixels = 2**20
     if device.type == "cuda":
-        most = free_memory(device) // 2 // window_bytes(network, dtype)
+        most = free_memory(device) // 2 // tile_bytes(network, dtype)
         pixels = max(2**20, min(2**26, most))
     elif device.type != "cpu":
         pixels = 2**22
     if memory is not None:
-        pixels = min(pixels, memory // window_bytes(network, dtype))
+        pixels = min(pixels, memory // tile_bytes(network, dtype))
     return pixels
+
+
+def pixels_together(device: torch.device) -> int:
+    """Pixels of small pictures that go through a network together: 1 MP on a CPU, else 4 MP."""
+    return 2**20 if device.type == "cpu" else 2**22

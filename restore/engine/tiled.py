@@ -1,369 +1,249 @@
-"""One network over one picture of any size: windows in batches, hard crops, no blending.
-
-On a CPU a network whose layers `stream` knows goes over the picture in bands of rows instead, in
-columns as wide as memory allows: nothing is computed twice then, and it is faster.
-Out of memory is answered with smaller batches, then smaller windows, always from the picture's
-start; a picture comes back whole or not at all.
-"""
+"""The backend for any network on any device: tiles in batches, hard crops, no blending."""
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from restore.engine.attempt import attempt
+from restore.engine.backend import ArraySource, NotFiniteError, PaddedRows, Plan, Report, Sink
+from restore.engine.compute import Resources
 from restore.engine.memory import (
-    for_network,
-    format_bytes,
-    held_bytes,
-    window_budget,
-    window_bytes,
+    ROW_BYTES,
+    tile_bytes,
+    tile_pixels,
+    too_little_for_network,
+    too_little_for_rows,
 )
-from restore.engine.prepare import (
-    bare,
-    border_of,
-    layers_of,
-    prepare,
-    smallest_window,
-    useful_window,
-)
-from restore.engine.rows.bands import Mirrored, columns_within, stream_columns
-from restore.engine.rows.layers import Layers, can_stream
-from restore.engine.rows.stream import NotFiniteError
-from restore.engine.tiling import Span, Tile, choose_window, round_up, split
-from restore.engine.transfer import Belt
+from restore.engine.prepare import prepare, smallest_tile, useful_tile
+from restore.engine.tiling import Span, choose_window, split_axis
+from restore.engine.transfer import Transfer
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.picture import Pixels
 from restore.models.network import Network
 
-log = logging.getLogger(__name__)
-
-OVERFLOWED = "%s overflowed on this picture; computing it again in float32"
-
-Report = Callable[[int, int], None]  # tiles done, tiles in all
-
 
 @dataclass(frozen=True)
-class Plan:
-    """How a picture will be computed.
+class TilePlan(Plan):
+    """A plan of tiles.
 
-    window: (height, width) of what the network sees at once, halo included
-    batch:  windows at once
+    pixels: that a tile may have, halo included; square: side of the tile where one was asked for
     """
 
-    tiles: list[Tile]
-    window: tuple[int, int]
-    batch: int
-    device: torch.device
-    dtype: torch.dtype
+    pixels: int
+    square: int | None
 
 
-@dataclass(frozen=True)
-class Output:
-    """The network's answer, float32 `(height, width, channels)`, and the plan that worked."""
+class TileBackend:
+    """Any network, any device."""
 
-    pixels: Pixels
-    plan: Plan
+    def supports(self, network: Network, resources: Resources) -> bool:
+        """Always."""
+        return True
 
+    def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
+        """One tile of the smallest size."""
+        return int(smallest_tile(network) ** 2 * tile_bytes(network, dtype))
 
-def run(
-    network: Network,
-    pixels: Pixels,
-    device: torch.device,
-    dtype: torch.dtype,
-    *,
-    tile: int | None = None,
-    memory: int | None = None,
-    report: Report | None = None,
-    bordered: bool = False,
-) -> Output:
-    """The network over the whole picture, tile by tile, equal to the untiled result.
-
-    pixels: `(height, width, network.channels)` in [0, 1]
-    tile:   side in pixels of the square window the network sees at once, halo included; None
-            chooses windows (not square) by the device, so that few pixels are computed twice
-    memory: bytes that the network's tensors may take, the picture and its result not counted;
-            None: as much as pays
-    bordered: the pixels have the network's border already, and the result shall have it too
-    Raises OutOfMemoryError where not even the smallest window fits, InputError for a tile that
-    is too small; any other error of the network passes through.
-    """
-    if tile is not None and tile < 1:
-        raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
-    if tile is None and device.type == "cpu" and can_stream(bare(network)):
-        return _streamed(network, pixels, dtype, memory, report, bordered)
-    border = 0 if bordered else border_of(network)
-    padded = pad(pixels, network.multiple_of, border)
-    most = window_budget(network, device, dtype, memory)
-    budget = most if tile is None else tile * tile
-    batch = 1 if tile is None else max(1, most // budget)
-    _check_memory(network, budget, dtype, memory)
-    while True:
-        window = _window(network, padded.shape[0], padded.shape[1], budget, tile)
-        plan = _plan(network, padded, window, batch, device, dtype)
-        pixels_at_once = plan.batch * plan.window[0] * plan.window[1]
-        need = pixels_at_once * window_bytes(network, dtype)
-        _log_plan(plan, need, held_bytes(pixels.shape[0], pixels.shape[1], network.channels))
-        outcome = attempt(_whole(network, padded, plan, report), device)
-        if isinstance(outcome, np.ndarray):
-            return Output(_unpad(outcome, pixels, network.scale, border), plan)
-        if outcome == "not finite":
-            log.warning(OVERFLOWED, dtype)
-            dtype = torch.float32
-            continue
-        if batch > 1:
-            batch //= 2
+    def plan(
+        self,
+        network: Network,
+        source: PaddedRows,
+        resources: Resources,
+        *,
+        ordered: bool,
+        failed: Plan | None = None,
+    ) -> TilePlan:
+        """As large tiles as the memory allows; after a failure smaller batches, then tiles."""
+        dtype, memory = resources.dtype, resources.memory
+        most_rows = None
+        if ordered and memory is not None:  # half for the rows on their way, half for the network
+            most_rows, memory = _most_rows(network, source, dtype, memory), memory // 2
+        if isinstance(failed, TilePlan):
+            pixels, square, batch = _smaller(network, failed)
         else:
-            budget, tile = _smaller(network, window, tile)
-        log.warning("out of memory on %s; starting again with smaller tiles", device)
+            most = tile_pixels(network, resources.device, dtype, memory)
+            square = resources.tile
+            pixels = most if square is None else square**2
+            batch = 1 if square is None else max(1, most // pixels)
+        need = max(pixels, smallest_tile(network) ** 2) * tile_bytes(network, dtype)
+        if memory is not None and need > memory:
+            raise too_little_for_network(memory, need)
+        height, width = _window(network, source, pixels, square)
+        if most_rows is not None and height > most_rows:
+            height, width = most_rows, min(source.width, pixels // most_rows)
+            width = max(width, min(source.width, smallest_tile(network)))
+        rows = split_axis(source.height, height, network.halo, network.multiple_of)
+        columns = split_axis(source.width, width, network.halo, network.multiple_of)
+        memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
+        if ordered:
+            memory += rows[0].window * row_bytes(source)
+        return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        network: Network,
+        source: PaddedRows,
+        sink: Sink,
+        plan: Plan,
+        *,
+        start: int = 0,
+        report: Report | None = None,
+    ) -> None:
+        """Batches of tiles, the next on its way to the device while this one is computed."""
+        prepared = prepare(network, plan.device, plan.dtype)
+        area = _Area(source, network.scale, start)
+        finite = torch.ones((), dtype=torch.bool, device=plan.device)
+        done, total = 0, plan.tiles
+        batches = _batches(source, plan, area.first)
+        here = next(batches, None)
+        coming = here.load() if here else None
+        before, leaving = None, None
+        while here is not None and coming is not None:
+            output = prepared(here.transfer.ready(coming))
+            if plan.dtype != torch.float32:
+                finite &= output.isfinite().all()  # not looked at yet: the device must not wait
+            following = next(batches, None)
+            coming = following.load() if following else None
+            going = here.transfer.unload(output)
+            if sink.ordered and not bool(finite):
+                raise NotFiniteError  # before such rows are written for good
+            if before is not None and leaving is not None:
+                area.write(sink, before, leaving.arrived())
+            before, leaving, here = here, going, following
+            done += len(before.columns)
+            if report is not None:
+                report(done, total)
+        if before is not None and leaving is not None:
+            area.write(sink, before, leaving.arrived())
+        if report is not None and done < total:  # rows above `start` were not computed
+            report(total, total)
+        if not bool(finite):
+            raise NotFiniteError
 
 
-def _streamed(
-    network: Network,
-    pixels: Pixels,
-    dtype: torch.dtype,
-    memory: int | None,
-    report: Report | None,
-    bordered: bool,
-) -> Output:
-    """The whole picture in bands of rows; see `stream`."""
-    height, width, channels = pixels.shape
-    border = 0 if bordered else border_of(network)
-    source = Mirrored(lambda a, b: pixels[a:b], height, width, network.multiple_of, border)
-    tall = Span(0, source.height, 0, source.height)
-    while True:
-        layers = layers_of(network, dtype)
-        columns = columns_within(layers, source.height, source.width, network.halo, memory)
-        tiles = [Tile(tall, span) for span in columns]
-        plan = Plan(tiles, (source.height, columns[0].window), 1, torch.device("cpu"), dtype)
-        need = layers.peak_bytes(source.height, columns[0].window)
-        _log_plan(plan, need, held_bytes(height, width, channels))
-        bands = functools.partial(_compute_bands, layers, source, columns, channels, report)
-        outcome = attempt(bands, plan.device)
-        if isinstance(outcome, np.ndarray):
-            return Output(outcome, plan)
-        if outcome == "not finite":
-            log.warning(OVERFLOWED, dtype)
-            dtype = torch.float32
+@dataclass(frozen=True)
+class _Batch:
+    """Tiles of one row of tiles; `transfer` holds those rows of the picture."""
+
+    rows: Span
+    columns: Sequence[Span]
+    transfer: Transfer
+
+    def load(self) -> torch.Tensor:
+        return self.transfer.load([span.read for span in self.columns])
+
+
+def _batches(source: PaddedRows, plan: Plan, first: int) -> Iterator[_Batch]:
+    for rows in plan.rows:
+        if rows.last <= first:
             continue
-        smallest = min(source.width, useful_window(network))
-        if columns[0].window <= smallest:
-            raise OutOfMemoryError(_no_tile_words(plan.window))
-        memory = layers.peak_bytes(source.height, columns[0].window) // 2
-        memory = max(memory, layers.peak_bytes(source.height, smallest))
-        log.warning("out of memory; starting again with narrower columns")
+        transfer = Transfer(source.read(rows.start, rows.start + rows.window), plan.device)
+        for at in range(0, len(plan.columns), plan.batch):
+            yield _Batch(rows, plan.columns[at : at + plan.batch], transfer)
 
 
-def _compute_bands(
-    layers: Layers, source: Mirrored, columns: list[Span], channels: int, report: Report | None
-) -> Pixels:
-    height, width = source.size
-    result = np.empty((height * layers.scale, width * layers.scale, channels), np.float32)
+class _Area:
+    """The part of the padded picture that is wanted: without its border, from a row on."""
 
-    def write(first: int, where: slice, band: Pixels) -> None:
-        result[first : first + len(band), where] = band
+    def __init__(self, source: PaddedRows, scale: int, start: int) -> None:
+        self.border, self.scale = source.border, scale
+        self.first, self.last = self.border + start, self.border + source.size[0]
+        self.right = self.border + source.size[1]
 
-    stream_columns(layers, source, columns, write, report=report)
-    return result
-
-
-def network_share(
-    network: Network,
-    memory: int | None,
-    pixels: Pixels,
-    device: torch.device,
-    dtype: torch.dtype,
-    views: int = 1,
-) -> int | None:
-    """What `memory` bytes for all leave to the network beside these pixels; None without a limit.
-
-    views: how many answers are added up. Raises InputError with the smallest memory that works.
-    """
-    if memory is None:
-        return None
-    beyond, grid = 2 * border_of(network), network.multiple_of
-    height, width = (round_up(side + beyond, grid) for side in pixels.shape[:2])
-    if device.type == "cpu" and can_stream(bare(network)):
-        smallest = min(width, useful_window(network))
-        least = layers_of(network, dtype).peak_bytes(height, smallest)
-    else:
-        least = smallest_window(network) ** 2 * window_bytes(network, dtype)
-    rows, columns, channels = pixels.shape
-    larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
-    larger += views > 1  # and so is the answer to another view
-    return for_network(memory, (rows, columns, channels * larger), least)
+    def write(self, sink: Sink, batch: _Batch, outputs: Pixels) -> None:
+        """Of each tile what it keeps and what is wanted."""
+        for columns, output in zip(batch.columns, outputs, strict=True):
+            rows = _within(batch.rows, self.first, self.last)
+            kept = _within(columns, self.border, self.right)
+            if rows is None or kept is None:
+                continue
+            part = output[rows.crop(self.scale), kept.crop(self.scale)]
+            shift = self.border * self.scale
+            where = kept.write(self.scale)
+            sink.write(
+                rows.write(self.scale).start - shift,
+                slice(where.start - shift, where.stop - shift),
+                part,
+            )
 
 
-def run_together(
-    network: Network, pictures: Sequence[Pixels], device: torch.device, dtype: torch.dtype
-) -> list[Output]:
-    """Pictures of one size through the network in one batch, each as `run` gives it.
-
-    It pays for pictures much smaller than a window. What does not fit into memory, or overflows,
-    goes through one by one.
-    """
-    if len(pictures) > 1:
-        border = border_of(network)
-        padded = np.stack([pad(p, network.multiple_of, border) for p in pictures])
-        window = (padded.shape[1], padded.shape[2])
-        plan = _plan(network, padded[0], window, len(pictures), device, dtype)
-        outcome = attempt(lambda: _compute_stack(network, padded, plan), device)
-        if isinstance(outcome, np.ndarray):
-            cut = [
-                _unpad(o, p, network.scale, border) for o, p in zip(outcome, pictures, strict=True)
-            ]
-            return [Output(np.ascontiguousarray(found), plan) for found in cut]
-    return [run(network, p, device, dtype) for p in pictures]
+def _within(span: Span, first: int, last: int) -> Span | None:
+    """The span with what it keeps cut to [first, last); None where nothing is left."""
+    kept = max(span.first, first), min(span.last, last)
+    return None if kept[0] >= kept[1] else Span(span.start, span.window, *kept)
 
 
-@torch.inference_mode()
-def _compute_stack(network: Network, padded: Pixels, plan: Plan) -> Pixels:
-    return _infer(prepare(network, plan.device, plan.dtype), torch.from_numpy(padded), plan)
+def run_stack(
+    network: Network, pictures: Sequence[Pixels], resources: Resources
+) -> Iterator[tuple[Pixels, Plan]]:
+    """Pictures of one size in one batch, untiled. Raises NotFiniteError."""
+    device, dtype = resources.device, resources.dtype
+    padded = [PaddedRows(ArraySource(p), network.multiple_of, network.border) for p in pictures]
+    stack = np.stack([source.read(0, source.height) for source in padded])
+    rows, columns = (Span(0, n, 0, n) for n in stack.shape[1:3])
+    memory = stack.shape[1] * stack.shape[2] * len(stack) * tile_bytes(network, dtype)
+    plan = Plan([rows], [columns], len(stack), device, dtype, memory)
+    with torch.inference_mode():
+        x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2)
+        output = prepare(network, device, dtype)(x).permute(0, 2, 3, 1)
+        if dtype != torch.float32 and not bool(output.isfinite().all()):
+            raise NotFiniteError
+        pixels = output.float().cpu().numpy()
+    first = network.border * network.scale
+    height, width = (side * network.scale for side in pictures[0].shape[:2])
+    for each in pixels:
+        kept = each[first : first + height, first : first + width]
+        yield np.ascontiguousarray(kept), plan
 
 
-def pad(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:
-    """The picture mirrored by `border` pixels on all sides, and right and below up to a multiple.
-
-    The outermost pixels are repeated: mirrored about them, the noise of a row next to the border
-    would stand there twice as close, which costs 0.007 dB. Any size, even 1x1.
-    """
-    after = [round_up(side + 2 * border, multiple) - side - border for side in pixels.shape[:2]]
-    if not (border or any(after)):
-        return pixels
-    return np.pad(pixels, ((border, after[0]), (border, after[1]), (0, 0)), mode="symmetric")
+def row_bytes(source: PaddedRows) -> int:
+    """Bytes that a row takes on its way from an ordered source to an ordered sink."""
+    return source.width * (ROW_BYTES + 8 * source.channels)
 
 
-def _unpad(padded: Pixels, pixels: Pixels, scale: int, border: int) -> Pixels:
-    """Of the result of a padded picture the part that belongs to the picture."""
-    first = border * scale
-    height, width = pixels.shape[:2]
-    return padded[first : first + height * scale, first : first + width * scale]
-
-
-def default_budget(device: torch.device) -> int:
-    """Pixels of small pictures that go through together: 1 MP on a CPU, 4 MP on a GPU."""
-    return 2**20 if device.type == "cpu" else 2**22
-
-
-def _smallest_words(network: Network) -> str:
-    return f"the smallest for this model is {smallest_window(network)}"
+def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
+    """Rows of a tile so that half of the memory holds them over the whole width."""
+    smallest = min(source.height, useful_tile(network))
+    least = max(
+        smallest * row_bytes(source), smallest_tile(network) ** 2 * tile_bytes(network, dtype)
+    )
+    if 2 * least > memory:
+        raise too_little_for_rows(memory, smallest, 2 * least)
+    return max(smallest, memory // 2 // row_bytes(source))
 
 
 def _window(
-    network: Network, height: int, width: int, budget: int, tile: int | None
+    network: Network, source: PaddedRows, pixels: int, square: int | None
 ) -> tuple[int, int]:
-    if tile is None:
-        return choose_window(height, width, budget, network.halo, network.multiple_of)
-    if tile < smallest_window(network) and tile < max(height, width):
-        raise InputError(f"a tile of {tile} is too small; {_smallest_words(network)}")
-    return min(tile, height), min(tile, width)
+    height, width, smallest = source.height, source.width, smallest_tile(network)
+    if square is None:
+        return choose_window(height, width, pixels, network.halo, network.multiple_of)
+    if square < smallest and square < max(height, width):
+        raise InputError(
+            f"a tile of {square} is too small; the smallest for this model is {smallest}"
+        )
+    return min(square, height), min(square, width)
 
 
-def _plan(
-    network: Network,
-    padded: Pixels,
-    window: tuple[int, int],
-    batch: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Plan:
-    height, width = padded.shape[:2]
-    tiles = split(height, width, window, network.halo, network.multiple_of)
-    first = tiles[0]
-    return Plan(tiles, (first.rows.window, first.columns.window), batch, device, dtype)
+def _smaller(network: Network, failed: TilePlan) -> tuple[int, int | None, int]:
+    """Half of the batch or, of a single tile, half of its pixels: (pixels, square, batch)."""
+    if failed.batch > 1:
+        return failed.pixels, failed.square, failed.batch // 2
+    smallest = smallest_tile(network)
+    height, width = failed.window
+    if max(height, width) <= smallest:
+        raise no_tile_fits((height, width))
+    pixels = max(height * width // 2, smallest**2)
+    return pixels, None if failed.square is None else max(smallest, int(pixels**0.5)), 1
 
 
-def _smaller(network: Network, window: tuple[int, int], tile: int | None) -> tuple[int, int | None]:
-    """Half of the pixels of the last window; the end where that is smaller than the smallest."""
-    smallest = smallest_window(network)
-    if max(window) <= smallest:
-        raise OutOfMemoryError(_no_tile_words(window))
-    budget = max(window[0] * window[1] // 2, smallest**2)
-    return budget, None if tile is None else max(smallest, int(budget**0.5))
-
-
-def _no_tile_words(window: tuple[int, int]) -> str:
-    return (
+def no_tile_fits(window: tuple[int, int]) -> OutOfMemoryError:
+    """The error for a device that cannot hold the smallest tile."""
+    return OutOfMemoryError(
         f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
         "free some, or choose another --device"
     )
-
-
-def _log_plan(plan: Plan, need: int, held: int) -> None:
-    """Said before the run, where someone listens."""
-    log.info(
-        "plan: %d windows of %dx%d, %d at once, on %s; %s for the network and %s for the picture",
-        len(plan.tiles),
-        plan.window[1],
-        plan.window[0],
-        plan.batch,
-        plan.device,
-        format_bytes(need),
-        format_bytes(held),
-    )
-
-
-def _check_memory(network: Network, budget: int, dtype: torch.dtype, memory: int | None) -> None:
-    """InputError where a budget of bytes does not hold the windows that are wanted."""
-    need = max(budget, smallest_window(network) ** 2) * window_bytes(network, dtype)
-    if memory is not None and need > memory:
-        raise InputError(
-            f"the network does not fit into {format_bytes(max(1, memory))} beside the picture; "
-            f"it needs at least {format_bytes(need)} there"
-        )
-
-
-def _whole(
-    network: Network, padded: Pixels, plan: Plan, report: Report | None
-) -> Callable[[], Pixels]:
-    return lambda: _compute(prepare(network, plan.device, plan.dtype), padded, plan, report)
-
-
-@torch.inference_mode()
-def _compute(network: Network, padded: Pixels, plan: Plan, report: Report | None) -> Pixels:
-    scale = network.scale
-    height, width, channels = padded.shape
-    result = np.empty((height * scale, width * scale, channels), np.float32)
-    belt = Belt(padded, plan.device)
-    starts = range(0, len(plan.tiles), plan.batch)
-    batches = [plan.tiles[begin : begin + plan.batch] for begin in starts]
-    finite = torch.ones((), dtype=torch.bool, device=plan.device)
-    coming, leaving = belt.load(batches[0]), None
-    for number in range(len(batches)):
-        output = network(belt.ready(coming))
-        if plan.dtype != torch.float32:
-            finite &= output.isfinite().all()  # not looked at yet: the device shall not wait
-        if number + 1 < len(batches):
-            coming = belt.load(batches[number + 1])
-        going = belt.unload(output)
-        if leaving is not None:
-            _keep(result, batches[number - 1], leaving.arrived(), scale)
-        leaving = going
-        if report is not None:
-            report(min(len(plan.tiles), (number + 1) * plan.batch), len(plan.tiles))
-    assert leaving is not None
-    _keep(result, batches[-1], leaving.arrived(), scale)
-    if not bool(finite):
-        raise NotFiniteError
-    return result
-
-
-def _keep(result: Pixels, tiles: Sequence[Tile], outputs: Pixels, scale: int) -> None:
-    for tile, output in zip(tiles, outputs, strict=True):
-        kept = output[tile.rows.crop(scale), tile.columns.crop(scale)]
-        result[tile.rows.write(scale), tile.columns.write(scale)] = kept
-
-
-def _infer(network: Network, windows: Tensor, plan: Plan) -> Pixels:
-    """Windows (N, H, W, C) through the network and back, float32 on the CPU."""
-    output = network(windows.to(plan.device).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    if plan.dtype != torch.float32 and not bool(output.isfinite().all()):
-        raise NotFiniteError
-    pixels: Pixels = output.float().cpu().numpy()
-    return pixels

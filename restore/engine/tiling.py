@@ -39,14 +39,6 @@ class Span:
         return slice(scale * self.first, scale * self.last)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A window on both axes."""
-
-    rows: Span
-    columns: Span
-
-
 def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]:
     """Windows of one size that keep each of `length` pixels exactly once.
 
@@ -77,13 +69,6 @@ def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]
         Span(start, window, first, last)
         for start, (first, last) in zip(starts, itertools.pairwise(cuts), strict=True)
     ]
-
-
-def split(height: int, width: int, window: tuple[int, int], halo: int, multiple: int) -> list[Tile]:
-    """The product of both axes, in reading order."""
-    rows = split_axis(height, window[0], halo, multiple)
-    columns = split_axis(width, window[1], halo, multiple)
-    return [Tile(row, column) for row, column in itertools.product(rows, columns)]
 
 
 def round_up(length: int, multiple: int) -> int:

@@ -1,4 +1,4 @@
-"""Windows on their way to a device and back, while the device works on the one before.
+"""Tiles on their way to a device and back, while the device works on the one before.
 
 On CUDA: bytes across the bus where the picture is one of 8 bits, converted there; page-locked
 memory and a stream of its own for what comes; what goes is awaited only when the next window is
@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from restore.engine.tiling import Tile
 from restore.image.picture import Pixels, dequantise
 
 
@@ -47,8 +46,8 @@ class Leaving:
         return pixels
 
 
-class Belt:
-    """Carries windows of one picture to a device and results from it."""
+class Transfer:
+    """Carries tiles of some rows of a picture to a device, and results back."""
 
     def __init__(self, pixels: Pixels, device: torch.device, in_bytes: bool | None = None) -> None:
         """in_bytes: send 8 bits where the picture is one of 8 bits; None: where a bus is between"""
@@ -59,9 +58,9 @@ class Belt:
         samples = as_bytes(pixels) if in_bytes else None
         self.source = torch.from_numpy(np.ascontiguousarray(pixels) if samples is None else samples)
 
-    def load(self, tiles: Sequence[Tile]) -> Tensor:
-        """Windows `(N, height, width, channels)` sent; not there before `ready`."""
-        windows = torch.stack([self.source[t.rows.read, t.columns.read] for t in tiles])
+    def load(self, columns: Sequence[slice]) -> Tensor:
+        """Start to send some columns of all rows: `(N, height, width, channels)`; see `ready`."""
+        windows = torch.stack([self.source[:, span] for span in columns])
         if self.side is None:
             return windows.to(self.device)
         with torch.cuda.stream(self.side):

@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from restore.errors import WeightsError
+
+Noise = Literal["none", "white", "mixed"]
+NOISE: dict[str, Noise] = {  # by the degradation that a recipe names
+    "gaussian": "white", "photo": "mixed", "bicubic": "none", "second-order": "mixed",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class ModelCard:
         if not isinstance(recipe, dict):
             return ""
         return str(recipe.get("degradation", recipe.get("fault", "")))  # "fault" in older cards
+
+    @property
+    def noise(self) -> Noise:
+        """What the network was trained to remove; see `models.network`."""
+        return NOISE.get(self.degradation, "white" if self.task == "denoise" else "none")
 
     def to_json(self) -> str:
         """Sorted and compact, so that the same card is the same bytes."""

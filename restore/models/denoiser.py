@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from restore.models.card import Noise
 from restore.models.unet import UNet, halo_radius
 
 BORDER = 8  # pixels
@@ -31,7 +32,7 @@ class Denoiser(UNet):
                  `multiple_of`; true by construction, and proven by a test that perturbs pixels
     """
 
-    sigma: float | None = None  # what it was told once and for all
+    noise: Noise = "white"
 
     def __init__(
         self,
@@ -56,8 +57,8 @@ class Denoiser(UNet):
         self.halo = -(-halo_radius(blocks) // self.multiple_of) * self.multiple_of
 
     @property
-    def tellable(self) -> bool:
-        """Whether it can be told the noise level."""
+    def accepts_sigma(self) -> bool:
+        """Whether it can be conditioned on a noise level."""
         return bool(self.arguments.get("tellable", False))
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
@@ -70,22 +71,22 @@ class Denoiser(UNet):
         offset = None
         if sigma is not None:
             offset = sigma.view(-1, 1, 1, 1) / 255 * self.level.view(1, -1, 1, 1)
-        found = self.features(self.enter(x).to(self.head.weight.dtype), offset)
-        return self.leave(x, found.to(x.dtype))
+        noise = self.features(self.preprocess(x).to(self.head.weight.dtype), offset)
+        return self.postprocess(x, noise.to(x.dtype))
 
-    def leave(
-        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    def postprocess(
+        self, x: Tensor, output: Tensor, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Tensor:
-        """The picture without the noise that was found in these rows and columns of it."""
-        return x[:, :, rows, columns] - found
+        """The picture less the noise that was found in these rows and columns of it."""
+        return x[:, :, rows, columns] - output
 
-    def told(self, sigma: float) -> Denoiser:
-        """This network, told once and for all that the noise has this level (0-255, above 0).
+    def conditioned_on(self, sigma: float) -> Denoiser:
+        """This network, told that the noise has this level (0-255, above 0).
 
-        It shares its kernels with this one. Raises ValueError where the network is not `tellable`.
+        It shares its kernels with this one. Raises ValueError unless the network `accepts_sigma`.
         """
-        if not self.tellable:
-            raise ValueError("this network cannot be told the noise level")
+        if not self.accepts_sigma:
+            raise ValueError("this network cannot be conditioned on a noise level")
         other = copy.copy(self)
         other.sigma = sigma
         other._modules = dict(self._modules)

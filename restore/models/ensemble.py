@@ -11,13 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from restore.models.card import ModelCard
-from restore.models.network import Network
+from restore.models.network import BaseNetwork, Network
 
 VIEWS = tuple((mirrored, turns) for mirrored in (False, True) for turns in range(4))
 
 
-class Ensemble(nn.Module):
+class Ensemble(nn.Module, BaseNetwork):
     """The mean over eight views of what another network gives; its geometry is that network's."""
 
     def __init__(self, network: Network) -> None:
@@ -26,9 +25,8 @@ class Ensemble(nn.Module):
         self.network = network
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.halo = network.multiple_of, network.halo
-        self.border = int(getattr(network, "border", 0))
-        self.sigma = getattr(network, "sigma", None)
-        self.card: ModelCard | None = network.card
+        self.border, self.noise = network.border, network.noise
+        self.sigma, self.card = network.sigma, network.card
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""

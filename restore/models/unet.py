@@ -16,19 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from restore.models.blocks import ResidualBlock, conv3x3, down, initialise, up
-from restore.models.card import ModelCard
+from restore.models.network import BaseNetwork
 
 
-class UNet(nn.Module):
+class UNet(nn.Module, BaseNetwork):
     """A bias-free residual U-Net from `inputs` channels to `outputs`, at one resolution.
 
     multiple_of: height and width of the input must be multiples of this
-    card:        what the weights file said, where the network was loaded from one
-    reach:       how many pixels around one `enter` and `leave` look
-    channels, scale, halo, arguments: as the classes below it declare them
+    context:     pixels around each one that `preprocess` and `postprocess` look at
+    arguments:   those it was built with, by name, for the model card
+    channels, scale, halo: as the classes derived from it declare them; see `models.network`
     """
 
-    reach = 0
+    context = 0
 
     channels: int
     scale: int
@@ -53,7 +53,6 @@ class UNet(nn.Module):
         super().__init__()
         if len(widths) != len(blocks) or not widths:
             raise ValueError(f"one count of blocks for each width, not {blocks} for {widths}")
-        self.card: ModelCard | None = None
         self.multiple_of = 2 ** (len(widths) - 1)
         pairs = list(itertools.pairwise(widths))
         self.head = conv3x3(inputs, widths[0])
@@ -65,16 +64,16 @@ class UNet(nn.Module):
         if seed is not None:
             initialise(self, torch.Generator().manual_seed(seed))
 
-    def enter(self, x: Tensor) -> Tensor:
-        """What the first layer sees of a picture (N, C, H, W)."""
+    def preprocess(self, x: Tensor) -> Tensor:
+        """The input of the first layer, from a picture (N, C, H, W)."""
         return x
 
-    def leave(
-        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    def postprocess(
+        self, x: Tensor, output: Tensor, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Tensor:
-        """The result, from the picture (N, C, H, W) and what the layers found in it.
+        """The result, from the picture (N, C, H, W) and the output of the last layer.
 
-        rows, columns: of the picture those that the layers' answer is about, where it is not all
+        rows, columns: the part of the picture that `output` covers
         """
         raise NotImplementedError
 

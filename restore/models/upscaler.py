@@ -40,7 +40,7 @@ class Upscaler(UNet):
     """
 
     interpolation: Tensor
-    reach = max(DETAIL_REACH, CUBIC_REACH)
+    context = max(DETAIL_REACH, CUBIC_REACH)
 
     def __init__(
         self,
@@ -71,18 +71,18 @@ class Upscaler(UNet):
 
         The convolutions run in the precision of the kernels, everything else in that of the input.
         """
-        found = self.features(self.enter(x).to(self.head.weight.dtype))
-        return self.leave(x, found.to(x.dtype))
+        detail = self.features(self.preprocess(x).to(self.head.weight.dtype))
+        return self.postprocess(x, detail.to(x.dtype))
 
-    def enter(self, x: Tensor) -> Tensor:
-        """The picture without its local mean."""
+    def preprocess(self, x: Tensor) -> Tensor:
+        """The picture less its local mean."""
         return x - local_mean(x)
 
-    def leave(
-        self, x: Tensor, found: Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    def postprocess(
+        self, x: Tensor, output: Tensor, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Tensor:
-        """What was found in these rows and columns, added to the interpolation, finer."""
-        return F.pixel_shuffle(found + self.interpolated(x)[:, :, rows, columns], self.scale)
+        """The detail of these rows and columns added to the interpolation, at the finer size."""
+        return F.pixel_shuffle(output + self.interpolated(x)[:, :, rows, columns], self.scale)
 
     def interpolated(self, x: Tensor) -> Tensor:
         """The bicubic interpolation with its finer pixels as channels: (N, C scale^2, H, W)."""

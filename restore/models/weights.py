@@ -104,6 +104,7 @@ def load_model(name_or_path: str | os.PathLike[str]) -> UNet:
     """
     network = load_network(name_or_path, ARCHITECTURES)
     assert isinstance(network, UNet)
+    network.noise = network.card.noise if network.card else network.noise
     return network
 
 

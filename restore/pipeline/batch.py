@@ -5,22 +5,24 @@ A file that fails is an outcome like any other; the rest goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restore.engine.compute import Compute
 from restore.errors import InputError
 from restore.image.atomic import tidy
 from restore.image.write import check_format, format_of
 from restore.pipeline.file import MARK, Saving
 from restore.pipeline.flow import Flow, Outcome, Settings, Tiles
 from restore.pipeline.plan import Job, plan_jobs
-from restore.pipeline.processes import spread
+from restore.pipeline.processes import restore_in_processes
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
-from restore.tasks.task import Work
+from restore.tasks.task import Task
 from restore.tasks.upscale import upscaling
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def denoise_files(
         backup,
         recursive=recursive,
         skip_existing=skip_existing,
-        hardware=(device, precision, tile, memory),
+        compute=Compute(device, precision, tile, memory),
         report=report,
     )
 
@@ -121,7 +123,7 @@ def upscale_files(
         backup,
         recursive=recursive,
         skip_existing=skip_existing,
-        hardware=(device, precision, tile, memory),
+        compute=Compute(device, precision, tile, memory),
         report=report,
     )
 
@@ -129,19 +131,16 @@ def upscale_files(
 def _batch(
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None,
-    make_work: Callable[[], Work],
+    make_task: Callable[[], Task],
     saving: Saving,
     backup: bool,
     *,
     recursive: bool,
     skip_existing: bool,
-    hardware: tuple[str, str, int | None, int | str | None],
+    compute: Compute,
     report: Tiles | None,
 ) -> Batch:
-    """A batch of any work, all that can be refused before a picture is read refused."""
-    from restore.engine.device import choose_devices, choose_precision
-    from restore.engine.memory import parse_bytes
-
+    """A batch of any task; what can be refused before a picture is read is refused."""
     if saving.in_place != backup:
         raise InputError(
             "replacing pictures and keeping their originals go together: pass both --in-place and "
@@ -152,15 +151,18 @@ def _batch(
     check_format("JPEG", None, quality=saving.quality)
     if saving.file_format is not None:
         format_of(Path("result"), saving.file_format)
-    work = make_work()
+    task = make_task()
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
-    device, precision, tile, memory = hardware
-    devices, budget = choose_devices(device), parse_bytes(memory)
-    share = None if budget is None else budget // len(devices)
     settings = [
-        Settings(work, one, choose_precision(precision, one), tile, saving, skip_existing, share)
-        for one in devices
+        Settings(
+            task,
+            dataclasses.replace(compute, device=str(each.device), memory=each.memory),
+            each,
+            saving,
+            skip_existing,
+        )
+        for each in compute.resolve_each()
     ]
     return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
 
@@ -212,7 +214,7 @@ class Batch:
     def __iter__(self) -> Iterator[Outcome]:
         """Restore the pictures. Leaving the loop early leaves nothing half-written."""
         if self.devices:
-            yield from self._spread()
+            yield from self._in_processes()
             return
         for folder in {job.target.parent for job in self.jobs}:
             tidy(folder)
@@ -230,10 +232,10 @@ class Batch:
             self.network_seconds = flow.network_seconds
             self._ended = time.perf_counter()
 
-    def _spread(self) -> Iterator[Outcome]:
+    def _in_processes(self) -> Iterator[Outcome]:
         """A process for each device."""
         self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
-        outcomes = spread(self.jobs, self.devices, self.report)
+        outcomes = restore_in_processes(self.jobs, self.devices, self.report)
         try:
             for outcome, self.network_seconds in outcomes:
                 yield outcome

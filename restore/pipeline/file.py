@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ReadError, WriteError
+from restore.engine.compute import Compute
+from restore.errors import InputError, ReadError, WriteError
 from restore.image.atomic import keep_original, write_aside
 from restore.image.find import CAMERA, RAW
 from restore.image.metadata import without_metadata
@@ -21,16 +23,20 @@ from restore.image.write import (
     save_image,
     suffix_of,
 )
-from restore.pipeline.picture import Result, restore_picture
-from restore.tasks.denoise import DEFAULT_MODEL, denoising
+from restore.pipeline.large import needs_rows, restore_tiff
+from restore.pipeline.picture import restore_picture
+from restore.pipeline.result import LargeResult, Result
+from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
-from restore.tasks.task import Work
+from restore.tasks.task import Task
 from restore.tasks.upscale import upscaling
 
 if TYPE_CHECKING:
+    from restore.engine.backend import Report
     from restore.models.network import Network
 
 MARK = "upscaled"
+TIFF_SUFFIXES = (".tif", ".tiff")
 WRITTEN = frozenset(suffix for limits in FORMATS.values() for suffix in limits.suffixes)
 
 
@@ -121,31 +127,26 @@ def denoise_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str] | None = None,
     *,
-    file_format: str | None = None,
-    quality: int | None = None,
-    overwrite: bool = False,
-    strip_metadata: bool = False,
+    model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
+    sigma: Sigma = None,
+    strength: float = 1.0,
+    ensemble: bool = False,
     **settings: Any,
-) -> tuple[Result, Path]:
+) -> tuple[Result | LargeResult, Path]:
     """Denoise a picture file into another; returns the result and the file written.
 
     target: default is `NAME-restored` beside the source, with the source's suffix, or the one of
             `file_format`; a folder takes a file of that name
-    file_format, quality: as for `save_image`; by default the source's own
-    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
-    settings: as for `denoise`
+    settings: those of `Saving`, those of `Compute`, `reference` and `report`, by name
 
     All that can be refused is refused before the network runs. With strength 0 and nothing to
-    convert, the file is copied byte for byte. Raises what `denoise` and `save_image` raise.
+    convert, the file is copied byte for byte. A TIFF that does not fit into memory is restored by
+    rows. Raises what `denoise` and `save_image` raise.
     """
-    saving = Saving(file_format, quality, overwrite, strip_metadata)
-    work = denoising(
-        settings.pop("model", DEFAULT_MODEL),
-        settings.pop("strength", 1.0),
-        settings.pop("ensemble", False),
-        settings.pop("sigma", None),
+    saving, compute, rest = sort_settings(settings, "restored")
+    return restore_file(
+        source, target, denoising(model, strength, ensemble, sigma), saving, compute, **rest
     )
-    return restore_file(source, target, work, saving, **settings)
 
 
 def upscale_file(
@@ -159,36 +160,103 @@ def upscale_file(
     fit: Any = None,
     back_projection: int = 0,
     ensemble: bool = False,
-    file_format: str | None = None,
-    quality: int | None = None,
-    overwrite: bool = False,
-    strip_metadata: bool = False,
     **settings: Any,
-) -> tuple[Result, Path]:
+) -> tuple[Result | LargeResult, Path]:
     """Upscale a picture file into another; returns the result and the file written.
 
     target: default is `NAME-upscaled` beside the source; else as for `denoise_file`
     All that can be refused is refused before the network runs: also a result too large for its
     format or for this machine's memory. Raises what `upscale` and `save_image` raise.
     """
-    size = make_size(scale, width, height, fit)
-    work = upscaling(size, model, back_projection, ensemble)
-    saving = Saving(file_format, quality, overwrite, strip_metadata, mark=MARK)
-    return restore_file(source, target, work, saving, **settings)
+    task = upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble)
+    saving, compute, rest = sort_settings(settings, MARK)
+    return restore_file(source, target, task, saving, compute, **rest)
+
+
+def denoise_huge(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
+    *,
+    sigma: Sigma = None,
+    strength: float = 1.0,
+    ensemble: bool = False,
+    **settings: Any,
+) -> tuple[LargeResult, Path]:
+    """Denoise a TIFF into another by rows, however large it is; arguments as for `denoise_file`.
+
+    `denoise_file` does the same by itself where the picture does not fit into memory.
+    """
+    saving, compute, rest = sort_settings(settings, "restored")
+    place, task = Path(source), denoising(model, strength, ensemble, sigma)
+    goal = default_target(place, target)
+    if format_of(goal, None) != "TIFF":
+        raise InputError(f"a TIFF by rows becomes a TIFF; name the result like {place.stem}.tif")
+    return restore_by_rows(place, goal, task, saving, compute, **rest), goal
+
+
+def sort_settings(settings: dict[str, Any], mark: str) -> tuple[Saving, Compute, dict[str, Any]]:
+    """Keyword arguments as settings of a kind each, and the rest. mark: see `Saving`."""
+    rest = dict(settings)
+    groups = []
+    for kind in (Saving, Compute):
+        names = {field.name for field in dataclasses.fields(kind)} & rest.keys()
+        groups.append({name: rest.pop(name) for name in names})
+    return Saving(**{"mark": mark, **groups[0]}), Compute(**groups[1]), rest
 
 
 def restore_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str] | None,
-    work: Work,
+    task: Task,
     saving: Saving,
-    **settings: Any,
-) -> tuple[Result, Path]:
-    """Do the work on one file; what can be refused is refused before the network runs."""
+    compute: Compute,
+    *,
+    reference: Any = None,
+    report: Report | None = None,
+) -> tuple[Result | LargeResult, Path]:
+    """Do a task on one file, whole or by rows; what can be refused is refused first."""
     place, wanted = Path(source), None if target is None else Path(target)
-    opened = open_picture(place, wanted, saving, read_bytes(place), work.result_size)
-    result = restore_picture(opened.picture, work, **settings)
-    return result, save_result(opened, result.picture, saving, work.untouched)
+    if reference is None and (goal := target_by_rows(place, wanted, task, saving, compute)):
+        return restore_by_rows(place, goal, task, saving, compute, report=report), goal
+    opened = open_picture(place, wanted, saving, read_bytes(place), task.result_size)
+    result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
+    return result, save_result(opened, result.picture, saving, task.unchanged)
+
+
+def target_by_rows(
+    source: Path, target: Path | None, task: Task, saving: Saving, compute: Compute
+) -> Path | None:
+    """The TIFF that a file becomes where it must be restored by rows; None where it need not."""
+    goal = default_target(source, target, saving=saving)
+    if saving.in_place or saving.quality is not None or goal.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    if saving.file_format is not None and format_of(goal, saving.file_format) != "TIFF":
+        return None
+    return goal if needs_rows(source, task, compute) else None
+
+
+def restore_by_rows(
+    source: Path,
+    target: Path,
+    task: Task,
+    saving: Saving,
+    compute: Compute,
+    *,
+    report: Report | None = None,
+) -> LargeResult:
+    """A TIFF into a TIFF, which never is in memory whole. Raises as `large.restore_tiff`."""
+    if same_file(source, target):
+        raise WriteError(f"{target} is the picture itself; give another name for the result")
+    return restore_tiff(
+        source,
+        target,
+        task,
+        compute,
+        overwrite=saving.overwrite,
+        strip_metadata=saving.strip_metadata,
+        report=report,
+    )
 
 
 def default_target(

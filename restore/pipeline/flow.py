@@ -1,7 +1,7 @@
 """The threads of a batch: several read and decode, one runs the network, several encode and write.
 
-What is under way at once is bounded by its pixels, so that memory does not grow with the number of
-files. Small pictures of one size that wait together go through the network together.
+How much is under way at once is bounded by its pixels, so that memory does not grow with the number
+of files. Small pictures of one size that wait together go through the network together.
 """
 
 from __future__ import annotations
@@ -12,28 +12,36 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from restore.engine.compute import Compute, Resources
 from restore.errors import RestoreError
 from restore.image.read import promised_size, read_bytes
 from restore.image.write import FORMATS, format_of
-from restore.pipeline.file import Opened, Saving, open_picture, save_result
-from restore.pipeline.plan import Job
-from restore.pipeline.resume import make_folder, why_skipped
-from restore.tasks.task import Work
+from restore.pipeline.file import (
+    Opened,
+    Saving,
+    open_picture,
+    restore_by_rows,
+    save_result,
+    target_by_rows,
+)
+from restore.pipeline.picture import run_passes
+from restore.pipeline.plan import Job, make_folder, why_skipped
+from restore.tasks.task import PictureTask, Task
 
 if TYPE_CHECKING:
-    import torch
-
-    from restore.engine.prepare import Kept
+    from restore.engine.prepare import CachedNetwork
     from restore.image.picture import Pixels
+    from restore.models.network import Network
 
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
 MOST_PIXELS, FEWEST_PIXELS = 128_000_000, 32_000_000
-MOST_KEPT = 4  # networks that stay prepared
+MOST_CACHED = 4  # networks that stay prepared
 MOST_PICTURES = 64  # under way at once
 MOST_THREADS = 8  # that decode, and as many that encode
 Status = Literal["written", "skipped", "failed"]
@@ -76,29 +84,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a batch does with each of its pictures."""
+    """What a batch does with each of its pictures, on one device."""
 
-    work: Work
-    device: torch.device
-    dtype: torch.dtype
-    tile: int | None
+    task: Task
+    compute: Compute
+    resources: Resources
     saving: Saving
     skip_existing: bool
-    memory: int | None = None  # bytes that pictures and network may take together
 
 
-class Room:
+class InFlight:
     """The bound on what is under way: pixels and pictures, and always at least one picture."""
 
     def __init__(self, most_pixels: int, most_pictures: int = MOST_PICTURES) -> None:
-        """An empty room."""
+        """Nothing is under way."""
         self.most_pixels, self.most_pictures = most_pixels, most_pictures
         self.pixels = self.pictures = 0
         self.closed = False
         self.changed = threading.Condition()
 
     def enter(self, pixels: int) -> bool:
-        """Wait until there is room; False where the room was closed."""
+        """Wait until a picture of so many pixels may begin; False where the batch was stopped."""
         with self.changed:
             self.changed.wait_for(lambda: self.closed or self._fits(pixels))
             self.pixels += pixels
@@ -111,20 +117,20 @@ class Room:
         )
 
     def leave(self, pixels: int) -> None:
-        """Make room for others."""
+        """A picture is done."""
         with self.changed:
             self.pixels -= pixels
             self.pictures -= 1
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """Stop: nobody waits any longer, and nobody may begin."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
 
 
-def default_room(memory: int | None = None) -> int:
+def most_in_flight(memory: int | None = None) -> int:
     """Pixels under way: what a quarter of the machine's memory holds, within limits.
 
     memory: bytes; half of it is for pictures, the rest for the network.
@@ -140,70 +146,61 @@ def default_room(memory: int | None = None) -> int:
 
 @dataclass(eq=False)
 class Item:
-    """A picture under way: as it was opened, and later what the network made of it."""
+    """A picture under way; `opened` is None for a file that is restored by rows."""
 
     job: Job
-    opened: Opened
-    room: int
-    work: Work
+    opened: Opened | None
+    pixels: int  # as they are counted in flight
+    task: PictureTask | None = None
     output: Pixels | None = None
     seconds: float = 0.0
 
 
 class _StoppedError(Exception):
-    """Nobody waits for the results any more."""
+    """The batch was stopped."""
 
 
 class Flow:
     """One run over the jobs; `outcomes` gives what became of each, then None."""
 
     def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
-        """Threads that are not started yet."""
+        """Nothing runs yet."""
         self.settings, self.report = settings, report
-        self._kept: dict[int, Kept] = {}
+        self._cached: dict[int, CachedNetwork] = {}
         self.network_seconds = 0.0
-        self.room = Room(default_room(settings.memory))
+        self.in_flight = InFlight(most_in_flight(settings.resources.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._jobs = iter(jobs)
         self._lock = threading.Lock()
         self._opened: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._restored: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        count = max(2, min(MOST_THREADS, len(jobs), (os.cpu_count() or 2) // 2))
-        self._readers = [self._thread(self._read) for _ in range(count)]
-        self._writers = [self._thread(self._write) for _ in range(count)]
-        self._middle = self._thread(self._restore)
-        self._threads = [*self._readers, self._middle, *self._writers]
-        self._reading, self._writing = count, count
-
-    def _thread(self, work: Callable[[], None]) -> threading.Thread:
-        def run() -> None:
-            try:
-                work()
-            except _StoppedError:
-                pass
-            except BaseException as error:  # a defect of ours: the caller shall see it, not wait
-                self.outcomes.put(error)
-
-        return threading.Thread(target=run, daemon=True)
+        self._count = max(2, min(MOST_THREADS, len(jobs), (os.cpu_count() or 2) // 2))
+        self._reading = self._writing = self._count
+        self._pool = ThreadPoolExecutor(2 * self._count + 1, "restore")
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        for work in [self._read, self._write] * self._count + [self._restore]:
+            self._pool.submit(work).add_done_callback(self._check)
+
+    def _check(self, done: Future[None]) -> None:
+        """A defect of ours in a thread: the caller shall see it, not wait."""
+        error = done.exception()
+        if error is not None and not isinstance(error, _StoppedError):
+            self.outcomes.put(error)
 
     def stop(self) -> None:
         """End, at the next picture or tile; what is being written is written to its end."""
-        self.room.close()
+        self.in_flight.close()
         self._opened.put(None)
-        for _ in self._writers:
+        for _ in range(self._count):
             self._restored.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
 
     # ---- reading
 
     def _read(self) -> None:
-        while (job := self._next()) is not None and not self.room.closed:
+        while (job := self._next()) is not None and not self.in_flight.closed:
             self._read_one(job)
         with self._lock:
             self._reading -= 1
@@ -215,34 +212,38 @@ class Flow:
             return next(self._jobs, None)
 
     def _read_one(self, job: Job) -> None:
-        room = None
+        asked, pixels = self.settings, None
         try:
-            if reason := why_skipped(job, self.settings.saving, self.settings.skip_existing):
+            if reason := why_skipped(job, asked.saving, asked.skip_existing):
                 self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
                 return
-            data = read_bytes(job.source)
-            pixels = self._size_in_room(data)
-            if not self.room.enter(pixels):
+            saving = self._saving(job)
+            by_rows = target_by_rows(job.source, job.target, asked.task, saving, asked.compute)
+            data = b"" if by_rows else read_bytes(job.source)
+            size = 0 if by_rows else self._counted(data)
+            if not self.in_flight.enter(size):
                 raise _StoppedError
-            room = pixels
+            pixels = size
             make_folder(job.target.parent)
-            saving, size = self._saving(job), self.settings.work.result_size
-            opened = open_picture(job.source, job.target, saving, data, size)
+            opened = None
+            if not by_rows:
+                sizes = asked.task.result_size
+                opened = open_picture(job.source, job.target, saving, data, sizes)
         except _StoppedError:
             raise
         except Exception as error:
-            if room is not None:
-                self.room.leave(room)
+            if pixels is not None:
+                self.in_flight.leave(pixels)
             self._fail(job, error)
         else:
-            self._opened.put(Item(job, opened, room, self.settings.work))
+            self._opened.put(Item(job, opened, pixels))
 
-    def _size_in_room(self, data: bytes) -> int:
+    def _counted(self, data: bytes) -> int:
         """Pixels of a picture or of its result, whichever has more."""
         height, width = promised_size(data)
         try:
-            result = self.settings.work.result_size(height, width) if height and width else (0, 0)
-        except RestoreError:  # to open it will tell
+            result = self.settings.task.result_size(height, width) if height and width else (0, 0)
+        except RestoreError:  # opening it will tell
             result = (0, 0)
         return max(height * width, result[0] * result[1])
 
@@ -279,78 +280,93 @@ class Flow:
             group = self._group(waiting)
             waiting = [item for item in waiting if item not in group]
             self._run(group)
-        for _ in self._writers:
+        for _ in range(self._count):
             self._restored.put(None)
 
     def _check_stopped(self) -> None:
-        if self.room.closed:
+        if self.in_flight.closed:
             raise _StoppedError
 
     def _group(self, waiting: list[Item]) -> list[Item]:
-        """The first that waits, with others of its size as long as all fit into one window."""
-        from restore.engine.tiled import default_budget
+        """The first that waits, with others of its size as long as all fit into one batch."""
+        from restore.engine.memory import pixels_together
 
-        if self.settings.tile is not None or not self.settings.work.by_size:
+        asked = self.settings
+        alone = asked.resources.tile is not None or not asked.task.uniform
+        if not waiting or alone or waiting[0].opened is None:
             return waiting[:1]
-        sizes = [item.opened.picture.pixels.shape[:2] for item in waiting]
-        alike = [item for item, size in zip(waiting, sizes, strict=True) if size == sizes[0]]
-        area = sizes[0][0] * sizes[0][1] if sizes else 1
-        return alike[: max(1, default_budget(self.settings.device) // area)]
+        size = waiting[0].opened.picture.pixels.shape[:2]
+        alike = [
+            item for item in waiting if item.opened and item.opened.picture.pixels.shape[:2] == size
+        ]
+        return alike[: max(1, pixels_together(asked.resources.device) // (size[0] * size[1]))]
 
     def _run(self, group: list[Item]) -> None:
         """The network over a group; where that fails, over each of it, so that one fails alone."""
+        began = time.perf_counter()
         try:
-            outputs = self._timed(group)
+            if len(group) == 1 and group[0].opened is None:
+                self._run_by_rows(group[0])
+                return
+            if group:
+                self._run_whole(group)
         except _StoppedError:
             raise
         except Exception as error:
             for item in group if len(group) > 1 else ():
                 self._run([item])
             if len(group) == 1:
-                self.room.leave(group[0].room)
+                self.in_flight.leave(group[0].pixels)
                 self._fail(group[0].job, error)
             return
-        for item, output in zip(group, outputs, strict=True):
-            item.output = output
+        finally:
+            self.network_seconds += time.perf_counter() - began
+        for item in group:
+            item.seconds = (time.perf_counter() - began) / len(group)
             self._restored.put(item)
 
-    def _timed(self, group: list[Item]) -> list[Pixels]:
-        from restore.engine.passes import run_views
-        from restore.engine.tiled import run_together
+    def _run_whole(self, group: list[Item]) -> None:
+        """Pictures in memory, of one size where there are several."""
+        from restore.engine.run import run_together
 
-        if not group:
-            return []
-        asked, first = self.settings, group[0]
-        began = time.perf_counter()
-        try:
-            if len(group) > 1:
-                network = self._network(first)
-                seen = [asked.work.seen(item.opened.picture) for item in group]
-                outputs = run_together(network, seen, asked.device, asked.dtype)
-                return [output.pixels for output in outputs]
-            picture = first.opened.picture
-            first.work = asked.work.fitted_to(picture)
-            network = self._network(first)
-            limits: dict[str, Any] = {"tile": asked.tile, "memory": asked.memory}
-            limits["report"] = self._tiles(first.job)
-            ran = run_views(network, first.work, picture, asked.device, asked.dtype, **limits)
-            return [ran.pixels]
-        finally:
-            took = time.perf_counter() - began
-            self.network_seconds += took
-            for item in group:
-                item.seconds = took / len(group)
+        asked = self.settings
+        pictures = [item.opened.picture for item in group if item.opened]
+        for item, picture in zip(group, pictures, strict=True):
+            item.task = asked.task.for_picture(picture)
+        tasks = [item.task for item in group if item.task]
+        if asked.task.unchanged:
+            return
+        network = self._cache(tasks[0].network)
+        if len(group) > 1:
+            inputs = [task.preprocess(p) for task, p in zip(tasks, pictures, strict=True)]
+            outputs = run_together(network, inputs, asked.resources)
+        else:
+            report = self._tiles(group[0].job)
+            outputs = [run_passes(network, tasks[0], pictures[0], asked.resources, report)]
+        for item, output in zip(group, outputs, strict=True):
+            item.output = output.pixels
 
-    def _network(self, item: Item) -> Kept:
-        """The network for a picture, kept ready for the next one that wants it."""
-        from restore.engine.prepare import Kept
+    def _run_by_rows(self, item: Item) -> None:
+        """A file that is larger than memory, from file to file."""
+        job, asked = item.job, self.settings
+        done = restore_by_rows(
+            job.source, job.target, asked.task, asked.saving, asked.compute, report=self._tiles(job)
+        )
+        self.in_flight.leave(item.pixels)
+        size = done.width, done.height
+        self.outcomes.put(
+            Outcome(job.source, job.target, "written", "", *size, seconds=done.seconds)
+        )
 
-        network = item.work.network_for(item.opened.picture)
-        kept = self._kept.pop(id(network), None) or Kept(network)
-        self._kept[id(network)] = kept  # the latest is the last
-        if len(self._kept) > MOST_KEPT:
-            self._kept.pop(next(iter(self._kept)))
-        return kept
+    def _cache(self, network: Network) -> CachedNetwork:
+        """The network, kept ready for the next picture that wants it."""
+        from restore.engine.prepare import CachedNetwork
+
+        cached = self._cached.pop(id(network), None) or CachedNetwork(network)
+        self._cached[id(network)] = cached  # the latest is the last
+        if len(self._cached) > MOST_CACHED:
+            self._cached.pop(next(iter(self._cached)))
+        return cached
 
     def _tiles(self, job: Job) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
@@ -371,12 +387,14 @@ class Flow:
                 self.outcomes.put(None)
 
     def _write_one(self, item: Item) -> None:
-        job, asked = item.job, self.settings
+        job, asked, opened, task = item.job, self.settings, item.opened, item.task
+        assert opened is not None and task is not None
         try:
-            assert item.output is not None
-            result = item.work.put_back(item.opened.picture, item.output)
+            result = opened.picture
+            if item.output is not None:
+                result = task.postprocess(result, item.output)
             item.output = None
-            written = save_result(item.opened, result, self._saving(job), asked.work.untouched)
+            written = save_result(opened, result, self._saving(job), asked.task.unchanged)
         except Exception as error:
             self._fail(job, error)
         else:
@@ -385,4 +403,4 @@ class Flow:
                 Outcome(job.source, written, "written", "", *size, seconds=item.seconds)
             )
         finally:
-            self.room.leave(item.room)
+            self.in_flight.leave(item.pixels)

@@ -1,43 +1,45 @@
-"""Pictures that do not fit into memory: rows in, restored rows out, with a plan of the memory.
+"""Pictures that do not fit into memory: rows in, restored rows out, in a memory that is planned.
 
-The same network, the same numbers: what comes out is what `denoise` would give for the whole.
+The engine and the task are those of a picture in memory, and so is the result.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import threading
+import dataclasses
+import hashlib
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from restore.errors import InputError
+from restore.engine.compute import Compute, Resources
+from restore.errors import InputError, ReadError
 from restore.image import color
+from restore.image.large_tiff import TiffRows, TiffStrips
+from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.picture import Depth, Picture, Pixels, check_range, quantise
-from restore.tasks.denoise import DEFAULT_MODEL, Denoising, Sigma, denoising
+from restore.image.read import TIFF_STARTS
+from restore.pipeline.result import LargeResult, Result
+from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
+from restore.tasks.task import Task
 
 if TYPE_CHECKING:
     import os
 
-    import torch
-
-    from restore.engine.rows.bands import Mirrored
-    from restore.engine.tiled import Plan, Report
+    from restore.engine.backend import Plan, Report
     from restore.models.network import Network
 
-log = logging.getLogger(__name__)
-
 Samples = npt.NDArray[Any]
+Deliver = Callable[[int, Picture], None]  # first row, restored rows; in order
 SAMPLE_ROWS = 256  # that the noise level is estimated from
-ROW_COPIES = 60  # bytes a pixel of a band takes on its way through dequantising and back
+CHUNK = 64  # rows at once where no network runs
 
 
-class Source(Protocol):
+class Rows(Protocol):
     """What rows are read from: a NumPy array or memory map, a zarr array, a TIFF file."""
 
     shape: tuple[int, ...]
@@ -47,35 +49,8 @@ class Source(Protocol):
         """Rows."""
 
 
-@dataclass(frozen=True)
-class Windowed:
-    """What restoring a picture in parts took.
-
-    memory: bytes that were planned for, at most
-    start:  the row it began at, where an earlier run had come
-    """
-
-    height: int
-    width: int
-    channels: int
-    depth: Depth
-    model: str
-    device: str
-    precision: str
-    window: tuple[int, int]
-    memory: int
-    seconds: float
-    start: int = 0
-
-    @property
-    def megapixels_per_second(self) -> float:
-        """Megapixels restored in a second."""
-        done = (self.height - self.start) * self.width / 1e6
-        return done / self.seconds if self.seconds else math.inf
-
-
 def denoise_windows(
-    source: Source,
+    source: Rows,
     target: Any,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     *,
@@ -87,7 +62,7 @@ def denoise_windows(
     memory: int | str | None = None,
     start: int = 0,
     report: Report | None = None,
-) -> Windowed:
+) -> LargeResult:
     """Remove the noise from a picture that need not fit into memory.
 
     source: anything with `shape` `(height, width[, 1..4])`, `dtype` (uint8, uint16, bool, or floats
@@ -98,275 +73,320 @@ def denoise_windows(
     start:  the first row to restore, a multiple of the network's `multiple_of`: where an earlier
             run, whose rows before it are in the target, was interrupted
 
-    All else as for `denoise`; the result is the one that `denoise` would give, but that a sigma of
-    "auto" is estimated from the 256 rows in the middle. Floats are read twice, first for their
+    All else as for `denoise`; the result is the one that `denoise` would give, but that a noise
+    level is estimated from the 256 rows in the middle. Floats are read twice, first for their
     range. Raises InputError, UnknownModelError and WeightsError.
     """
-    return restore_windows(
-        source,
-        target,
-        denoising(model, strength, ensemble, sigma),
-        device=device,
-        precision=precision,
-        memory=memory,
-        start=start,
-        report=report,
-    )
-
-
-def restore_windows(
-    source: Source,
-    target: Any,
-    work: Denoising,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    memory: int | str | None = None,
-    start: int = 0,
-    report: Report | None = None,
-) -> Windowed:
-    """The same with the work at hand; arguments and errors as for `denoise_windows`."""
     shape = tuple(source.shape)
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
         raise InputError(f"a picture has the shape (height, width[, 1..4]), not {shape}")
     if not callable(target) and tuple(target.shape) != shape:
         raise InputError(f"the target has the shape {tuple(target.shape)}, the source {shape}")
-    from restore.engine.device import choose_device, choose_precision
-    from restore.engine.memory import free_memory, parse_bytes
-
-    chosen = choose_device(device)
-    dtype = choose_precision(precision, chosen)
-    budget = parse_bytes(memory)
-    if budget is None:
-        import torch
-
-        budget = free_memory(torch.device("cpu")) // 2
-    rows = _Rows(source, target, work)
-    if rows.work.views > 1:
-        raise InputError(
-            "noise up to a sigma can be added to a picture that is in memory whole, not to parts; "
-            "leave the sigma out, or take denoise-photo, which is told it"
-        )
-    return _restore(rows, chosen, dtype, budget, start, report)
+    return restore_rows(
+        source,
+        _stored(source, target),
+        denoising(model, strength, ensemble, sigma),
+        Compute(device, precision, memory=memory),
+        start=start,
+        report=report,
+    )
 
 
-class _Rows:
-    """A source's rows as the network wants them, and restored ones as the target wants them."""
-
-    def __init__(self, source: Source, target: Any, work: Denoising) -> None:
-        self.source, self.target = source, target
-        self.height, self.width = source.shape[:2]
-        self.flat = len(source.shape) == 2
-        self.channels = 1 if self.flat else int(source.shape[2])
-        self.work = work if work.by_size else work.fitted_to(self._sample())
-        self.network = self.work.network
-        self.bounds: tuple[float, float] | None = None
-        self._held: list[Samples] = []  # read, and still to be written
-        self._first = self._upto = 0
-
-    def _sample(self) -> Picture:
-        """Rows from the middle, as many as tell the noise level."""
-        first = max(0, (self.height - SAMPLE_ROWS) // 2)
-        return self._picture(self._samples(first, min(self.height, first + SAMPLE_ROWS)))
-
-    def begin(self, start: int) -> None:
-        """What is needed before the first row: the range of floats, over the whole picture."""
-        self._first = self._upto = start
-        if np.dtype(self.source.dtype).kind != "f":
-            return
-        low, high = 0.0, 1.0
-        for first in range(0, self.height, 64):
-            values = self._samples(first, min(self.height, first + 64))
-            colours = values[:, :, : color_channels(self.channels)]
-            check_range(colours, "the picture")
-            low, high = min(low, float(colours.min())), max(high, float(colours.max()))
-        self.bounds = low, high
-
-    def read(self, first: int, last: int) -> Pixels:
-        """Rows as the network sees them."""
-        samples = self._samples(first, last)
-        if last > self._upto:
-            self._held.append(samples[max(0, self._upto - first) :])
-            self._upto = last
-        return self.work.seen(self._picture(samples))
-
-    def write(self, first: int, pixels: Pixels) -> None:
-        """Restored rows, in order, each once."""
-        assert first == self._first
-        held = np.concatenate(self._held) if len(self._held) > 1 else self._held[0]
-        samples, self._held = held[: len(pixels)], [held[len(pixels) :]]
-        self._first += len(pixels)
-        result = self.work.put_back(self._picture(samples), pixels, self.bounds)
-        stored = quantise(color.join(result.pixels, result.alpha), result.depth)
-        stored = (stored[:, :, 0] if self.flat else stored).astype(self.source.dtype, copy=False)
-        if callable(self.target):
-            self.target(first, stored)
-        else:
-            self.target[first : first + len(stored)] = stored
-
-    def _samples(self, first: int, last: int) -> Samples:
-        found = np.asarray(self.source[first:last])
-        return found[:, :, np.newaxis] if found.ndim == 2 else found
-
-    def _picture(self, samples: Samples) -> Picture:
-        return Picture(*color.split(samples))
-
-
-class _Gathered:
-    """Strips of columns that threads hand in, put together to whole rows and written in order."""
-
-    def __init__(self, rows: _Rows) -> None:
-        self.rows, self.lock = rows, threading.Lock()
-        self.held: Pixels | None = None
-        self.missing = 0
-
-    def write(self, first: int, columns: slice, pixels: Pixels) -> None:
-        """Some columns of the next rows; the last of them writes the rows."""
-        with self.lock:
-            if self.held is None:
-                shape = (len(pixels), self.rows.width, pixels.shape[2])
-                self.held, self.missing = np.empty(shape, np.float32), self.rows.width
-            held = self.held
-        held[:, columns] = pixels
-        with self.lock:
-            self.missing -= columns.stop - columns.start
-            if self.missing == 0:
-                self.held = None
-                self.rows.write(first, held)
-
-
-def color_channels(channels: int) -> int:
-    """Of 1 to 4 channels those that are not alpha."""
-    return channels - (channels in (2, 4))
-
-
-def _restore(
-    rows: _Rows,
-    device: torch.device,
-    dtype: torch.dtype,
-    memory: int,
-    start: int,
-    report: Report | None,
-) -> Windowed:
+def restore_rows(
+    source: Rows,
+    deliver: Deliver,
+    task: Task,
+    compute: Compute,
+    *,
+    start: int = 0,
+    report: Report | None = None,
+) -> LargeResult:
+    """Do a task on a picture by rows; the task must be `by_rows`. Raises as `denoise_windows`."""
     from restore.engine.device import device_name, precision_name
-    from restore.engine.memory import format_bytes
-    from restore.engine.prepare import border_of
-    from restore.engine.rows.bands import Mirrored
 
+    resources = _planned(compute)
+    rows = _RowPicture(source, deliver, task)
     network = rows.network
     if not 0 <= start < rows.height or start % network.multiple_of:
         raise InputError(
             f"start is a row of the picture and a multiple of {network.multiple_of}, not {start}"
         )
     began = time.perf_counter()
-    border = border_of(network)
-    source = Mirrored(rows.read, rows.height, rows.width, network.multiple_of, border)
-    way = _streaming(rows, source, device, dtype, memory) or _strips(
-        rows, source, device, dtype, memory
-    )
-    planned, go = way
-    log.info("plan: in parts, from row %d on; at most %s", start, format_bytes(planned))
-    rows.begin(start)
-    plan = go(start, report)
-    return Windowed(
+    plan = None
+    if task.unchanged:
+        rows.copy(start)
+    else:
+        plan = rows.restore(resources, start, report)
+    return LargeResult(
         height=rows.height,
         width=rows.width,
-        channels=rows.channels,
-        depth=_depth(rows.source.dtype),
+        channels=rows.samples,
+        depth=_depth(source.dtype),
         model=network.card.name if network.card else type(network).__name__,
-        device=device_name(plan.device),
-        precision=precision_name(plan.dtype),
-        window=plan.window,
-        memory=planned,
+        device=device_name(resources.device),
+        precision=precision_name(plan.dtype if plan else resources.dtype),
+        window=plan.window if plan else (CHUNK, rows.width),
+        memory=plan.memory if plan else 0,
         seconds=time.perf_counter() - began,
         start=start,
+        sigma=rows.task.sigma,
     )
 
 
-Way = tuple[int, Callable[[int, Any], "Plan"]]  # planned bytes; (start, report) -> the plan
+def needs_rows(source: Path, task: Task, compute: Compute) -> bool:
+    """Whether a file is a TIFF that is better restored by rows than held in memory.
+
+    This is decided here for everybody: one file, a folder, Python. Without a `compute.memory` a
+    picture may take half of what is free.
+    """
+    import torch
+
+    from restore.engine.memory import free_memory, held_bytes, parse_bytes
+
+    if not task.by_rows or compute.tile is not None:
+        return False
+    size = _tiff_size(source)
+    if size is None:
+        return False
+    budget = parse_bytes(compute.memory) or free_memory(torch.device("cpu")) // 2
+    # what is left beside the picture must hold the network at least
+    return held_bytes(size[0], size[1], 3) > budget * 3 // 4
 
 
-def _streaming(
-    rows: _Rows, source: Mirrored, device: torch.device, dtype: torch.dtype, memory: int
-) -> Way | None:
-    """Bands over the full width, nothing computed twice; None where that cannot be, or not fit."""
-    from restore.engine.prepare import layers_of
-    from restore.engine.rows.bands import stream_columns
-    from restore.engine.rows.layers import can_stream
-    from restore.engine.tiled import Plan
-    from restore.engine.tiling import Span, Tile
+def restore_tiff(
+    source: Path,
+    target: Path,
+    task: Task,
+    compute: Compute,
+    *,
+    overwrite: bool = False,
+    strip_metadata: bool = False,
+    report: Report | None = None,
+) -> LargeResult:
+    """A tiled or striped (Big)TIFF of any size into another; memory stays bounded.
 
-    network = rows.network
-    if device.type != "cpu" or not can_stream(network):
-        return None
-    layers = layers_of(network, dtype)
-    bands = layers.bands(source.width)
-    lag = layers.lags(bands)[0]
-    planned = layers.peak_bytes(source.height, source.width)
-    planned += source.width * (lag * rows.channels * 4 + 4 * bands[0] * ROW_COPIES)
-    if planned > memory:
-        return None
-
-    def go(start: int, report: Report | None) -> Plan:
-        span = Span(0, source.width, 0, source.width)
-        tile = Tile(Span(0, source.height, 0, source.height), span)
-        plan = Plan([tile], (bands[0], source.width), 1, device, dtype)
-        stream_columns(
-            layers,
-            source,
-            [span],
-            _Gathered(rows).write,
-            start=start,
-            halo=network.halo,
-            report=report,
+    Depth, alpha, colour profile, EXIF and XMP go along. The result appears when it is whole; what a
+    killed run has done lies under a hidden name beside it, and the same call goes on there. Raises
+    ReadError and WriteError besides what `restore_rows` raises.
+    """
+    rows = TiffRows(source)
+    try:
+        like = without_thumbnails(rows.said())
+        if strip_metadata:
+            like = without_metadata(like)
+        status = source.stat()
+        key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
+        key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
+        key |= {"device": str(compute.device), "precision": compute.precision}
+        key |= _identity(task)
+        strips = TiffStrips(
+            target,
+            like,
+            rows.shape,
+            key,
+            dtype=rows.dtype,
+            grid=task.for_picture(like).network.multiple_of,
+            overwrite=overwrite,
         )
-        return plan
+        try:
+            start = strips.done if strips.done < rows.shape[0] else strips.take_back()
+            deliver = _stored(rows, lambda first, samples: strips.append(samples))
+            done = restore_rows(rows, deliver, task, compute, start=start, report=report)
+            strips.finish()
+            return done
+        finally:
+            strips.close()
+    finally:
+        rows.close()
 
-    return planned, go
+
+def restore_tiff_to_picture(
+    source: Path, task: Task, compute: Compute, report: Report | None = None
+) -> Result:
+    """A TIFF that is larger than `compute.memory`, as a picture whose pixels lie in a file.
+
+    The pixels are a memory map of a temporary file without a name, which goes with the picture.
+    """
+    rows = TiffRows(source)
+    try:
+        like = without_thumbnails(rows.said())
+        height, width, samples = rows.shape
+        colours = _colour_channels(samples)
+        pixels = _mapped((height, width, colours))
+        alpha = _mapped((height, width)) if samples > colours else None
+
+        def deliver(first: int, band: Picture) -> None:
+            pixels[first : first + band.height] = band.pixels
+            if alpha is not None and band.alpha is not None:
+                alpha[first : first + band.height] = band.alpha
+
+        done = restore_rows(rows, deliver, task, compute, report=report)
+    finally:
+        rows.close()
+    picture = like.replace(pixels=pixels, alpha=alpha)
+    return Result(
+        image=picture,
+        picture=picture,
+        model=done.model,
+        device=done.device,
+        precision=done.precision,
+        tiles=-(-done.height // done.window[0]),
+        window=done.window,
+        seconds=done.seconds,
+        sigma=done.sigma,
+    )
 
 
-def _strips(
-    rows: _Rows, source: Mirrored, device: torch.device, dtype: torch.dtype, memory: int
-) -> Way:
-    """Full-width strips with halos, each a picture of its own to the engine."""
-    from restore.engine.memory import format_bytes
-    from restore.engine.prepare import bare, layers_of, useful_window
-    from restore.engine.rows.layers import can_stream
-    from restore.engine.tiled import run
-    from restore.engine.tiling import split_axis
+class _RowPicture:
+    """A picture's rows as the network wants them, and restored rows as they are delivered."""
 
-    network, border = rows.network, source.border
-    per_row = source.width * (ROW_COPIES + 8 * network.channels)
-    smallest, narrowest = (min(n, useful_window(network)) for n in (source.height, source.width))
-    least = smallest * per_row
-    if device.type == "cpu" and can_stream(bare(network)):
-        least = max(least, layers_of(network, dtype).peak_bytes(smallest, narrowest))
-    if 2 * least > memory:
-        raise InputError(
-            f"a memory of {format_bytes(memory)} does not hold {smallest} rows of this picture; "
-            f"the smallest that works is {format_bytes(2 * least)}"
-        )
-    window = min(source.height, max(smallest, memory // 2 // per_row))
-    spans = split_axis(source.height, window, network.halo, network.multiple_of)
+    def __init__(self, source: Rows, deliver: Deliver, task: Task) -> None:
+        self.source, self.deliver = source, deliver
+        self.height, self.width = source.shape[:2]
+        self.samples = 1 if len(source.shape) == 2 else int(source.shape[2])
+        self.task = task.for_picture(self._sample(task))
+        if self.task.passes > 1:
+            raise InputError(
+                "noise up to a sigma can be added to a picture that is in memory whole, not to "
+                "parts; leave the sigma out, or take denoise-photo, which is told it"
+            )
+        self.network = self.task.network
+        self.channels = self.network.channels
+        self.bounds: tuple[float, float] | None = None
+        self._waiting: list[Samples] = []  # rows that were read, and whose result is still to come
+        self._upto = 0  # the row after them
 
-    def go(start: int, report: Report | None) -> Plan:
-        plan = None
-        for number, span in enumerate(spans):
-            first = max(span.first, start + border)
-            last = min(span.last, rows.height + border)
-            if last > first:
-                pixels = source(span.start, span.start + span.window)
-                output = run(network, pixels, device, dtype, memory=memory // 2, bordered=True)
-                plan = output.plan
-                kept = output.pixels[first - span.start : last - span.start]
-                kept = kept[:, border : border + rows.width]
-                rows.write(first - border, kept)
-            if report is not None:
-                report(number + 1, len(spans))
-        assert plan is not None
-        return plan
+    def restore(self, resources: Resources, start: int, report: Report | None) -> Plan:
+        """Run the network from a row on."""
+        from restore.engine.backend import OrderedSink
+        from restore.engine.run import run
 
-    return memory // 2 + spans[0].window * per_row, go
+        self.bounds = self._range()
+        self._upto = start
+        sink = OrderedSink(self.width, self.write, start, restarted=self.begin_again)
+        return run(self.network, self, sink, resources, start=start, report=report)
+
+    def copy(self, start: int) -> None:
+        """Deliver the rows as they are."""
+        for first in range(start, self.height, CHUNK):
+            samples = self._read(first, min(self.height, first + CHUNK))
+            self.deliver(first, Picture(*color.split(samples)))
+
+    def read(self, first: int, last: int) -> Pixels:
+        """Rows as the network sees them."""
+        samples = self._read(first, last)
+        if last > self._upto:
+            self._waiting.append(samples[max(0, self._upto - first) :])
+            self._upto = last
+        return self.task.preprocess(Picture(*color.split(samples)))
+
+    def write(self, first: int, pixels: Pixels) -> None:
+        """Restored rows, in order, each once."""
+        waiting = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+        samples, self._waiting = waiting[: len(pixels)], [waiting[len(pixels) :]]
+        picture = Picture(*color.split(samples))
+        self.deliver(first, self.task.postprocess(picture, pixels, self.bounds))
+
+    def begin_again(self, first: int) -> None:
+        """Rows from this one on will be read again."""
+        self._waiting, self._upto = [], first
+
+    def _sample(self, task: Task) -> Picture:
+        """Rows from the middle, as many as tell the noise level; one where nobody asks for it."""
+        count = 1 if task.uniform else min(self.height, SAMPLE_ROWS)
+        first = (self.height - count) // 2
+        return Picture(*color.split(self._read(first, first + count)))
+
+    def _range(self) -> tuple[float, float] | None:
+        """Lowest and highest value of floats, over the whole picture."""
+        if np.dtype(self.source.dtype).kind != "f":
+            return None
+        low, high = 0.0, 1.0
+        for first in range(0, self.height, CHUNK):
+            values = self._read(first, min(self.height, first + CHUNK))
+            colours = values[:, :, : _colour_channels(self.samples)]
+            check_range(colours, "the picture")
+            low, high = min(low, float(colours.min())), max(high, float(colours.max()))
+        return low, high
+
+    def _read(self, first: int, last: int) -> Samples:
+        found = np.asarray(self.source[first:last])
+        return found[:, :, np.newaxis] if found.ndim == 2 else found
+
+
+def _stored(source: Rows, target: Any) -> Deliver:
+    """Deliver rows in the type and shape of the source, to an array or a function."""
+    flat = len(source.shape) == 2
+
+    def deliver(first: int, band: Picture) -> None:
+        stored = quantise(color.join(band.pixels, band.alpha), band.depth)
+        stored = (stored[:, :, 0] if flat else stored).astype(source.dtype, copy=False)
+        if callable(target):
+            target(first, stored)
+        else:
+            target[first : first + len(stored)] = stored
+
+    return deliver
+
+
+def _planned(compute: Compute) -> Resources:
+    """The resources with a memory: that asked for, or half of what is free."""
+    import torch
+
+    from restore.engine.memory import free_memory
+
+    resources = compute.resolve()
+    memory = resources.memory or free_memory(torch.device("cpu")) // 2
+    return dataclasses.replace(resources, memory=memory)
+
+
+def _mapped(shape: tuple[int, ...]) -> Pixels:
+    """Float32 in a temporary file that has no name."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def _tiff_size(source: Path) -> tuple[int, int] | None:
+    """Height and width as the header of a TIFF has them; None for anything else."""
+    import tifffile
+
+    try:
+        with source.open("rb") as file:
+            if file.read(4) not in TIFF_STARTS:
+                return None
+        with tifffile.TiffFile(source) as tiff:
+            page = tiff.pages[0]
+            return int(page.imagelength), int(page.imagewidth)
+    except (OSError, ReadError):
+        return None
+    except Exception:  # a damaged file: reading it will tell
+        return None
+
+
+def _colour_channels(samples: int) -> int:
+    """Of 1 to 4 samples those that are not alpha."""
+    return samples - (samples in (2, 4))
+
+
+def _identity(task: Any) -> dict[str, Any]:
+    """What tells two tasks apart: settings, and the network's weights.
+
+    Two runs that differ in it must not share an unfinished result.
+    """
+    found: dict[str, Any] = {"task": type(task).__name__}
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        found[field.name] = fingerprint(value) if field.name == "network" else value
+    return found
+
+
+def fingerprint(network: Any) -> str:
+    """A name for a network's weights."""
+    found = hashlib.sha256(type(network).__name__.encode())
+    for key, value in sorted(network.state_dict().items()):
+        found.update(key.encode())
+        found.update(value.float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _depth(dtype: Any) -> Depth:

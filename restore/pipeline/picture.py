@@ -1,70 +1,34 @@
-"""The whole request: any kind of picture in, the same kind restored out, with what it took.
+"""One picture of any kind in, the same kind restored out: `denoise` and `upscale`.
 
-The command line, the Python API, the benchmarks and the reports all run `restore_picture`, with
-`denoise` or `upscale` (in `restore.tasks.upscale`) as the work.
+The command line, the benchmarks and the reports all go through `restore_picture`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import time
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from restore.engine.compute import Compute, Resources
 from restore.errors import OutOfMemoryError
 from restore.image.kinds import Kind, as_kind, to_picture
-from restore.image.metrics import Scores, compare
+from restore.image.metrics import compare
 from restore.image.picture import Picture
+from restore.pipeline.large import needs_rows, restore_tiff_to_picture
+from restore.pipeline.result import Result
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
-from restore.tasks.task import Work
+from restore.tasks.task import PictureTask, Task
 from restore.tasks.upscale import upscaling
 
 if TYPE_CHECKING:
-    from restore.engine.tiled import Report
+    from restore.engine.backend import Report
+    from restore.engine.run import Output
     from restore.models.network import Network
-
-
-@dataclass(frozen=True)
-class Result:
-    """A restored picture and what it took.
-
-    image:   the picture in the kind it was given (a path gives a Picture), or as asked
-    picture: the same as a Picture, with alpha, depth and metadata
-    seconds: from the decoded picture to the restored one; loading of the model not counted
-    sigma:   the noise level that the network was told, 0-255; None: nothing, it finds it itself
-    before, after: scores of the picture as it came (where it was upscaled: of its bicubic
-             interpolation) and of the result against the reference; None where none was given
-    """
-
-    image: Any
-    picture: Picture
-    model: str
-    device: str
-    precision: str
-    tiles: int
-    window: tuple[int, int]  # (height, width) of what the network saw at once
-    seconds: float
-    sigma: float | None = None
-    before: Scores | None = None
-    after: Scores | None = None
-
-    @property
-    def psnr(self) -> float | None:
-        """PSNR of the result against the reference in decibels, 8 bit, RGB; None without one."""
-        return self.after.psnr if self.after else None
-
-    @property
-    def ssim(self) -> float | None:
-        """SSIM of the result against the reference; None without one."""
-        return self.after.ssim if self.after else None
-
-    @property
-    def megapixels_per_second(self) -> float:
-        """Megapixels of the result in a second."""
-        return self.picture.megapixels / self.seconds if self.seconds else math.inf
 
 
 def denoise(
@@ -110,11 +74,8 @@ def denoise(
     return restore_picture(
         image,
         denoising(model, strength, ensemble, sigma),
+        Compute(device, precision, tile, memory),
         reference=reference,
-        device=device,
-        precision=precision,
-        tile=tile,
-        memory=memory,
         output=output,
         report=report,
     )
@@ -157,11 +118,8 @@ def upscale(
     return restore_picture(
         image,
         upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble),
+        Compute(device, precision, tile, memory),
         reference=reference,
-        device=device,
-        precision=precision,
-        tile=tile,
-        memory=memory,
         output=output,
         report=report,
     )
@@ -169,23 +127,22 @@ def upscale(
 
 def restore_picture(
     image: Any,
-    work: Work,
+    task: Task,
+    compute: Compute,
     *,
     reference: Any = None,
-    device: str = "auto",
-    precision: str = "auto",
-    tile: int | None = None,
-    memory: int | str | None = None,
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
-    """Do the work on one picture of any kind; arguments and errors as for `denoise`."""
+    """Do a task on one picture of any kind; arguments and errors as for `denoise`."""
     try:
+        if _by_rows(image, task, compute, reference, output):
+            return restore_tiff_to_picture(Path(image), task, compute, report)
         picture = to_picture(image)
-        work.result_size(picture.height, picture.width)
+        task.result_size(picture.height, picture.width)
         clean = None if reference is None else to_picture(reference)
-        before = None if clean is None else compare(work.unrestored(picture), clean)
-        restored = _restore(picture, work, device, precision, tile, memory, report)
+        before = None if clean is None else compare(task.baseline(picture), clean)
+        restored = _restore(picture, task, compute, report)
         return dataclasses.replace(
             restored,
             image=as_kind(restored.picture, image, output),
@@ -199,40 +156,66 @@ def restore_picture(
         ) from None
 
 
-def _restore(
-    picture: Picture,
-    work: Work,
-    device: str,
-    precision: str,
-    tile: int | None,
-    memory: int | str | None,
-    report: Report | None,
-) -> Result:
-    from restore.engine.device import (
-        choose_device,
-        choose_precision,
-        device_name,
-        precision_name,
-    )
-    from restore.engine.memory import parse_bytes
-    from restore.engine.passes import run_views
+def _by_rows(image: Any, task: Task, compute: Compute, reference: Any, output: Kind) -> bool:
+    """Whether the picture is a file too large for the memory, and nothing needs it whole."""
+    is_path = isinstance(image, (str, os.PathLike))
+    if not is_path or reference is not None or output not in ("same", "picture"):
+        return False
+    return needs_rows(Path(image), task, compute)
 
-    chosen = choose_device(device)
-    dtype = choose_precision(precision, chosen)
+
+def _restore(picture: Picture, task: Task, compute: Compute, report: Report | None) -> Result:
+    from restore.engine.device import device_name, precision_name
+
+    resources = compute.resolve()
     started = time.perf_counter()
-    work = work.fitted_to(picture)
-    network = work.network_for(picture)
-    budget = parse_bytes(memory)
-    ran = run_views(network, work, picture, chosen, dtype, tile=tile, memory=budget, report=report)
-    restored = work.put_back(picture, ran.pixels)
+    fitted = task.for_picture(picture)
+    network = fitted.network
+    output = None if task.unchanged else run_passes(network, fitted, picture, resources, report)
+    restored = picture if output is None else fitted.postprocess(picture, output.pixels)
     return Result(
         image=None,
         picture=restored,
         model=network.card.name if network.card else type(network).__name__,
-        device=device_name(ran.plan.device),
-        precision=precision_name(ran.plan.dtype),
-        tiles=len(ran.plan.tiles),
-        window=ran.plan.window,
+        device=device_name(resources.device),
+        precision=precision_name(output.plan.dtype if output else resources.dtype),
+        tiles=output.plan.tiles if output else 0,
+        window=output.plan.window if output else (0, 0),
         seconds=time.perf_counter() - started,
-        sigma=work.sigma,
+        sigma=fitted.sigma,
     )
+
+
+def run_passes(
+    network: Network,
+    task: PictureTask,
+    picture: Picture,
+    resources: Resources,
+    report: Report | None = None,
+) -> Output:
+    """The network over a picture as often as the task asks for; the mean of the outputs.
+
+    network: that of the task, or a copy that is kept ready
+    Raises what `engine.run` raises, and InputError with the smallest memory that works.
+    """
+    from restore.engine.run import network_memory, run_array
+
+    count, total = task.passes, None
+    for index in range(count):
+        pixels = task.preprocess(picture, index)
+        memory = network_memory(network, pixels.shape, resources, count)
+        told = report if report is None or count == 1 else _part(report, index, count)
+        limits = dataclasses.replace(resources, memory=memory)
+        output = run_array(network, pixels, limits, told)
+        if total is not None:
+            np.add(output.pixels, total.pixels, out=output.pixels)
+        total = output
+    assert total is not None
+    if count > 1:
+        np.divide(total.pixels, np.float32(count), out=total.pixels)
+    return total
+
+
+def _part(report: Report, index: int, count: int) -> Report:
+    """One report over all passes."""
+    return lambda done, total: report(index * total + done, count * total)

@@ -23,10 +23,10 @@ from restore.pipeline.flow import Flow, Outcome, Settings
 from restore.pipeline.plan import Job
 
 AHEAD = 6  # pictures that a process has to read and write while its device is busy
-ENTRY = "from restore.pipeline.processes import work; work()"
+ENTRY = "from restore.pipeline.processes import run_worker; run_worker()"
 
 
-def spread(
+def restore_in_processes(
     jobs: list[Job], settings: list[Settings], report: Any = None
 ) -> Generator[tuple[Outcome, float], None, None]:
     """What became of each job, as it is known, and the seconds that networks have run in all.
@@ -39,7 +39,7 @@ def spread(
     came: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
     left = iter(jobs)
     cores = os.cpu_count() or 1
-    on_cpu = sum(one.device.type == "cpu" for one in settings)
+    on_cpu = sum(one.resources.device.type == "cpu" for one in settings)
     threads = max(1, cores // max(1, on_cpu))
     workers = [_Worker(one, threads, came) for one in settings]
     seconds = dict.fromkeys(range(len(workers)), 0.0)
@@ -71,7 +71,7 @@ def spread(
 
 
 def _abandoned(job: Job, worker: _Worker) -> Outcome:
-    device, code = worker.settings.device, worker.process.poll()
+    device, code = worker.settings.resources.device, worker.process.poll()
     reason = f"{job.source}: the process for {device} ended with code {code}; run again"
     return Outcome(job.source, job.target, "failed", reason)
 
@@ -138,8 +138,8 @@ class _Worker:
                 cast("IO[bytes]", stream).close()
 
 
-class _Given:
-    """The jobs that come over standard input; as many as there will be, nobody knows."""
+class _JobStream:
+    """The jobs that come over standard input; how many is not known before."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -153,7 +153,7 @@ class _Given:
                 yield job
 
 
-def work() -> None:
+def run_worker() -> None:
     """The process for one device: settings and jobs from standard input, outcomes to its output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up between the messages
@@ -161,7 +161,7 @@ def work() -> None:
     settings, threads = pickle.load(given)
     import torch
 
-    if settings.device.type == "cpu":
+    if settings.resources.device.type == "cpu":
         torch.set_num_threads(threads)
     lock = threading.Lock()
 
@@ -177,7 +177,7 @@ def work() -> None:
             last[0] = time.monotonic()
             answer(("tiles", said))
 
-    flow = Flow(cast("list[Job]", _Given(given)), settings, tiles)
+    flow = Flow(cast("list[Job]", _JobStream(given)), settings, tiles)
     flow.start()
     try:
         while (outcome := flow.outcomes.get()) is not None:

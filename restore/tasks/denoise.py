@@ -1,10 +1,10 @@
-"""Denoising as the work of a request: the network, the noise level it is told, the strength."""
+"""Denoising: which network, what it is told of the noise, and how much of its answer is taken."""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
 from restore.tasks.noise_level import estimate_sigma, white_noise
-from restore.tasks.task import find_network, fit_channels
+from restore.tasks.task import Bounds, PictureTask, Task, find_network, fit_channels
 
 if TYPE_CHECKING:
     from restore.models.network import Network
@@ -21,114 +21,128 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
 AUTO = "auto"
-LEAST_SIGMA = 0.5  # that a network is told, of 255; a network told 0 is told nothing
+LOWEST_SIGMA = 0.5  # of 255, that a network is told; told 0 it would be told nothing
 Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
 
 
 @dataclass(frozen=True)
-class Denoising:
-    """A network's work on a picture, mixed with the picture by the strength.
+class Denoise:
+    """One network for all pictures; it judges the noise itself, or is told one level for all.
 
-    level:  the noise level to treat the picture's noise as, 0-255, for a network that cannot be
-            told one
-    estimated: whether the level is each picture's own, as it is estimated
-    added:  the standard deviation of white noise that the network shall see besides, 0-255; not 0
-            only where the work is fitted to a picture
+    strength:    0 to 1, the share of the network's answer in the result
+    sigma:       the noise level (0-255) it is told or made to see; None: neither
+    added_noise: standard deviation (0-255) of white noise that is added before the network, in two
+                 passes with opposite signs; see `DenoiseToLevel`
     """
 
     network: Network
     strength: float = 1.0
-    ensemble: bool = False
-    level: float | None = None
-    estimated: bool = False
-    added: float = 0.0
-    fitted: bool = False
+    sigma: float | None = None
+    added_noise: float = 0.0
+
+    by_rows = True
+    uniform = True
 
     @property
-    def untouched(self) -> bool:
-        """Whether the result is the very input."""
+    def unchanged(self) -> bool:
+        """Whether the result is the input."""
         return self.strength == 0
 
     @property
-    def by_size(self) -> bool:
-        """Unless each has its own noise level."""
-        return not (self.estimated or self.masking)
-
-    @property
-    def masking(self) -> bool:
-        """Whether the network is to treat the noise as stronger or weaker than it finds it."""
-        return self.level is not None and not self.fitted
-
-    @property
-    def views(self) -> int:
-        """Two where noise is added: with either sign."""
-        return 2 if self.added else 1
-
-    @property
-    def sigma(self) -> float | None:
-        """The noise level that the network is told, or made to see; None: it finds it itself."""
-        told: float | None = getattr(self.network, "sigma", None)
-        return self.level if told is None else told
+    def passes(self) -> int:
+        """Two where noise is added."""
+        return 2 if self.added_noise else 1
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """As it is."""
+        """The same size."""
         return height, width
 
-    def fitted_to(self, picture: Picture) -> Denoising:
-        """The same, with the noise level that is the picture's own.
+    def for_picture(self, picture: Picture) -> PictureTask:
+        """The same for each picture."""
+        return self
 
-        A network that finds the level itself is made to see another one: noise is added up to the
-        level, or only so much of what it finds is taken away.
-        """
-        if self.by_size:
-            return self
-        found = estimate_sigma(picture.pixels)
-        if self.level is None and getattr(self.network, "tellable", False):
-            told = tell(self.network, max(LEAST_SIGMA, found))
-            told = find_network(told, self.ensemble)
-            return replace(self, network=told, estimated=False, fitted=True)
-        level = found if self.level is None else self.level
-        added = math.sqrt(max(0.0, level**2 - found**2))
-        share = 1.0 if level >= found else 1 - math.sqrt(1 - (level / found) ** 2)
-        network = find_network(self.network, self.ensemble and self.estimated)
-        kept = self.strength * share
-        return replace(
-            self,
-            network=network,
-            strength=kept,
-            level=level,
-            added=added,
-            estimated=False,
-            fitted=True,
-        )
+    def baseline(self, picture: Picture) -> Picture:
+        """The picture itself."""
+        return picture
 
-    def network_for(self, picture: Picture) -> Network:
-        """One for all."""
-        return self.network
-
-    def seen(self, picture: Picture, view: int = 0) -> Pixels:
-        """The pixels in the channels that the network wants."""
+    def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
+        """The pixels in the channels of the network."""
         pixels = picture.pixels
-        if self.added:
-            noise = white_noise(pixels.shape, self.added if view == 0 else -self.added)
+        if self.added_noise:
+            noise = white_noise(pixels.shape, self.added_noise * (1 if index == 0 else -1))
             pixels = np.add(pixels, noise, out=noise)
         return fit_channels(pixels, self.network.channels)
 
-    def put_back(
-        self, picture: Picture, pixels: Pixels, bounds: tuple[float, float] | None = None
+    def postprocess(
+        self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
     ) -> Picture:
-        """Channels, alpha, depth and metadata are the picture's; `pixels` are used up.
-
-        bounds: the range of the whole picture, where `picture` is a part of one
-        """
+        """Channels, alpha, depth and metadata are the picture's."""
         fitted = fit_channels(pixels, picture.channels)
-        mixed = _blend(picture.pixels, fitted, self.strength, bounds)
-        restored = picture.replace(pixels=mixed)
-        return restored if self.untouched else without_thumbnails(restored)
+        restored = picture.replace(pixels=blend(picture.pixels, fitted, self.strength, bounds))
+        return restored if self.unchanged else without_thumbnails(restored)
 
-    def unrestored(self, picture: Picture) -> Picture:
+
+@dataclass(frozen=True)
+class _PerPicture:
+    """What the two tasks share whose noise level depends on the picture."""
+
+    network: Network
+    strength: float = 1.0
+    ensemble: bool = False
+
+    by_rows = True
+    uniform = False
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the result is the input."""
+        return self.strength == 0
+
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """The same size."""
+        return height, width
+
+    def baseline(self, picture: Picture) -> Picture:
         """The picture itself."""
         return picture
+
+
+@dataclass(frozen=True)
+class DenoiseEstimated(_PerPicture):
+    """The network is told the level of white noise that is estimated for each picture.
+
+    A network that takes no level runs as always, and the estimate is reported.
+    """
+
+    def for_picture(self, picture: Picture) -> Denoise:
+        """With the level of this picture."""
+        sigma = estimate_sigma(picture.pixels)
+        network = self.network
+        if network.accepts_sigma:
+            sigma = max(LOWEST_SIGMA, sigma)
+            network = network.conditioned_on(sigma)
+        return Denoise(find_network(network, self.ensemble), self.strength, sigma)
+
+
+@dataclass(frozen=True)
+class DenoiseToLevel(_PerPicture):
+    """A network that takes no noise level is made to see one.
+
+    Above the level found in the picture, white noise is added up to `level`, once as it is and once
+    negated, and the mean of both answers is the result: what the network does to the added noise
+    cancels where it is linear in it, and what the noise hides is removed. Below, only so much of
+    what the network removes is taken away as has that level.
+    """
+
+    level: float = 0.0
+
+    def for_picture(self, picture: Picture) -> Denoise:
+        """With the noise to add, or the share to remove, for this picture."""
+        found = estimate_sigma(picture.pixels)
+        added = math.sqrt(max(0.0, self.level**2 - found**2))
+        share = 1.0 if self.level >= found else 1 - math.sqrt(1 - (self.level / found) ** 2)
+        network = find_network(self.network, self.ensemble)
+        return Denoise(network, self.strength * share, self.level, added)
 
 
 def denoising(
@@ -136,25 +150,25 @@ def denoising(
     strength: float = 1.0,
     ensemble: bool = False,
     sigma: Sigma = None,
-) -> Denoising:
-    """The work of `denoise`. Raises what can be known without a picture."""
+) -> Task:
+    """The task of `denoise`. Raises InputError for what can be known without a picture."""
     check_strength(strength)
     network = find_network(model)
     if network.scale != 1:
         raise InputError(
-            f"this model makes pictures {network.scale} times as large and takes no noise away; "
-            "use `restore upscale`, or a model for noise"
+            f"this model enlarges pictures {network.scale} times and removes no noise; "
+            "use `restore upscale`, or a model for denoising"
         )
-    level = None
-    if sigma is not None:
-        level = parse_sigma(sigma)
-        if level is None:
-            check_estimable(network)
-            return Denoising(network, strength, ensemble, estimated=True)
-        if getattr(network, "tellable", False):
-            network, level = tell(network, level), None
-    # the views are made once, so that the engine may keep them prepared
-    return Denoising(find_network(network, ensemble), strength, level=level)
+    if sigma is None:
+        return Denoise(find_network(network, ensemble), strength, network.sigma)
+    level = parse_sigma(sigma)
+    if level is None:
+        check_estimable(network)
+        return DenoiseEstimated(network, strength, ensemble)
+    if network.accepts_sigma:
+        network = find_network(network.conditioned_on(level), ensemble)
+        return Denoise(network, strength, level)
+    return DenoiseToLevel(network, strength, ensemble, level)
 
 
 def of_size(model: str, size: str) -> str:
@@ -183,7 +197,7 @@ def parse_sigma(sigma: float | str) -> float | None:
         return None
     try:
         level = float(sigma)
-    except ValueError:
+    except (ValueError, TypeError):
         level = math.nan
     if not 0 < level <= 255:
         raise InputError(
@@ -194,38 +208,28 @@ def parse_sigma(sigma: float | str) -> float | None:
 
 
 def check_estimable(network: Network) -> None:
-    """Raises InputError for a network of noise that the estimator does not see whole."""
-    if network.card and network.card.degradation not in ("", "gaussian"):
+    """Raises InputError for a network of noise that the estimator of white noise sees in part."""
+    if network.noise != "white":
         raise InputError(
-            "what is estimated is the level of white noise, and this model is for noise that a "
-            "camera has spread, whose level it finds itself; leave the sigma out, or give a number"
+            "what is estimated is the level of white noise, and this model is for the noise of "
+            "cameras, whose level it finds itself; leave the sigma out, or give a number"
         )
-
-
-def tell(network: Network, sigma: float) -> Network:
-    """A network that is told the noise level; it shares its kernels with the one given."""
-    # only what is `tellable` gets here, which `Network` does not ask of all
-    told: Network = network.told(sigma)  # type: ignore[attr-defined]
-    return told
 
 
 def check_strength(strength: float) -> None:
     """Raises InputError unless 0 <= strength <= 1."""
-    if not 0 <= strength <= 1:
+    if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
         raise InputError(
             f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
         )
 
 
-def _blend(
-    original: Pixels,
-    restored: Pixels,
-    strength: float,
-    bounds: tuple[float, float] | None = None,
+def blend(
+    original: Pixels, restored: Pixels, strength: float, bounds: Bounds | None = None
 ) -> Pixels:
-    """Between the two, written over the second; strength 0 gives the original exactly.
+    """Between the two, written over `restored`; strength 0 gives the original exactly.
 
-    Never beyond the original's range.
+    The result stays within the original's range, or within [0, 1] where that is wider.
     """
     if strength == 0:
         return np.array(original)

@@ -1,4 +1,4 @@
-"""What is done with a picture: what a request asks of denoising and of upscaling alike."""
+"""A task: what is done with a picture before and after a network sees it."""
 
 from __future__ import annotations
 
@@ -13,52 +13,79 @@ from restore.image.picture import Picture, Pixels
 if TYPE_CHECKING:
     from restore.models.network import Network
 
+Bounds = tuple[float, float]
 
-class Work(Protocol):
-    """What is done with a picture: what the engine asks before, and what comes after it."""
 
-    @property
-    def untouched(self) -> bool:
-        """Whether the result is the very input."""
+class Task(Protocol):
+    """A request for any number of pictures: denoise them, or make them larger."""
 
     @property
-    def by_size(self) -> bool:
-        """Whether all pictures of one size have one network."""
+    def unchanged(self) -> bool:
+        """Whether the result is the input, so that no network is needed."""
+
+    @property
+    def uniform(self) -> bool:
+        """Whether pictures of one size share one network and one pass, and may go in one batch."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether each row of the result depends on the same row of the network's output alone.
+
+        Such a task can be done on a picture that is larger than memory.
+        """
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of the result of a picture; InputError where that cannot be."""
+        """Height and width of the result of a picture of this size; InputError if impossible."""
+
+    def for_picture(self, picture: Picture) -> PictureTask:
+        """The task with all that depends on the picture decided: network, noise level, size."""
+
+    def baseline(self, picture: Picture) -> Picture:
+        """What a result is compared with: the picture at the result's size, without a network."""
+
+
+class PictureTask(Protocol):
+    """A task for one picture."""
 
     @property
-    def views(self) -> int:
-        """How often the network sees a picture, each time otherwise; the answers' mean counts."""
+    def network(self) -> Network:
+        """The network to run."""
 
     @property
     def sigma(self) -> float | None:
-        """The noise level that the network is told, 0-255; None: nothing."""
+        """The noise level (0-255) that the network is told, or made to see; None: neither."""
 
-    def fitted_to(self, picture: Picture) -> Work:
-        """The same, with what is this picture's own: its noise level."""
+    @property
+    def passes(self) -> int:
+        """How many times the network runs; the mean of its outputs is the answer."""
 
-    def network_for(self, picture: Picture) -> Network:
-        """The network for a picture."""
+    def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
+        """The network's input `(height, width, network.channels)` for the pass `index`."""
 
-    def seen(self, picture: Picture, view: int = 0) -> Pixels:
-        """What the network sees of a picture: `(height, width, its channels)`."""
+    def postprocess(
+        self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
+    ) -> Picture:
+        """The result, from the picture and the network's answer, which is used up.
 
-    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
-        """The result, like the picture, from the network's answer."""
-
-    def unrestored(self, picture: Picture) -> Picture:
-        """What the result is compared with: the picture in the result's size, without a network."""
+        bounds: the range of the whole picture, where `picture` is some rows of it
+        """
 
 
 def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False) -> Network:
-    """The network itself; a name or a file is loaded once and kept while the file is the same."""
+    """A network by name or file, or the network itself; with `ensemble` the mean over its views.
+
+    A file is loaded once and kept while it does not change. Raises UnknownModelError, WeightsError,
+    and InputError for an object that is not a network.
+    """
+    from restore.models.network import check_network
+
     if isinstance(model, (str, os.PathLike)):
         from restore.models.weights import find_weights
 
         path = find_weights(model)
         model = _load(path, path.stat().st_mtime_ns)
+    else:
+        check_network(model)
     if not ensemble:
         return model
     from restore.models.ensemble import Ensemble
@@ -74,7 +101,7 @@ def _load(path: Path, _modified: int) -> Network:
 
 
 def fit_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Grey as three equal channels, or colour as its luma, where the other side needs it."""
+    """Grey as three equal channels, or colour as its luma; unchanged where the count agrees."""
     if pixels.shape[2] == channels:
         return pixels
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)

@@ -19,13 +19,14 @@ from restore.image.alpha import bleed
 from restore.image.metadata import with_size, without_thumbnails
 from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
+from restore.models.card import ModelCard
+from restore.models.network import BaseNetwork
 from restore.tasks.target_size import Size
-from restore.tasks.task import find_network, fit_channels
+from restore.tasks.task import Bounds, find_network, fit_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from restore.models.card import ModelCard
     from restore.models.network import Network
 
 BICUBIC = "bicubic"
@@ -33,25 +34,20 @@ MOST_STEPS_BACK = 20
 COLOUR_RADIUS = 8  # pixels of the small picture, the standard deviation of a Gaussian
 
 
-class Interpolation:
-    """The network that is none: it gives back what it gets, and the resize does all."""
+class Interpolation(BaseNetwork):
+    """No network at all: the picture passes through, and the resize does everything."""
 
     channels, scale, multiple_of, halo = 3, 1, 1, 0
-
-    def __init__(self) -> None:
-        """A card, so that results say what made them."""
-        from restore.models.card import ModelCard
-
-        self.card: ModelCard | None = ModelCard(BICUBIC, "upscale", "Interpolation", {})
+    card: ModelCard | None = ModelCard(BICUBIC, "upscale", "Interpolation", {})
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), the same."""
+        """(N, C, H, W), unchanged."""
         return x
 
 
 @dataclass(frozen=True)
-class Upscaling:
-    """The work of making pictures larger.
+class Upscale:
+    """Enlarge pictures to a size.
 
     networks: by their scales; a factor takes the smallest that reaches it, else the largest
     """
@@ -60,59 +56,70 @@ class Upscaling:
     networks: dict[int, Network | Path]
     back_projection: int = 0
     ensemble: bool = False
-    untouched: bool = field(default=False, init=False)
-    by_size: bool = field(default=True, init=False)
-    views: int = field(default=1, init=False)
-    sigma: float | None = field(default=None, init=False)
-    _views: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
+    _loaded: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
+
+    unchanged = False
+    uniform = True
+    by_rows = False
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """What was asked for. Raises InputError where it cannot be."""
+        """The size asked for. Raises InputError where it cannot be."""
         return self.size.of(height, width)
 
-    def fitted_to(self, picture: Picture) -> Upscaling:
-        """As it is."""
-        return self
-
-    def network_for(self, picture: Picture) -> Network:
-        """The network of the next scale."""
-        rows, columns = self.size.of(picture.height, picture.width)
-        factor = min(rows / picture.height, columns / picture.width)
+    def for_picture(self, picture: Picture) -> UpscalePicture:
+        """With the network of the next scale."""
+        sides = self.size.of(picture.height, picture.width)
+        factor = min(sides[0] / picture.height, sides[1] / picture.width)
         enough = [scale for scale in sorted(self.networks) if scale >= factor]
         scale = enough[0] if enough else max(self.networks)
-        network = find_network(self.networks[scale])
-        if not self.ensemble or _is_bicubic(network):
-            return network
-        if scale not in self._views:  # one for each, so that the engine may keep it prepared
-            self._views[scale] = find_network(network, ensemble=True)
-        return self._views[scale]
+        if scale not in self._loaded:  # one object for each, so that the engine can keep it ready
+            network = find_network(self.networks[scale])
+            ensemble = self.ensemble and not isinstance(network, Interpolation)
+            self._loaded[scale] = find_network(network, ensemble)
+        return UpscalePicture(self._loaded[scale], sides, self.back_projection)
 
-    def seen(self, picture: Picture, view: int = 0) -> Pixels:
-        """The pixels in the channels that the network wants, colour under all of them."""
-        network = self.network_for(picture)
+    def baseline(self, picture: Picture) -> Picture:
+        """The bicubic interpolation."""
+        plain = UpscalePicture(Interpolation(), self.size.of(picture.height, picture.width))
+        return plain.postprocess(picture, _opaque(picture))
+
+
+@dataclass(frozen=True)
+class UpscalePicture:
+    """Enlarge one picture to a size (height, width)."""
+
+    network: Network
+    size: tuple[int, int]
+    back_projection: int = 0
+
+    passes = 1
+    sigma = None
+
+    def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
+        """The pixels in the channels of the network, with colour under transparent ones."""
         pixels = _opaque(picture)
-        return pixels if _is_bicubic(network) else fit_channels(pixels, network.channels)
+        if isinstance(self.network, Interpolation):
+            return pixels
+        return fit_channels(pixels, self.network.channels)
 
-    def put_back(self, picture: Picture, pixels: Pixels) -> Picture:
-        """The result in the size asked for, with all that the picture's file said about it."""
-        height, width = self.size.of(picture.height, picture.width)
+    def postprocess(
+        self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
+    ) -> Picture:
+        """The result at the size asked for, with everything the picture's file said about it."""
+        height, width = self.size
         fine = resize(fit_channels(pixels, picture.channels), height, width)
-        if _judges_noise(self.network_for(picture)):
+        if self.network.noise == "mixed":
             fine = keep_colours(fine, _opaque(picture))
         if self.back_projection:
             fine = project_back(fine, _opaque(picture), self.back_projection)
-        low = min(0.0, float(picture.pixels.min()))
-        high = max(1.0, float(picture.pixels.max()))
+        low, high = bounds or (0.0, 1.0)
+        low = min(low, float(picture.pixels.min()))
+        high = max(high, float(picture.pixels.max()))
         alpha = picture.alpha
         if alpha is not None:
             alpha = resize(alpha[:, :, None], height, width)[:, :, 0].clip(0, 1)
         larger = picture.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
         return with_size(without_thumbnails(larger), height, width)
-
-    def unrestored(self, picture: Picture) -> Picture:
-        """The bicubic interpolation."""
-        plain = Upscaling(self.size, {1: Interpolation()})
-        return plain.put_back(picture, _opaque(picture))
 
 
 def upscaling(
@@ -120,8 +127,8 @@ def upscaling(
     model: str | os.PathLike[str] | Network | None = None,
     back_projection: int = 0,
     ensemble: bool = False,
-) -> Upscaling:
-    """The work of `upscale`. Raises what can be known without a picture."""
+) -> Upscale:
+    """The task of `upscale`. Raises what can be known without a picture."""
     if isinstance(back_projection, bool) or not 0 <= back_projection <= MOST_STEPS_BACK:
         raise InputError(
             f"back-projection takes 0 to {MOST_STEPS_BACK} steps, not {back_projection}"
@@ -133,15 +140,15 @@ def upscaling(
                 "this version ships no weights for upscaling; give --model bicubic, or a file "
                 "that `restore train upscale-x4` has written"
             )
-        return Upscaling(size, networks, back_projection, ensemble)
+        return Upscale(size, networks, back_projection, ensemble)
     if model == BICUBIC:
-        return Upscaling(size, {1: Interpolation()}, back_projection)
+        return Upscale(size, {1: Interpolation()}, back_projection)
     network = find_network(model)
     if network.scale == 1:
         raise InputError(
             "this model leaves pictures in their size; give one for upscaling, or bicubic"
         )
-    return Upscaling(size, {network.scale: network}, back_projection, ensemble)
+    return Upscale(size, {network.scale: network}, back_projection, ensemble)
 
 
 def shipped_upscalers() -> dict[int, Path]:
@@ -181,14 +188,5 @@ def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
     return fine + added
 
 
-def _judges_noise(network: Network) -> bool:
-    """Whether it was trained to take away what is in the picture."""
-    return network.card is not None and network.card.degradation == "second-order"
-
-
 def _opaque(picture: Picture) -> Pixels:
     return picture.pixels if picture.alpha is None else bleed(picture.pixels, picture.alpha)
-
-
-def _is_bicubic(network: Network) -> bool:
-    return isinstance(network, Interpolation)

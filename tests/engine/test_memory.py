@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from restore.engine.compute import Resources
 from restore.engine.memory import (
     for_network,
     format_bytes,
@@ -18,9 +19,9 @@ from restore.engine.memory import (
     held_bytes,
     parse_bytes,
 )
-from restore.engine.rows.bands import columns_within
+from restore.engine.rows.backend import columns_within
 from restore.engine.rows.layers import Layers
-from restore.engine.tiled import run
+from restore.engine.run import run_array
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
 from restore.pipeline.picture import denoise
@@ -69,11 +70,11 @@ def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() ->
 def test_a_budget_makes_columns_narrower_and_the_result_stays() -> None:
     network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
     pixels = np.random.default_rng(0).random((60, 200, 3), np.float32)
-    whole = run(network, pixels, CPU, torch.float32)
+    whole = run_array(network, pixels, Resources(CPU, torch.float32))
     layers = Layers(network, torch.float32)
     budget = layers.peak_bytes(60, 60)
-    narrow = run(network, pixels, CPU, torch.float32, memory=budget)
-    assert len(whole.plan.tiles) == 1 < len(narrow.plan.tiles)
+    narrow = run_array(network, pixels, Resources(CPU, torch.float32, memory=budget))
+    assert whole.plan.tiles == 1 < narrow.plan.tiles
     assert layers.peak_bytes(60, narrow.plan.window[1]) <= budget
     np.testing.assert_allclose(narrow.pixels, whole.pixels, rtol=0, atol=1e-5)
 
@@ -95,7 +96,7 @@ torch.set_num_threads(1)
 import restore
 from restore.engine.memory import for_network, held_bytes
 from restore.models.denoiser import Denoiser
-import restore.engine.tiled, restore.engine.device
+import restore.engine.run, restore.engine.device
 network = Denoiser(3, widths=(32, 64), blocks=(1, 1), seed=1).eval()
 restore.denoise(np.zeros((64, 64, 3), np.uint8), network, precision="fp32")  # all is imported
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -173,5 +174,5 @@ def test_under_a_real_limit_columns_get_narrower_and_then_it_is_a_sentence(preci
         },
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "starting again with narrower columns" in done.stdout
+    assert "starting again with smaller tiles" in done.stdout
     assert "refused: " in done.stdout

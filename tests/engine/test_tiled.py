@@ -11,11 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.engine.prepare import Kept
-from restore.engine.tiled import pad, run, run_together
+from restore.engine.backend import ArraySource, PaddedRows
+from restore.engine.compute import Resources
+from restore.engine.prepare import CachedNetwork
+from restore.engine.run import run_array, run_together
 from restore.errors import InputError, OutOfMemoryError
 from restore.image.picture import Pixels, quantise
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.models.weights import load_model
 
 CPU, FP32 = torch.device("cpu"), torch.float32
@@ -25,6 +28,11 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
 
 
+def padded_array(pixels: Pixels, multiple: int, border: int) -> Pixels:
+    rows = PaddedRows(ArraySource(pixels), multiple, border)
+    return rows.read(0, rows.height)
+
+
 def test_identity_comes_back_bit_for_bit_over_random_sizes_and_tiles(identity: Any) -> None:
     draw = random.Random(0)
     for case in range(300):
@@ -32,7 +40,7 @@ def test_identity_comes_back_bit_for_bit_over_random_sizes_and_tiles(identity: A
         multiple, halo = draw.choice([1, 2, 4, 8]), draw.randint(0, 12)
         tile = draw.choice([None, 2 * (halo + multiple) + multiple + draw.randint(0, 60)])
         pixels = picture(height, width, case)
-        output = run(identity(halo, multiple), pixels, CPU, FP32, tile=tile)
+        output = run_array(identity(halo, multiple), pixels, Resources(CPU, FP32, tile=tile))
         assert np.array_equal(output.pixels, pixels), (height, width, multiple, halo, tile)
 
 
@@ -44,9 +52,9 @@ def test_a_network_tiled_equals_untiled_over_random_sizes_and_tiles(
     for case in range(200):
         pixels = picture(draw.randint(1, 120), draw.randint(1, 120), case)
         tile = 2 * small_network.halo + 2 + draw.randint(0, 60)
-        whole = run(small_network, pixels, CPU, FP32)
-        tiled = run(small_network, pixels, CPU, FP32, tile=tile)
-        tiled_cases += len(tiled.plan.tiles) > 1
+        whole = run_array(small_network, pixels, Resources(CPU, FP32))
+        tiled = run_array(small_network, pixels, Resources(CPU, FP32, tile=tile))
+        tiled_cases += tiled.plan.tiles > 1
         np.testing.assert_allclose(tiled.pixels, whole.pixels, rtol=0, atol=1e-5)
         assert np.array_equal(quantise(tiled.pixels, 8), quantise(whole.pixels, 8))
     assert tiled_cases > 100
@@ -57,23 +65,26 @@ def test_the_shipped_network_tiled_equals_untiled(height: int, width: int, tile:
     network = load_model("denoise-gaussian")
     clean = np.linspace(0, 1, height * width * 3, dtype=np.float32).reshape(height, width, 3)
     pixels = clean + 0.1 * (picture(height, width) - 0.5)
-    whole = run(network, pixels, CPU, FP32)
-    tiled = run(network, pixels, CPU, FP32, tile=tile)
-    assert len(whole.plan.tiles) == 1 < len(tiled.plan.tiles)
+    whole = run_array(network, pixels, Resources(CPU, FP32))
+    tiled = run_array(network, pixels, Resources(CPU, FP32, tile=tile))
+    assert whole.plan.tiles == 1 < tiled.plan.tiles
     np.testing.assert_allclose(tiled.pixels, whole.pixels, rtol=0, atol=1e-5)
     assert np.array_equal(quantise(tiled.pixels, 8), quantise(whole.pixels, 8))
 
 
 def test_a_halo_that_lies_would_be_noticed(small_network: Denoiser) -> None:
     pixels = picture(64, 64)
-    whole = run(small_network, pixels, CPU, FP32).pixels
+    whole = run_array(small_network, pixels, Resources(CPU, FP32)).pixels
     small_network.halo = 2
-    assert np.abs(run(small_network, pixels, CPU, FP32, tile=24).pixels - whole).max() > 1e-4
+    assert (
+        np.abs(run_array(small_network, pixels, Resources(CPU, FP32, tile=24)).pixels - whole).max()
+        > 1e-4
+    )
 
 
 def test_windows_are_all_alike_and_come_in_batches(identity: Any) -> None:
     network = identity(4, 4)
-    run(network, picture(200, 300), CPU, FP32, tile=64)
+    run_array(network, picture(200, 300), Resources(CPU, FP32, tile=64))
     assert len({shape[1:] for shape in network.shapes}) == 1
     assert max(shape[0] for shape in network.shapes) > 1
 
@@ -81,16 +92,16 @@ def test_windows_are_all_alike_and_come_in_batches(identity: Any) -> None:
 def test_the_input_is_not_modified(small_network: Denoiser) -> None:
     pixels = picture(20, 20)
     copy = pixels.copy()
-    run(small_network, pixels, CPU, FP32)
+    run_array(small_network, pixels, Resources(CPU, FP32))
     assert np.array_equal(pixels, copy)
 
 
-class Limited:
+class Limited(BaseNetwork):
     """The small network on a device whose memory holds so many pixels at once."""
 
     def __init__(self, network: Denoiser, pixels: int, error: Exception) -> None:
         self.network, self.pixels, self.error = network, pixels, error
-        self.channels, self.scale, self.card = 3, 1, None
+        self.channels, self.scale = 3, 1
         self.halo, self.multiple_of = network.halo, network.multiple_of
         self.border = network.border
         self.refused = 0
@@ -117,10 +128,10 @@ def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
     small_network: Denoiser, error: Exception, tile: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     pixels = picture(150, 170)
-    whole = run(small_network, pixels, CPU, FP32).pixels
+    whole = run_array(small_network, pixels, Resources(CPU, FP32)).pixels
     limited = Limited(small_network, 3000, error)
     with caplog.at_level(logging.WARNING):
-        output = run(limited, pixels, CPU, FP32, tile=tile)
+        output = run_array(limited, pixels, Resources(CPU, FP32, tile=tile))
     assert limited.refused > 0
     assert "smaller tiles" in caplog.text
     np.testing.assert_allclose(output.pixels, whole, rtol=0, atol=1e-5)
@@ -129,13 +140,13 @@ def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
 def test_out_of_memory_for_the_smallest_tile_ends_in_words(small_network: Denoiser) -> None:
     limited = Limited(small_network, 10, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(OutOfMemoryError, match="not even a tile"):
-        run(limited, picture(150, 170), CPU, FP32)
+        run_array(limited, picture(150, 170), Resources(CPU, FP32))
 
 
 def test_other_errors_of_a_network_pass_through(small_network: Denoiser) -> None:
     limited = Limited(small_network, 10, RuntimeError("CUDA error: illegal access"))
     with pytest.raises(RuntimeError, match="illegal access"):
-        run(limited, picture(50, 50), CPU, FP32)
+        run_array(limited, picture(50, 50), Resources(CPU, FP32))
     assert limited.refused == 1
 
 
@@ -144,16 +155,16 @@ def test_an_overflow_in_half_precision_is_computed_again_in_float32(
 ) -> None:
     pixels = picture(8, 8)
     with caplog.at_level(logging.WARNING):
-        output = run(Overflowing(), pixels, CPU, torch.bfloat16)
+        output = run_array(Overflowing(), pixels, Resources(CPU, torch.bfloat16))
     assert output.plan.dtype == torch.float32
     assert np.array_equal(output.pixels, pixels)
-    assert "again in float32" in caplog.text
+    assert "computing in float32" in caplog.text
 
 
-class Overflowing:
+class Overflowing(BaseNetwork):
     """Answers with an infinity the first time, as half precision does when it overflows."""
 
-    channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+    channels, scale, halo, multiple_of = 3, 1, 0, 1
 
     calls = 0
 
@@ -164,14 +175,14 @@ class Overflowing:
 
 def test_a_tile_below_the_minimum_is_refused_with_the_minimum(small_network: Denoiser) -> None:
     with pytest.raises(InputError, match="smallest for this model is 26"):
-        run(small_network, picture(100, 100), CPU, FP32, tile=10)
+        run_array(small_network, picture(100, 100), Resources(CPU, FP32, tile=10))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 3), (8, 8), (17, 1)])
 def test_padding_mirrors_and_reaches_the_grid(height: int, width: int) -> None:
     pixels = picture(height, width)
     for border in (0, 8):
-        padded = pad(pixels, 8, border)
+        padded = padded_array(pixels, 8, border)
         assert padded.shape[0] % 8 == padded.shape[1] % 8 == 0
         inner = padded[border:, border:]
         assert np.array_equal(inner[:height, :width], pixels)
@@ -183,10 +194,13 @@ def test_padding_mirrors_and_reaches_the_grid(height: int, width: int) -> None:
 
 def test_progress_counts_every_tile(identity: Any) -> None:
     seen: list[tuple[int, int]] = []
-    output = run(
-        identity(4, 4), picture(100, 100), CPU, FP32, tile=40, report=lambda *s: seen.append(s)
+    output = run_array(
+        identity(4, 4),
+        picture(100, 100),
+        Resources(CPU, FP32, tile=40),
+        report=lambda *s: seen.append(s),
     )
-    assert seen[-1] == (len(output.plan.tiles),) * 2
+    assert seen[-1] == (output.plan.tiles,) * 2
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
@@ -197,16 +211,16 @@ def test_pictures_together_are_each_as_alone(
     small_network: Denoiser, rng: np.random.Generator
 ) -> None:
     pictures = [rng.random((21, 34, 3)).astype(np.float32) for _ in range(5)]
-    together = run_together(Kept(small_network), pictures, CPU, FP32)
+    together = run_together(CachedNetwork(small_network), pictures, Resources(CPU, FP32))
     for picture, output in zip(pictures, together, strict=True):
-        alone = run(small_network, picture, CPU, FP32).pixels
+        alone = run_array(small_network, picture, Resources(CPU, FP32)).pixels
         np.testing.assert_allclose(output.pixels, alone, atol=1e-5)
         assert output.pixels.shape == (21, 34, 3)
 
 
 def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generator) -> None:
-    class Small:
-        channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+    class Small(BaseNetwork):
+        channels, scale, halo, multiple_of = 3, 1, 0, 1
 
         def __call__(self, x: torch.Tensor) -> torch.Tensor:
             if x.shape[0] > 1:
@@ -214,5 +228,5 @@ def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generato
             return x
 
     pictures = [rng.random((6, 7, 3)).astype(np.float32) for _ in range(3)]
-    outputs = run_together(Small(), pictures, CPU, FP32)
+    outputs = run_together(Small(), pictures, Resources(CPU, FP32))
     assert all(np.array_equal(o.pixels, p) for o, p in zip(outputs, pictures, strict=True))

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from restore.engine.tiled import run
+from restore.engine.compute import Resources
+from restore.engine.run import run_array
 from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import VIEWS, Ensemble
+from restore.models.network import BaseNetwork
 from restore.models.weights import load_model
 
 
@@ -37,8 +39,8 @@ def test_it_answers_a_turned_picture_with_the_turned_answer(small_network: Denoi
 
 
 def test_it_keeps_the_size_of_an_upscalers_answer() -> None:
-    class Doubled(nn.Module):
-        channels, scale, multiple_of, halo, card = 3, 2, 1, 0, None
+    class Doubled(nn.Module, BaseNetwork):
+        channels, scale, multiple_of, halo = 3, 2, 1, 0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -51,9 +53,9 @@ def test_it_keeps_the_size_of_an_upscalers_answer() -> None:
 def test_tiled_equals_untiled(small_network: Denoiser, size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).random((*size, 3), np.float32)
     cpu = torch.device("cpu")
-    whole = run(Ensemble(small_network), pixels, cpu, torch.float32)
-    tiled = run(Ensemble(small_network), pixels, cpu, torch.float32, tile=40)
-    assert len(tiled.plan.tiles) > 1
+    whole = run_array(Ensemble(small_network), pixels, Resources(cpu, torch.float32))
+    tiled = run_array(Ensemble(small_network), pixels, Resources(cpu, torch.float32, 40))
+    assert tiled.plan.tiles > 1
     np.testing.assert_allclose(tiled.pixels, whole.pixels, atol=1e-5)
 
 

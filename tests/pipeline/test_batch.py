@@ -16,17 +16,18 @@ from torch import Tensor
 import restore
 from restore.errors import InputError, UnknownModelError
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.pipeline import flow
 from restore.pipeline.batch import denoise_files
 from restore.pipeline.file import denoise_file
-from restore.pipeline.flow import Outcome, Room
+from restore.pipeline.flow import InFlight, Outcome
 from restore.pipeline.picture import denoise
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
 
-class Never:
-    channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+class Never(BaseNetwork):
+    channels, scale, halo, multiple_of = 3, 1, 0, 1
 
     def __call__(self, x: Tensor) -> Tensor:
         pytest.fail("the network ran where nothing is to be done")
@@ -188,10 +189,10 @@ def many(folder: Path, count: int, size: tuple[int, int] = (24, 16)) -> list[np.
     return arrays
 
 
-class Slow:
+class Slow(BaseNetwork):
     """The identity, whose first call waits until others have been read."""
 
-    channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+    channels, scale, halo, multiple_of = 3, 1, 0, 1
 
     def __init__(self, until: Any = None) -> None:
         self.until, self.shapes = until, []
@@ -292,7 +293,7 @@ def test_two_batches_at_once_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_the_room_bounds_what_is_under_way_and_never_locks_out_a_large_picture() -> None:
-    room = Room(100, most_pictures=3)
+    room = InFlight(100, most_pictures=3)
     assert room.enter(1000)  # alone, however large
     entered: list[int] = []
     threads = [
@@ -316,16 +317,16 @@ def test_memory_is_bounded_by_the_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Any
 ) -> None:
     many(tmp_path, 40, (50, 50))
-    monkeypatch.setattr(flow, "default_room", lambda memory=None: 3 * 2500)
+    monkeypatch.setattr(flow, "most_in_flight", lambda memory=None: 3 * 2500)
     most: list[int] = []
 
-    class Watched(Room):
+    class Watched(InFlight):
         def enter(self, pixels: int) -> bool:
             result = super().enter(pixels)
             most.append(self.pixels)
             return result
 
-    monkeypatch.setattr(flow, "Room", Watched)
+    monkeypatch.setattr(flow, "InFlight", Watched)
     outcomes = list(denoise_files(tmp_path, tmp_path / "out", identity(), **FP32))
     assert len(outcomes) == len(most) == 40 and max(most) <= 3 * 2500
 

@@ -13,8 +13,7 @@ from restore.errors import ReadError, WriteError
 from restore.image.large_tiff import TiffStrips, unfinished
 from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
-from restore.pipeline.file import denoise_file
-from restore.pipeline.huge import denoise_huge, is_huge
+from restore.pipeline.file import denoise_file, denoise_huge
 
 SETTINGS: dict[str, Any] = {"precision": "fp32", "device": "cpu"}
 

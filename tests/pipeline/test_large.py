@@ -10,6 +10,7 @@ import pytest
 
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import denoise
 
@@ -40,8 +41,8 @@ def test_bands_are_the_whole(small_network: Denoiser, shape: tuple[int, ...], dt
 def test_strips_with_halos_are_the_whole(small_network: Denoiser) -> None:
     heights: list[int] = []
 
-    class Unknown:  # no layers that could be streamed, as on a GPU
-        channels, scale, card = 3, 1, None
+    class Unknown(BaseNetwork):  # no layers that could be streamed, as on a GPU
+        channels, scale = 3, 1
         halo, multiple_of = small_network.halo, small_network.multiple_of
         border = small_network.border
 

@@ -14,6 +14,7 @@ import restore
 from restore.errors import InputError, ReadError, UnknownModelError, WriteError
 from restore.image.picture import Picture
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.pipeline.file import denoise_file
 from restore.pipeline.picture import denoise
 
@@ -227,8 +228,8 @@ def test_files_are_written_beside_and_never_over(
 
 
 def test_an_output_that_exists_is_found_before_the_work(samples: Path, tmp_path: Path) -> None:
-    class Never:
-        channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+    class Never(BaseNetwork):
+        channels, scale, halo, multiple_of = 3, 1, 0, 1
 
         def __call__(self, x: Any) -> Any:
             pytest.fail("the network ran for an output that cannot be written")

@@ -10,7 +10,7 @@ import pytest
 from restore.engine import device as runtime
 from restore.image.read import load_image
 from restore.pipeline.batch import denoise_files
-from restore.pipeline.processes import _Worker, spread
+from restore.pipeline.processes import _Worker, restore_in_processes
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_process_that_dies_fails_its_files(folder: Path, samples: Path) -> Non
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_Worker, "give", killed)
-        outcomes = [outcome for outcome, _ in spread(batch.jobs, batch.devices)]
+        outcomes = [outcome for outcome, _ in restore_in_processes(batch.jobs, batch.devices)]
     assert [o.status for o in outcomes] == ["failed"]
     assert "run again" in outcomes[0].reason
     assert not list(folder.glob("out/*.png"))

@@ -11,7 +11,6 @@ import torch
 
 from restore.errors import InputError
 from restore.image.read import load_image
-from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
 from restore.pipeline.picture import denoise
 from restore.tasks.noise_level import estimate_sigma, white_noise
@@ -126,8 +125,7 @@ def test_coarse_noise_goes_once_it_is_buried_in_white_noise(
 
 
 def test_the_estimate_is_for_white_noise(telling_network: Denoiser) -> None:
-    training = {"recipe": {"degradation": "photo"}}
-    telling_network.card = ModelCard("mine", "denoise", "Denoiser", {}, training=training)
+    telling_network.noise = "mixed"
     with pytest.raises(InputError, match="level of white noise"):
         denoise(np.zeros((8, 8)), telling_network, sigma="auto")
     assert denoise(np.zeros((8, 8)), telling_network, sigma=9).sigma == 9

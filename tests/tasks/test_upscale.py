@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 
 import restore
-from restore.engine.tiled import run
+from restore.engine.compute import Resources
+from restore.engine.run import run_array
 from restore.errors import InputError, UnknownModelError, WriteError
 from restore.image.picture import Picture, quantise
 from restore.image.resize import imresize, resize
 from restore.models.denoiser import Denoiser
+from restore.models.network import BaseNetwork
 from restore.models.upscaler import Upscaler
 from restore.pipeline.file import upscale_file
 from restore.pipeline.picture import denoise, upscale
@@ -34,10 +36,10 @@ def test_tiled_equals_untiled_over_random_sizes(scale: int) -> None:
     for case in range(20):
         sides = draw.randint(1, 70), draw.randint(1, 70)
         pixels = np.random.default_rng(case).random((*sides, 3), np.float32)
-        whole = run(network, pixels, torch.device("cpu"), torch.float32)
+        whole = run_array(network, pixels, Resources(torch.device("cpu"), torch.float32))
         tile = 2 * network.halo + 2 + draw.randint(0, 40)
-        tiled = run(network, pixels, torch.device("cpu"), torch.float32, tile=tile)
-        tiled_cases += len(tiled.plan.tiles) > 1
+        tiled = run_array(network, pixels, Resources(torch.device("cpu"), torch.float32, tile=tile))
+        tiled_cases += tiled.plan.tiles > 1
         assert tiled.pixels.shape == (sides[0] * scale, sides[1] * scale, 3)
         np.testing.assert_allclose(tiled.pixels, whole.pixels, rtol=0, atol=1e-5)
     assert tiled_cases > 5
@@ -178,7 +180,7 @@ def test_files_stay_deep_grey_and_transparent(
     assert result.width == round(source.width * 1.5)
 
 
-class Never:
+class Never(BaseNetwork):
     channels, scale, halo, multiple_of, card = 3, 4, 0, 1, None
 
     def __call__(self, x: Any) -> Any:

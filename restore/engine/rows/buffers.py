@@ -16,7 +16,7 @@ from restore.engine.tiling import round_up
 PIECE = 2**16  # samples; bands that differ by less share their memory
 
 
-class Pool:
+class MemoryPool:
     """Memory of bands that are done, for the next ones: fresh memory costs as much as a layer."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Pool:
 class Rows:
     """Some rows over the whole width, as parts side by side: `(1, C, rows, columns)` each."""
 
-    def __init__(self, parts: Sequence[Tensor], rooms: Sequence[Room] = ()) -> None:
+    def __init__(self, parts: Sequence[Tensor], rooms: Sequence[RowBuffer] = ()) -> None:
         """parts: from left to right, of the same rows; not copied. rooms: whose memory they are."""
         self.parts, self.rooms = parts, rooms
         self.count = parts[0].shape[2]
@@ -98,10 +98,10 @@ def as_image(lines: Tensor) -> Tensor:
     return lines[None].permute(0, 3, 1, 2)
 
 
-class Borrowed:
+class PooledRows:
     """Memory of the pool, which goes back to it when nobody keeps this any more."""
 
-    def __init__(self, pool: Pool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    def __init__(self, pool: MemoryPool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
         """shape: (rows, columns, channels); what is in it is left over."""
         self.pool = pool
         self.samples = pool.take(math.prod(shape), dtype)
@@ -113,7 +113,7 @@ class Borrowed:
             self.pool.give(self.samples)
 
 
-class Room(Borrowed):
+class RowBuffer(PooledRows):
     """Rows of some columns, with room above and below for those that the next layers look at.
 
     The layers work where the rows lie, so that a band is copied in once for a row of blocks. There
@@ -123,13 +123,13 @@ class Room(Borrowed):
 
     def __init__(
         self,
-        pool: Pool,
+        pool: MemoryPool,
         shape: tuple[int, int, int],
         dtype: torch.dtype,
         above: int = 0,
         pitch: int | None = None,
     ) -> None:
-        """Room for (rows, columns, channels); pitch: columns in memory, None for no more."""
+        """RowBuffer for (rows, columns, channels); pitch: columns in memory, None for no more."""
         rows, self.width, channels = shape
         columns = self.width if pitch is None else pitch
         super().__init__(pool, (above + rows + BELOW, columns, channels), dtype)
@@ -137,7 +137,7 @@ class Room(Borrowed):
         if columns > self.width:
             self.memory[:, self.width :] = 0
 
-    def fill(self, pieces: Sequence[Rows], columns: slice) -> Room:
+    def fill(self, pieces: Sequence[Rows], columns: slice) -> RowBuffer:
         """Copy these columns of rows, one below the other."""
         stack(pieces, columns, self.lines[:, : self.width])
         return self
@@ -153,14 +153,14 @@ class Room(Borrowed):
         return as_image(self.lines)
 
 
-class Seen(NamedTuple):
+class LayerInput(NamedTuple):
     """What a layer looks at, `(1, C, rows, columns)`, and whose memory that is."""
 
     image: Tensor
-    owner: Borrowed
+    owner: PooledRows
 
 
-class Held:
+class RowHistory:
     """The rows that a layer still needs, and zeros around the picture."""
 
     def __init__(self, reach: int, framed: bool) -> None:
@@ -168,7 +168,7 @@ class Held:
         self.reach, self.framed = reach, framed
         self.held: Tensor | None = None
 
-    def around(self, room: Room, last: bool, scratch: Pool) -> Seen | None:
+    def around(self, room: RowBuffer, last: bool, scratch: MemoryPool) -> LayerInput | None:
         """The rows with what was held above them, and `reach` of zeros at the picture's ends.
 
         The rows that the layer answers for, held ones among them, are what the room has then. None
@@ -187,17 +187,21 @@ class Held:
             room.memory[room.first - again : room.first] = seen[self.reach : above, inner]
         room.first -= again
         room.last -= self.reach - below
-        return None if few else Seen(as_image(seen), owner)
+        return None if few else LayerInput(as_image(seen), owner)
 
-    def _joined(self, room: Room, above: int, below: int, scratch: Pool) -> tuple[Tensor, Borrowed]:
+    def _joined(
+        self, room: RowBuffer, above: int, below: int, scratch: MemoryPool
+    ) -> tuple[Tensor, PooledRows]:
         """Where they lie."""
         return room.memory[room.first - above : room.last + below], room
 
-    def _copied(self, room: Room, above: int, below: int, scratch: Pool) -> tuple[Tensor, Borrowed]:
+    def _copied(
+        self, room: RowBuffer, above: int, below: int, scratch: MemoryPool
+    ) -> tuple[Tensor, PooledRows]:
         """In a copy with zeros beside."""
         reach, width, lines = self.reach, room.width, room.lines
         shape = (above + len(lines) + below, lines.shape[1] + 2 * reach, lines.shape[2])
-        found = Borrowed(scratch, shape, lines.dtype)
+        found = PooledRows(scratch, shape, lines.dtype)
         rows = found.memory[above : above + len(lines)]
         rows[:, :reach] = 0
         rows[:, reach + width :] = 0

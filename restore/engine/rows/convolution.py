@@ -60,7 +60,7 @@ class Convolution:
         return x
 
 
-class Growth:
+class Upsampling:
     """A transposed 2x2 convolution of stride 2, as a matrix product for every other row.
 
     Each of its four taps goes to a pixel of its own, so that nothing is summed: on a CPU two to

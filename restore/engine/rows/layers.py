@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
-from restore.engine.rows.convolution import Convolution, Growth
+from restore.engine.rows.convolution import Convolution, Upsampling
 from restore.engine.tiling import Span, round_up, split_axis
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
@@ -91,8 +91,8 @@ class Layers:
         """The kernels as `dtype`; the network given stays as it is."""
         self.dtype = dtype
         self.channels, self.multiple_of = network.channels, network.multiple_of
-        self.scale, self.reach = network.scale, network.reach
-        self.enter, self.leave = network.enter, network.leave
+        self.scale, self.context = network.scale, network.context
+        self.preprocess, self.postprocess = network.preprocess, network.postprocess
         self.widths = list(cast("list[int]", network.arguments["widths"]))
 
         def chain(level: nn.Module, width: int) -> Chain:
@@ -109,7 +109,7 @@ class Layers:
         last = self.decoder or self.encoder  # of a network of one level, all is one chain
         last[0] = last[0]._replace(tail=conv(network.tail, framed, dtype))
         self.downs = [ready(module, dtype) for module in network.downs]
-        self.ups = [Growth(ready(module, dtype)) for module in network.ups]
+        self.ups = [Upsampling(ready(module, dtype)) for module in network.ups]
 
     def strips(self, width: int, level: int, chain: Chain, threads: int) -> list[Span]:
         """Columns of a level to take at a time, so that a row stays small and no core is idle.

@@ -22,8 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.engine.rows.buffers import Held, Pool, Queue, Room, Rows, as_image, stack
-from restore.engine.rows.convolution import Growth
+from restore.engine.backend import NotFiniteError
+from restore.engine.rows.buffers import (
+    MemoryPool,
+    Queue,
+    RowBuffer,
+    RowHistory,
+    Rows,
+    as_image,
+    stack,
+)
+from restore.engine.rows.convolution import Upsampling
 from restore.engine.rows.layers import Chain, Layers, Pair
 from restore.engine.rows.workers import Workers
 from restore.engine.tiling import Span
@@ -33,12 +42,8 @@ Found = TypeVar("Found")
 # It is called on several threads at once, for different columns of the same rows; the rows come in
 # order, a multiple of the scale.
 Write = Callable[[int, int, Tensor], None]
-Pools = tuple[Pool, Pool]
+Pools = tuple[MemoryPool, MemoryPool]
 Finish = Callable[[slice, Tensor], None]  # columns, and what the layers found in them
-
-
-class NotFiniteError(Exception):
-    """A layer in half precision overflowed: the answer holds an infinity or NaN."""
 
 
 class Stream:
@@ -49,10 +54,10 @@ class Stream:
         bands = layers.bands(width)
         self.layers, self.rows, self.write = layers, bands[0], write
         # so that a level gets a band
-        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0].blocks) + layers.reach
-        pools = Pool(), Pool()
+        self.first_rows = self.rows + 1 + 2 * len(layers.encoder[0].blocks) + layers.context
+        pools = MemoryPool(), MemoryPool()
         self._level = _Level(layers, 0, width, bands, workers, pools)
-        self._picture = _Picture(layers.reach, width)
+        self._picture = _InputRows(layers.context, width)
         self._entered = self._left = 0
 
     def push(self, rows: Tensor, last: bool) -> None:
@@ -66,9 +71,9 @@ class Stream:
         layers = self.layers
         # in this order, for the stride of the one picture
         self._picture.add(rows[None].permute(0, 3, 1, 2))
-        begin, self._entered = self._entered, self._picture.last - (0 if last else layers.reach)
+        begin, self._entered = self._entered, self._picture.last - (0 if last else layers.context)
         around, own, _ = self._picture.around(begin, self._entered)
-        seen = Rows([layers.enter(around)[:, :, own]])
+        seen = Rows([layers.preprocess(around)[:, :, own]])
         for found, _ in self._level.push([seen], last, self._finish):
             self._left += found.count
             self._picture.forget(self._left)
@@ -77,12 +82,12 @@ class Stream:
         """The next rows of the result, from what the layers found in some columns of them."""
         rows = slice(self._left, self._left + found.shape[2])
         around, own, beside = self._picture.around(rows.start, rows.stop, columns)
-        result = self.layers.leave(around, found, own, beside)
+        result = self.layers.postprocess(around, found, own, beside)
         scale = self.layers.scale
         self.write(rows.start * scale, columns.start * scale, result[0].permute(1, 2, 0))
 
 
-class _Picture:
+class _InputRows:
     """Rows of the picture, as long as they are needed."""
 
     def __init__(self, reach: int, width: int) -> None:
@@ -130,10 +135,10 @@ class _Block:
 
     def __init__(self, convolutions: Pair, framed: bool) -> None:
         self.conv1, self.conv2 = convolutions
-        self.framed, self.held = framed, Held(2, framed)
+        self.framed, self.held = framed, RowHistory(2, framed)
         self.begun = False
 
-    def push(self, room: Room, last: bool, scratch: Pool) -> bool:
+    def push(self, room: RowBuffer, last: bool, scratch: MemoryPool) -> bool:
         """The answer takes the place of the rows; False where there is none yet."""
         seen = self.held.around(room, last, scratch)
         if seen is None:
@@ -160,15 +165,17 @@ class _Strip:
         self.span, self.chain, self.dtype = span, chain, dtype
         self.pool, self.scratch = pools
         self.blocks = [_Block(pair, chain.framed) for pair in chain.blocks]
-        self.before, self.after = (Held(1, chain.framed) for _ in range(2))  # of head and tail
+        self.before, self.after = (
+            RowHistory(1, chain.framed) for _ in range(2)
+        )  # of head and tail
 
-    def _room(self, rows: int, channels: int, pool: Pool) -> Room:
-        """Room for rows of its columns, to go through the chain with."""
+    def _room(self, rows: int, channels: int, pool: MemoryPool) -> RowBuffer:
+        """RowBuffer for rows of its columns, to go through the chain with."""
         window, chain = self.span.window, self.chain
         shape = (rows, window, channels)
-        return Room(pool, shape, self.dtype, chain.above, chain.pitch(window))
+        return RowBuffer(pool, shape, self.dtype, chain.above, chain.pitch(window))
 
-    def enter(self, pieces: Sequence[Rows], last: bool) -> Room | None:
+    def enter(self, pieces: Sequence[Rows], last: bool) -> RowBuffer | None:
         """Its columns of the rows, through the head where there is one; None for too few rows."""
         count, channels = sum(piece.count for piece in pieces), pieces[0].parts[0].shape[1]
         head = self.chain.head
@@ -183,7 +190,7 @@ class _Strip:
         head.added_to(room.rows, seen.image)
         return room
 
-    def grow(self, up: Growth, skips: Sequence[Rows], coarse: Rows) -> Room:
+    def grow(self, up: Upsampling, skips: Sequence[Rows], coarse: Rows) -> RowBuffer:
         """Rows of a skip, with what has come up from the level below added."""
         columns = slice(self.span.read.start // 2, self.span.read.stop // 2)
         x = coarse.joined(columns).contiguous(memory_format=torch.channels_last)
@@ -193,7 +200,7 @@ class _Strip:
             stack([skip.every_other(row) for skip in skips], self.span.read, lines, up(x, row))
         return room
 
-    def go(self, room: Room, last: bool) -> Tensor | None:
+    def go(self, room: RowBuffer, last: bool) -> Tensor | None:
         """Through the blocks, and the tail where there is one; None while there is no answer yet.
 
         All of its columns come back; those near the ends that are not its own are wrong.
@@ -226,7 +233,7 @@ class _Level:
     ) -> None:
         """pools: as of a strip."""
 
-        def strips(chain: Chain, pool: Pool) -> list[_Strip]:
+        def strips(chain: Chain, pool: MemoryPool) -> list[_Strip]:
             spans = layers.strips(width, level, chain, workers.count)
             return [_Strip(span, chain, layers.dtype, (pool, scratch)) for span in spans]
 
@@ -278,7 +285,7 @@ class _Level:
 
     def _encode(
         self, pieces: Sequence[Rows], last: bool, finish: Finish | None, strip: _Strip
-    ) -> tuple[Tensor, Room, Tensor | None] | None:
+    ) -> tuple[Tensor, RowBuffer, Tensor | None] | None:
         """The strip's own columns, the room they are in, and what the next level gets of them."""
         room = strip.enter(pieces, last)
         x = None if room is None else strip.go(room, last)
@@ -298,7 +305,7 @@ class _Level:
         last: bool,
         finish: Finish | None,
         strip: _Strip,
-    ) -> tuple[Tensor, Room] | None:
+    ) -> tuple[Tensor, RowBuffer] | None:
         room = strip.grow(self.up, skips, piece)
         x = strip.go(room, last)
         return None if x is None else (_own(strip, x, finish), room)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from restore.engine.rows.buffers import Pool, Queue, Room, Rows, stack
+from restore.engine.rows.buffers import MemoryPool, Queue, RowBuffer, Rows, stack
 
 
 def numbered(rows: int, width: int) -> Tensor:
@@ -13,9 +13,9 @@ def numbered(rows: int, width: int) -> Tensor:
     return torch.arange(2.0 * rows * width).view(1, rows, width, 2).permute(0, 3, 1, 2)
 
 
-def held(pool: Pool, rows: Rows, width: int, dtype: torch.dtype = torch.float32) -> Room:
+def held(pool: MemoryPool, rows: Rows, width: int, dtype: torch.dtype = torch.float32) -> RowBuffer:
     """The first columns in a room of their own."""
-    return Room(pool, (rows.count, width, 2), dtype).fill([rows], slice(0, width))
+    return RowBuffer(pool, (rows.count, width, 2), dtype).fill([rows], slice(0, width))
 
 
 def test_columns_come_from_the_parts_they_lie_in() -> None:
@@ -26,7 +26,7 @@ def test_columns_come_from_the_parts_they_lie_in() -> None:
             columns = slice(first, last)
             assert torch.equal(rows.joined(columns), whole[..., columns])
             width = last - first
-            room = Room(Pool(), (3, width, 2), whole.dtype, above=2, pitch=width + 3)
+            room = RowBuffer(MemoryPool(), (3, width, 2), whole.dtype, above=2, pitch=width + 3)
             room.fill([rows.only(0, 1), rows.only(1, 3)], columns)
             assert torch.equal(room.rows[..., :width], whole[..., columns])
             assert (room.rows[..., width:] == 0).all()  # finite, whatever was there before
@@ -48,7 +48,7 @@ def test_a_queue_gives_rows_in_order_in_any_pieces() -> None:
 
 
 def test_memory_is_used_again_when_nobody_looks_at_it_and_not_before() -> None:
-    pool, whole = Pool(), numbered(3, 20)
+    pool, whole = MemoryPool(), numbered(3, 20)
     given = Rows([whole])
     room = held(pool, given, 20)
     place = room.samples.data_ptr()
@@ -64,7 +64,7 @@ def test_memory_is_used_again_when_nobody_looks_at_it_and_not_before() -> None:
 
 
 def test_kinds_of_samples_do_not_share_memory() -> None:
-    pool, given = Pool(), Rows([numbered(2, 4)])
+    pool, given = MemoryPool(), Rows([numbered(2, 4)])
     held(pool, given, 4)
     half = held(pool, given, 4, torch.bfloat16)
     assert half.rows.dtype == torch.bfloat16

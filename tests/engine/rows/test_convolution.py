@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from restore.engine.rows import convolution as fused
-from restore.engine.rows.convolution import Convolution, Growth, can_fuse
+from restore.engine.rows.convolution import Convolution, Upsampling, can_fuse
 
 CHANNELS_LAST = torch.channels_last
 
@@ -41,7 +41,7 @@ def test_growth_is_the_transposed_convolution() -> None:
     weight, x = made(6, 4, 2, 2), made(1, 6, 3, 5)
     wanted = F.conv_transpose2d(x, weight, stride=2)[0].permute(1, 2, 0)
     for row in (0, 1):
-        torch.testing.assert_close(Growth(weight)(x, row), wanted[row::2], atol=1e-6, rtol=0)
+        torch.testing.assert_close(Upsampling(weight)(x, row), wanted[row::2], atol=1e-6, rtol=0)
 
 
 def test_a_torch_without_the_operators_does_without(monkeypatch: pytest.MonkeyPatch) -> None:

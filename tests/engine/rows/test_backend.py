@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from restore.engine.backend import ArraySink, ArraySource, PaddedRows, mirrored
 from restore.engine.rows import layers as module
-from restore.engine.rows.bands import Mirrored, mirrored, stream_columns
+from restore.engine.rows.backend import stream_columns
 from restore.engine.rows.layers import Layers
-from restore.engine.tiled import pad
-from restore.engine.tiling import split_axis
+from restore.engine.tiling import round_up, split_axis
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
+
+
+def padded(pixels: Pixels, multiple: int, border: int) -> Pixels:
+    """As numpy pads."""
+    sides = [side + border for side in pixels.shape[:2]]
+    after = [round_up(side + border, multiple) - side for side in sides]
+    return np.pad(pixels, ((border, after[0]), (border, after[1]), (0, 0)), mode="symmetric")
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 17])
@@ -27,12 +34,12 @@ def test_mirrored_as_numpy_does(length: int) -> None:
 def test_rows_of_a_mirrored_picture(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).random((*size, 3), np.float32)
     for border in (0, 8):
-        source = Mirrored(lambda a, b: pixels[a:b], *size, 8, border)
-        wanted = pad(pixels, 8, border)
+        source = PaddedRows(ArraySource(pixels), 8, border)
+        wanted = padded(pixels, 8, border)
         assert (source.height, source.width) == wanted.shape[:2]
         for first in range(source.height):
-            assert np.array_equal(source(first, source.height), wanted[first:])
-            assert np.array_equal(source(0, first + 1), wanted[: first + 1])
+            assert np.array_equal(source.read(first, source.height), wanted[first:])
+            assert np.array_equal(source.read(0, first + 1), wanted[: first + 1])
 
 
 @pytest.mark.parametrize("border", [0, 8])
@@ -43,16 +50,17 @@ def test_columns_and_a_later_start_give_the_rows_of_the_whole(
     monkeypatch.setattr(module, "BAND_BYTES", 1)
     network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
     pixels = np.random.default_rng(0).random((107, 90, 3), np.float32)
-    source = Mirrored(lambda a, b: pixels[a:b], 107, 90, 2, border)
-    given = torch.from_numpy(pad(pixels, 2, border)).permute(2, 0, 1)[None]
+    source = PaddedRows(ArraySource(pixels), 2, border)
+    given = torch.from_numpy(padded(pixels, 2, border)).permute(2, 0, 1)[None]
     whole = network(given)[0].permute(1, 2, 0).detach().numpy()
     whole = whole[border : border + 107, border : border + 90]
     found = np.zeros_like(pixels)
     seen: list[tuple[int, int]] = []
 
-    def write(first: int, columns: slice, band: Pixels) -> None:
-        assert not found[first : first + len(band), columns].any()
-        found[first : first + len(band), columns] = band
+    class Sink(ArraySink):
+        def write(self, first: int, columns: slice, pixels: Pixels) -> None:
+            assert not found[first : first + len(pixels), columns].any()  # each pixel once
+            super().write(first, columns, pixels)
 
     columns = split_axis(source.width, 60, network.halo, 2)
     assert len(columns) > 1
@@ -60,7 +68,7 @@ def test_columns_and_a_later_start_give_the_rows_of_the_whole(
         Layers(network, torch.float32),
         source,
         columns,
-        write,
+        Sink(found),
         start=start,
         halo=network.halo,
         report=lambda *said: seen.append(said),

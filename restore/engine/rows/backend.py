@@ -1,0 +1,232 @@
+"""The CPU backend for the package's own networks: it streams a picture row by row.
+
+Each row of each layer is computed once; memory grows with the width of the picture, not with its
+height. Where a whole row does not fit, the picture is cut into columns with a halo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from restore.engine.backend import (
+    ArraySink,
+    ArraySource,
+    PaddedRows,
+    Plan,
+    Report,
+    Sink,
+)
+from restore.engine.compute import Resources
+from restore.engine.memory import ROW_BYTES, too_little_for_network, too_little_for_rows
+from restore.engine.prepare import CachedNetwork, uncached, useful_tile
+from restore.engine.rows.layers import Layers, can_stream
+from restore.engine.rows.stream import Stream, Write
+from restore.engine.rows.workers import Workers
+from restore.engine.tiled import no_tile_fits, row_bytes
+from restore.engine.tiling import Span, round_up, split_axis
+from restore.models.network import Network
+
+
+class RowBackend:
+    """Networks whose layers `layers` knows, on a CPU, where no tile is asked for."""
+
+    def supports(self, network: Network, resources: Resources) -> bool:
+        """Whether it can run this network."""
+        on_cpu = resources.device.type == "cpu"
+        return on_cpu and resources.tile is None and can_stream(uncached(network))
+
+    def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
+        """Columns as narrow as useful."""
+        return layers_of(network, dtype).peak_bytes(height, min(width, useful_tile(network)))
+
+    def plan(
+        self,
+        network: Network,
+        source: PaddedRows,
+        resources: Resources,
+        *,
+        ordered: bool,
+        failed: Plan | None = None,
+    ) -> Plan:
+        """As few columns as the memory allows; strips for an ordered sink that needs several."""
+        layers = layers_of(network, resources.dtype)
+        height, width, memory = source.height, source.width, resources.memory
+        if failed is not None:
+            memory = self._less(network, source, layers, failed)
+        whole = [Span(0, height, 0, height)]
+        if ordered:
+            planned = layers.peak_bytes(height, width) + rows_on_their_way(layers, source)
+            if memory is not None and planned > memory:
+                return self._strips(network, source, layers, memory)
+            columns = [Span(0, width, 0, width)]
+        else:
+            columns = columns_within(layers, height, width, network.halo, memory)
+            planned = layers.peak_bytes(height, columns[0].window)
+        return Plan(whole, columns, 1, resources.device, layers.dtype, planned)
+
+    def _strips(self, network: Network, source: PaddedRows, layers: Layers, memory: int) -> Plan:
+        """Full-width strips with halos, each computed in columns; half of the memory for each."""
+        smallest, narrowest = (min(n, useful_tile(network)) for n in (source.height, source.width))
+        per_row = row_bytes(source)
+        least = max(smallest * per_row, layers.peak_bytes(smallest, narrowest))
+        if 2 * least > memory:
+            raise too_little_for_rows(memory, smallest, 2 * least)
+        window = min(source.height, max(smallest, memory // 2 // per_row))
+        rows = split_axis(source.height, window, network.halo, network.multiple_of)
+        columns = columns_within(layers, rows[0].window, source.width, network.halo, memory // 2)
+        planned = layers.peak_bytes(rows[0].window, columns[0].window) + rows[0].window * per_row
+        return Plan(rows, columns, 1, torch.device("cpu"), layers.dtype, planned)
+
+    def _less(self, network: Network, source: PaddedRows, layers: Layers, failed: Plan) -> int:
+        """Half of the memory of a plan that failed. Raises OutOfMemoryError for the smallest."""
+        height, width = failed.window
+        smallest = min(source.width, useful_tile(network))
+        if width <= smallest:
+            raise no_tile_fits(failed.window)
+        return max(failed.memory // 2, layers.peak_bytes(height, smallest))
+
+    def run(
+        self,
+        network: Network,
+        source: PaddedRows,
+        sink: Sink,
+        plan: Plan,
+        *,
+        start: int = 0,
+        report: Report | None = None,
+    ) -> None:
+        """Stream the picture, column by column; strips one after the other."""
+        layers = layers_of(network, plan.dtype)
+        if len(plan.rows) == 1:
+            columns = plan.columns
+            stream_columns(
+                layers, source, columns, sink, start=start, halo=network.halo, report=report
+            )
+            return
+        for number, strip in enumerate(plan.rows):
+            self._run_strip(layers, source, sink, plan, strip, start)
+            if report is not None:
+                report(number + 1, len(plan.rows))
+
+    def _run_strip(
+        self,
+        layers: Layers,
+        source: PaddedRows,
+        sink: Sink,
+        plan: Plan,
+        strip: Span,
+        start: int,
+    ) -> None:
+        """One strip, as a picture of its own, and of it the rows that it keeps."""
+        border, scale = source.border, layers.scale
+        first = max(strip.first, start + border)
+        last = min(strip.last, source.size[0] + border)
+        if last <= first:
+            return
+        pixels = source.read(strip.start, strip.start + strip.window)
+        shape = (len(pixels) * scale, source.width * scale, source.channels)
+        result = np.empty(shape, np.float32)
+        part = PaddedRows(ArraySource(pixels), layers.multiple_of)
+        stream_columns(layers, part, plan.columns, ArraySink(result))
+        kept = result[(first - strip.start) * scale : (last - strip.start) * scale]
+        width = source.size[1] * scale
+        sink.write((first - border) * scale, slice(0, width), kept[:, border * scale :][:, :width])
+
+
+def layers_of(network: Network, dtype: torch.dtype) -> Layers:
+    """The layers of a network, laid out for streaming; those of a cached one are laid out once."""
+    plain = uncached(network)
+    assert can_stream(plain)
+    if not isinstance(network, CachedNetwork):
+        return Layers(plain, dtype)
+    kept = network.layouts.get(dtype)
+    if not isinstance(kept, Layers):
+        kept = network.layouts[dtype] = Layers(plain, dtype)
+    return kept
+
+
+def rows_on_their_way(layers: Layers, source: PaddedRows) -> int:
+    """Bytes of the rows between an ordered source and an ordered sink: the result lags behind."""
+    bands = layers.bands(source.width)
+    lag = layers.lags(bands)[0]
+    return source.width * (lag * source.channels * 4 + 4 * bands[0] * ROW_BYTES)
+
+
+def columns_within(
+    layers: Layers, height: int, width: int, halo: int, memory: int | None
+) -> list[Span]:
+    """As few columns as let a stream over each stay within `memory` bytes, half of each kept.
+
+    height, width: of the padded picture. Raises InputError with the smallest memory that works.
+    """
+    smallest = min(width, max(4 * round_up(halo, layers.multiple_of), layers.multiple_of))
+    window = width
+    while memory is not None and layers.peak_bytes(height, window) > memory:
+        if window == smallest:
+            raise too_little_for_network(memory, layers.peak_bytes(height, smallest))
+        window = max(smallest, window * 7 // 8 // layers.multiple_of * layers.multiple_of)
+    return split_axis(width, window, halo, layers.multiple_of)
+
+
+@torch.inference_mode()
+def stream_columns(
+    layers: Layers,
+    source: PaddedRows,
+    columns: list[Span],
+    sink: Sink,
+    *,
+    start: int = 0,
+    halo: int = 0,
+    report: Report | None = None,
+) -> None:
+    """A picture through the network, column by column, each from its first row to its last.
+
+    start: the first row of the picture that is wanted, a multiple of the network's `multiple_of`;
+           the stream begins `halo` rows above it
+    Rows and columns that only pad the picture are not written. An upscaler's are counted in finer
+    pixels where they are written. Raises NotFiniteError.
+    """
+    border = source.border
+    begin, below = border + start, border + source.size[0]
+    top = 0 if not start else max(0, begin - round_up(halo, layers.multiple_of))
+    rows = layers.bands(columns[0].window)[0]
+    total = len(columns) * -(-(source.height - top) // rows)
+    done = 0
+    with Workers() as workers:
+        for span in columns:
+            left, right = max(span.first, border), min(span.last, border + source.size[1])
+            wanted = slice(begin, below), slice(left, right)
+            inside = _inside(wanted, (top, span.start), border, layers.scale, sink)
+            stream = Stream(layers, span.window, workers, inside)
+            at = top
+            while at < source.height:
+                end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
+                given = np.ascontiguousarray(source.read(at, end)[:, span.read])
+                stream.push(torch.from_numpy(given), end == source.height)
+                at = end
+                done += 1
+                if report is not None:
+                    report(min(done, total), total)
+
+
+def _inside(
+    wanted: tuple[slice, slice], origin: tuple[int, int], border: int, scale: int, sink: Sink
+) -> Write:
+    """Of what a stream writes the part that is wanted, counted from the picture's first pixel.
+
+    wanted: rows and columns of the padded picture; origin: row and column the stream began at
+    """
+    rows, columns = (slice(axis.start * scale, axis.stop * scale) for axis in wanted)
+    top, left = (at * scale for at in origin)
+
+    def inside(row: int, column: int, found: torch.Tensor) -> None:
+        row, column = row + top, column + left
+        first, last = max(row, rows.start), min(row + found.shape[0], rows.stop)
+        begin, end = max(column, columns.start), min(column + found.shape[1], columns.stop)
+        if first < last and begin < end:
+            part = found[first - row : last - row, begin - column : end - column].numpy()
+            shift = border * scale
+            sink.write(first - shift, slice(begin - shift, end - shift), part)
+
+    return inside
