@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import IO, Any, cast
 
 from restore.image.atomic import tidy
@@ -23,7 +24,11 @@ from restore.pipeline.flow import Flow, Outcome, Settings
 from restore.pipeline.plan import Job
 
 AHEAD = 6  # pictures that a process has to read and write while its device is busy
-ENTRY = "from restore.pipeline.processes import run_worker; run_worker()"
+# A worker finds its modules where its parent does, never in the folder that it happens to run in.
+ENTRY = (
+    "import sys; sys.path[:] = {paths!r}; "
+    "from restore.pipeline.processes import run_worker; run_worker()"
+)
 
 
 def restore_in_processes(
@@ -85,12 +90,10 @@ class _Worker:
         self.settings = settings
         self.given: list[Job] = []
         self.closed = False
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", ENTRY],
+            [sys.executable, "-I", "-c", ENTRY.format(paths=_module_paths())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
         )
         self._send((settings, threads))
         self._listener = threading.Thread(target=self._listen, args=(came,), daemon=True)
@@ -136,6 +139,13 @@ class _Worker:
         for stream in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 cast("IO[bytes]", stream).close()
+
+
+def _module_paths() -> list[str]:
+    """Where this process finds modules, and where this package lies."""
+    package = str(Path(__file__).resolve().parents[2])
+    paths = [os.path.abspath(path) for path in sys.path if path]
+    return paths if package in paths else [*paths, package]
 
 
 class _JobStream:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from restore.cli import app
 from restore.errors import InputError
 from restore.image.read import load_image
-from restore.pipeline import huge
+from restore.pipeline import file as file_requests
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def denoise(*words: object) -> str:
 
 def test_verbose_shows_the_plan(picture: Path) -> None:
     said = denoise(picture, "--verbose", "--memory", "900MB", "--precision", "fp32")
-    assert "plan: 1 windows of 80x64, 1 at once, on cpu" in said or "on cuda" in said
+    assert "plan: 1 tiles of 80x64, 1 at once, on cpu" in said or "on cuda" in said
     assert "MB for the network" in said
     assert "plan:" not in denoise(picture, "-o", picture.with_name("b.tif"), "--precision", "fp32")
 
@@ -46,7 +46,7 @@ def test_a_tiff_that_does_not_fit_goes_in_parts(
 ) -> None:
     whole, parts = picture.with_name("whole.tif"), picture.with_name("parts.tif")
     denoise(picture, "-o", whole, "--precision", "fp32", "--device", "cpu")
-    monkeypatch.setattr(huge, "is_huge", lambda *_: True)
+    monkeypatch.setattr(file_requests, "needs_rows", lambda *_: True)
     said = denoise(picture, "-o", parts, "--precision", "fp32", "--device", "cpu")
     assert "in parts" in said and "planned at most" in said
     np.testing.assert_array_equal(load_image(parts).pixels, load_image(whole).pixels)

@@ -59,6 +59,21 @@ def test_a_process_that_dies_fails_its_files(folder: Path, samples: Path) -> Non
     assert not list(folder.glob("out/*.png"))
 
 
+def test_workers_run_no_module_of_the_folder_they_are_started_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch.py", "restore.py", "pickle.py"):
+        (folder / name).write_text(
+            "import pathlib; pathlib.Path('ran').touch(); raise SystemExit(9)"
+        )
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend("")
+    (folder / "in" / "bad.png").unlink()
+    batch = denoise_files(folder / "in", folder / "out", device="cpu,cpu", precision="fp32")
+    assert {outcome.status for outcome in batch} == {"written"}
+    assert not (folder / "ran").exists()
+
+
 def test_devices_by_name() -> None:
     assert [d.type for d in runtime.choose_devices("cpu, cpu")] == ["cpu", "cpu"]
     assert len(runtime.choose_devices("all")) >= 1

@@ -207,7 +207,7 @@ def test_the_next_model_is_taken(small_upscaler: Upscaler) -> None:
     two, four = Upscaler(2, 3, (4,), (1,)), Upscaler(4, 3, (4,), (1,))
     for scale, network in ((1.5, two), (2, two), (2.01, small_upscaler), (3.5, four), (9, four)):
         both = type(work)(make_size(scale), {4: four, 2: two, 3: small_upscaler})
-        assert both.network_for(picture) is network
+        assert both.for_picture(picture).network is network
 
 
 def test_an_ensemble_is_the_mean_of_the_views(small_upscaler: Upscaler) -> None:
@@ -223,7 +223,7 @@ def test_models_for_the_other_task_are_refused_in_words(
     small_upscaler: Upscaler, small_network: Denoiser
 ) -> None:
     array = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(InputError, match="takes no noise away"):
+    with pytest.raises(InputError, match="removes no noise"):
         denoise(array, small_upscaler)
     with pytest.raises(InputError, match="in their size"):
         upscale(array, 2, small_network)

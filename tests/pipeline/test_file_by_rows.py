@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import tifffile
 
+from restore.engine.compute import Compute
 from restore.errors import ReadError, WriteError
 from restore.image.large_tiff import TiffStrips, unfinished
 from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
-from restore.pipeline.file import denoise_file, denoise_huge
+from restore.models.network import BaseNetwork
+from restore.pipeline.batch import denoise_files
+from restore.pipeline.file import Saving, denoise_file, denoise_huge, target_by_rows
+from restore.pipeline.large import denoise_windows
+from restore.pipeline.picture import denoise
+from restore.tasks.denoise import denoising
 
 SETTINGS: dict[str, Any] = {"precision": "fp32", "device": "cpu"}
 
@@ -134,11 +140,73 @@ def test_what_cannot_be_read_in_parts_is_refused(small_network: Denoiser, tmp_pa
     assert not list(tmp_path.glob(".*"))
 
 
-def test_only_tiffs_that_do_not_fit_are_huge(tmp_path: Path, samples: Path) -> None:
+def test_only_tiffs_that_do_not_fit_are_huge(
+    tmp_path: Path, samples: Path, small_network: Denoiser
+) -> None:
     source = tmp_path / "in.tif"
     tifffile.imwrite(source, noisy(400, 400), photometric="rgb")
-    assert is_huge(source, tmp_path / "out.tif", "2MB")
-    assert not is_huge(source, tmp_path / "out.tif", "2GB")
-    assert not is_huge(source, tmp_path / "out.png", "2MB")
-    assert not is_huge(samples / "fur.png", tmp_path / "out.tif", "2MB")
-    assert not is_huge(tmp_path / "absent.tif", None, "2MB")
+    task = denoising(small_network)
+
+    def by_rows(source: Path, target: str, memory: str) -> bool:
+        saving, compute = Saving(), Compute(memory=memory)
+        return target_by_rows(source, tmp_path / target, task, saving, compute) is not None
+
+    assert by_rows(source, "out.tif", "2MB")
+    assert not by_rows(source, "out.tif", "2GB")
+    assert not by_rows(source, "out.png", "2MB")
+    assert not by_rows(samples / "fur.png", "out.tif", "2MB")
+    assert not by_rows(tmp_path / "absent.tif", "out.tif", "2MB")
+
+
+def test_every_way_in_decides_alike(small_network: Denoiser, tmp_path: Path) -> None:
+    source, folder = tmp_path / "in" / "a.tif", tmp_path / "out"
+    source.parent.mkdir()
+    tifffile.imwrite(source, noisy(1450, 1450), photometric="rgb", rowsperstrip=16)
+    whole = denoise(source, small_network, **SETTINGS)
+    asked = {**SETTINGS, "memory": "75MB"}  # the picture alone takes 76
+    _, alone = denoise_file(source, tmp_path / "alone.tif", model=small_network, **asked)
+    (outcome,) = denoise_files(source.parent, folder, small_network, **asked)
+    assert outcome.status == "written" and outcome.target == folder / "a-restored.tif"
+    result = denoise(source, small_network, **asked)
+    assert result.picture.depth == 8 and isinstance(result.picture.pixels, np.memmap)
+    for found in (load_image(alone), load_image(outcome.target), result.picture):
+        np.testing.assert_allclose(found.pixels, whole.picture.pixels, rtol=0, atol=0.6 / 255)
+    assert not list(folder.glob(".*"))
+
+
+def test_strength_zero_copies_rows_without_the_network(tmp_path: Path) -> None:
+    class Never(Denoiser):
+        def preprocess(self, x: Any) -> Any:
+            pytest.fail("the network ran")
+
+    source = tmp_path / "in.tif"
+    samples = noisy(300, 90)
+    tifffile.imwrite(source, samples, photometric="rgb", rowsperstrip=16)
+    network = Never(3, widths=(4, 8), blocks=(1, 1))
+    _, target = denoise_huge(source, tmp_path / "out.tif", network, strength=0, **SETTINGS)
+    np.testing.assert_array_equal(tifffile.imread(target), samples)
+
+
+def test_an_overflow_in_the_middle_goes_on_in_float32(caplog: pytest.LogCaptureFixture) -> None:
+    class Overflowing(BaseNetwork):
+        channels, scale, halo, multiple_of = 3, 1, 4, 2
+        calls = 0
+
+        def __call__(self, x: Any) -> Any:
+            self.calls += 1
+            return x / 0 if self.calls == 3 else x
+
+    picture = noisy(400, 60)
+    rows: list[tuple[int, Any]] = []
+    network = Overflowing()
+    denoise_windows(
+        picture,
+        lambda first, band: rows.append((first, band)),
+        network,
+        memory="2MB",
+        device="cpu",
+        precision="bf16",
+    )
+    assert network.calls > 4 and "computing in float32" in caplog.text
+    assert [first for first, _ in rows] == np.cumsum([0, *(len(b) for _, b in rows[:-1])]).tolist()
+    np.testing.assert_array_equal(np.concatenate([band for _, band in rows]), picture)
