@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, jp2, png, tiff
+from restore.image import color, jp2, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
 from restore.image.picture import Depth, Picture, quantise
 
@@ -218,7 +218,7 @@ def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
 
 
 def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
-    return tiff.encode(
+    return tiff_write.encode(
         samples,
         alpha=picture.alpha is not None,
         compression=picture.source.get("compression", "deflate"),

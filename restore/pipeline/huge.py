@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import InputError, ReadError, WriteError
-from restore.image.large_tiff import TiffRows, TiffStrips
+from restore.image.tiff import TiffRows
+from restore.image.tiff_write import TiffStrips
 from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.read import TIFF_STARTS
 from restore.image.write import format_of
@@ -88,7 +89,7 @@ def denoise_huge(
     network = work.network
     rows = TiffRows(source)
     try:
-        like = without_thumbnails(rows.said())
+        like = without_thumbnails(rows.metadata())
         if strip_metadata:
             like = without_metadata(like)
         status = source.stat()

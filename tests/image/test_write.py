@@ -100,12 +100,12 @@ def test_metadata_goes_byte_for_byte_where_blocks_are_kept_whole(kind):
 @pytest.mark.parametrize("compression", ["none", "deflate"])
 @pytest.mark.parametrize("big", [False, True])
 def test_tiff_is_what_tifffile_reads(depth, channels, alpha, compression, big):
-    from restore.image import tiff
+    from restore.image import tiff_write
     from restore.image.color import join
 
     picture = picture_of(channels, alpha, depth, exif=exif_block(">" if big else "<"))
     truth = quantise(join(picture.pixels, picture.alpha), depth)
-    data = tiff.encode(
+    data = tiff_write.encode(
         truth, alpha=alpha, compression=compression, icc=ICC, exif=picture.exif, xmp=XMP, big=big
     )
     with tifffile.TiffFile(io.BytesIO(data)) as file:

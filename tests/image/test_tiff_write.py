@@ -10,9 +10,10 @@ import pytest
 import tifffile
 
 from restore.errors import ReadError, WriteError
-from restore.image import large_tiff as parts
-from restore.image.large_tiff import TiffRows, TiffStrips
+from restore.image import tiff
 from restore.image.picture import Picture
+from restore.image.tiff import TiffRows
+from restore.image.tiff_write import TiffStrips
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (50, 37, 3), np.uint8)
 
@@ -30,7 +31,7 @@ def test_parts_that_are_too_large_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", SAMPLES, photometric="rgb")
-    monkeypatch.setattr(parts, "LARGEST_PART", 1000)
+    monkeypatch.setattr(tiff, "LARGEST_PART", 1000)
     with pytest.raises(ReadError, match="parts of 50 rows"):
         TiffRows(tmp_path / "a.tif")
 
