@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import InputError, ReadError, WriteError
-from restore.image.tiff import TiffRows
-from restore.image.tiff_write import TiffStrips
 from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.read import TIFF_STARTS
+from restore.image.tiff import TiffRows
+from restore.image.tiff_write import TiffStrips
 from restore.image.write import format_of
 from restore.pipeline.file import default_target, same_file
 from restore.pipeline.large import Windowed, restore_windows

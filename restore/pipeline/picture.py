@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import OutOfMemoryError
-from restore.image.kinds import Kind, as_kind, to_picture
+from restore.image.arrays import Kind, as_kind, to_picture
 from restore.image.metrics import Scores, compare
 from restore.image.picture import Picture
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising

@@ -12,6 +12,7 @@ from restore.errors import ReadError
 from restore.image import exif
 from restore.image.picture import quantise
 from restore.image.read import decode_image
+from restore.image.tiff import TiffRows
 
 
 def samples(shape, dtype=np.uint8, seed=0):
@@ -202,3 +203,21 @@ def test_samples_of_few_bits_fill_the_8(bits, photometric):
     with Image.open(io.BytesIO(head.ljust(1000, b"\0") + packed.tobytes())) as image:
         pillows = np.asarray(image.convert("RGB" if photometric == 3 else "L"))
     assert np.array_equal(pillows, expected)
+
+
+@pytest.mark.parametrize("in_tag", [False, True])
+def test_both_readers_know_an_orientation_that_only_xmp_tells(tmp_path, in_tag):
+    """In memory such a file was turned upright, and in rows it stayed on its side."""
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/' tiff:Orientation='6'/>"
+    extra = [(700, 1, len(xmp), xmp, True)]
+    extra += [(274, 3, 1, 1, True)] if in_tag else []  # the tag has the last word
+    tifffile.imwrite(
+        tmp_path / "a.tif", samples((6, 8, 3)), photometric="rgb", extratags=extra, metadata=None
+    )
+    picture = decode_image((tmp_path / "a.tif").read_bytes())
+    assert picture.pixels.shape == ((6, 8, 3) if in_tag else (8, 6, 3))
+    if in_tag:
+        TiffRows(tmp_path / "a.tif").close()
+    else:
+        with pytest.raises(ReadError, match="stored turned"):
+            TiffRows(tmp_path / "a.tif")
