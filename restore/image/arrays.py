@@ -33,7 +33,7 @@ EXACT_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B"
 
 
 def to_picture(image: Any) -> Picture:
-    """A Picture from any kind of picture; the input is neither modified nor kept."""
+    """A Picture from any kind of picture; the input is not changed."""
     if isinstance(image, Picture):
         return image
     if isinstance(image, (str, os.PathLike)):
@@ -46,13 +46,13 @@ def to_picture(image: Any) -> Picture:
     if kind == "tensor":
         return from_tensor(image)
     raise InputError(
-        f"a {type(image).__name__} is no picture; "
+        f"a {type(image).__name__} is not a picture; "
         "give a path, a NumPy array, a PIL image or a tensor"
     )
 
 
 def _kind(image: Any) -> Kind:
-    """What kind of picture this is, told by its class without importing that class's library."""
+    """What kind of picture this is, by its class, without importing that class's library."""
     modules = {parent.__module__.partition(".")[0] for parent in type(image).__mro__}
     if isinstance(image, np.ndarray):
         return "array"
@@ -62,7 +62,7 @@ def _kind(image: Any) -> Kind:
 
 
 def as_kind(picture: Picture, given: Any, output: Kind) -> Any:
-    """The picture in the kind asked for; in the given one's own type where the kinds agree."""
+    """The picture as `output`; in the type of `given` where that is of the same kind."""
     kind = _kind(given) if output == "same" else output
     if kind == "picture":
         return picture
@@ -96,7 +96,7 @@ def from_array(array: Array) -> Picture:
     may reach a little beyond). Raises InputError for any other shape, type or range.
     """
     if not isinstance(array, np.ndarray):
-        raise InputError(f"a NumPy array is wanted, not {type(array).__name__}")
+        raise InputError(f"expected a NumPy array, not {type(array).__name__}")
     return _from_samples(array, "a float array")
 
 
@@ -214,7 +214,7 @@ def from_tensor(tensor: torch.Tensor) -> Picture:
     import torch
 
     if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"a tensor is wanted, not {type(tensor).__name__}")
+        raise InputError(f"expected a tensor, not {type(tensor).__name__}")
     shape = tuple(tensor.shape)
     plain = tensor.detach().cpu()
     plain = plain.float() if plain.dtype == torch.bfloat16 else plain

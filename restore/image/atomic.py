@@ -1,7 +1,7 @@
 """Files written whole or not at all: under a hidden name in the same folder, synced, renamed.
 
-Whoever looks sees no file, the old file, or the whole new one. What a killed process left behind is
-a hidden `.part` file, which nothing takes for a picture and `tidy` removes.
+A reader sees no file, the old file, or the whole new one. A killed process leaves a hidden `.part`
+file behind, which is not listed as a picture and which `tidy` removes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from restore.errors import WriteError
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can remove a file that another process has open
-    fcntl = None  # type: ignore[assignment]  # to mypy a module's name is a module for good
+except ImportError:  # Windows, where a file that is open in another process cannot be removed
+    fcntl = None  # type: ignore[assignment]  # mypy does not let a module's name be None
 
 PREFIX, SUFFIX = ".restore-", ".part"
 BACKUP = ".orig"  # no picture's suffix, so that a backup is never taken for one
@@ -40,7 +40,7 @@ def write_aside(
         handle, aside = open_aside(target.parent)
         with os.fdopen(handle, "wb") as file:
             if overwrite and target.is_file() and hasattr(os, "fchmod"):
-                os.fchmod(handle, target.stat().st_mode & 0o777)  # private pictures stay private
+                os.fchmod(handle, target.stat().st_mode & 0o777)  # a private picture stays private
             if isinstance(content, bytes):
                 file.write(content)
             else:
@@ -66,7 +66,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def exists_words(path: Path) -> str:
-    """The sentence for a file that is in the way."""
+    """The message for a file that exists already."""
     return f"{path} exists; pass --overwrite / overwrite=True or another name"
 
 
@@ -86,7 +86,7 @@ def open_aside(folder: Path) -> tuple[int, Path]:
 def lock(handle: int, wait: bool = False) -> bool:
     """Lock an open file or folder until it is closed; False where another process has the lock.
 
-    True, without a lock, where the system has none.
+    Where the system has no locks: True, and nothing is locked.
     """
     if fcntl is not None:
         try:
@@ -155,7 +155,7 @@ def _remove_if_left(part: Path) -> bool:
     if fcntl is None:
         part.unlink()
         return True
-    # Not through a link, and not waiting for whoever would read a pipe of that name.
+    # Never through a link, and without waiting for a reader of a pipe of that name.
     handle = os.open(part, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         left = stat.S_ISREG(os.fstat(handle).st_mode) and lock(handle)

@@ -18,7 +18,7 @@ from restore.errors import ReadError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-# Chunks whose meaning survives a change of the pixels: colour, and words.
+# Chunks that stay true when the pixels change: colour, and text.
 KEPT = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Deflate cannot shrink by more than 1032:1 (zlib's technical notes).
@@ -73,9 +73,9 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def check_pixels(data: bytes, name: str) -> None:
-    """ReadError where the packed pixels end early: Pillow would fill up with black.
+    """ReadError where the packed pixels end early: Pillow would fill the rest with black.
 
-    To be asked after the size in the header has been found reasonable.
+    Call it after the size in the header has been checked.
     """
     missing, unpacker = 0, zlib.decompressobj()
     try:
@@ -138,7 +138,7 @@ def decode16(data: bytes, parts: list[Chunk], name: str) -> npt.NDArray[np.uint1
 
 
 def kept_chunks(parts: Iterable[Chunk]) -> list[Chunk]:
-    """The chunks that a file written from this one should repeat as they are."""
+    """The chunks that are copied to a file written from this one."""
     return [c for c in parts if c.type in KEPT and not c.data.startswith(XMP_KEYWORD)]
 
 
@@ -179,7 +179,7 @@ def metadata_chunks(
     dpi: tuple[float, float] | None,
     kept: Iterable[Chunk] = (),
 ) -> list[Chunk]:
-    """The chunks that hold a picture's metadata, in an order that the specification allows."""
+    """The chunks that hold a picture's metadata, in an order allowed by the specification."""
     found = []
     if icc:
         found.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))

@@ -1,8 +1,8 @@
 """Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
 
-Pillow decodes 8 bits; PNG and TIFF of 16 bits and floats go other ways (`png`, `tiff`), because
-Pillow would cut them to 8 without a word. Two things are cut here, too: AVIF of 10 or 12 bits is
-read as 8, and of a phone's multi-picture JPEG only the picture itself is read, not its previews.
+Pillow decodes 8 bits. `png` and `tiff` decode 16 bits and floats, which Pillow would cut to 8
+silently. Two things are still cut: AVIF of 10 or 12 bits is read as 8, and of a phone's
+multi-picture JPEG only the picture itself is read, not its previews.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
     kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
 
-    Raises ReadError for a file that is missing, no picture, damaged, truncated, too large, or that
-    holds several pages or frames.
+    Raises ReadError for a file that is missing, not a picture, damaged, truncated, too large, or
+    that holds several pages or frames.
     """
     place = Path(path)
     data = read_bytes(place)
@@ -50,7 +50,7 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes; ReadError where there are none to be had."""
+    """The bytes of a file. Raises ReadError where it cannot be read."""
     try:
         if path.is_dir():
             raise ReadError(f"{path} is a folder; give a picture file")
@@ -76,12 +76,12 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def count_pixels(data: bytes) -> int:
-    """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    """Pixels according to the header of a picture file; 0 where it is unreadable."""
     return math.prod(promised_size(data))
 
 
 def promised_size(data: bytes) -> tuple[int, int]:
-    """Height and width in a picture file's header, not turned upright; (0, 0) where unreadable."""
+    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable."""
     try:
         if data[:4] in TIFF_STARTS:
             return tiff.read_header(data, "picture").size
@@ -132,8 +132,8 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
             planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
         info, source = dict(image.info), _source(image, kind, data, parts)
     if kind == "JPEG2000":
-        said = jp2.read_metadata(data)
-        info |= {"icc_profile": said.icc, "exif": said.exif, "xmp": said.xmp}
+        boxes = jp2.read_metadata(data)
+        info |= {"icc_profile": boxes.icc, "exif": boxes.exif, "xmp": boxes.xmp}
     icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     found = Picture(*planes, icc=icc, format=kind, source=source)
     return _upright(found, _exif_of(info), _xmp_of(info))
@@ -202,7 +202,7 @@ def _several(name: str, count: int, what: str) -> str:
 
 
 def _whole(data: bytes, kind: str) -> bool:
-    """Whether a file's own marks say that its end is there, whatever its decoder lets pass."""
+    """Whether a file has its end, according to its own marks: some decoders do not check."""
     if kind == "JPEG":
         return data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
     if kind == "WEBP":
@@ -227,7 +227,7 @@ def _scaled_key(key: Any, header: bytes) -> Any:
 
 
 def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
-    """Whether Pillow would cut the samples to 8 bits, and another decoder is there to help."""
+    """Whether Pillow would cut the samples to 8 bits, and another decoder is used."""
     if kind == "PNG":
         return parts[0].data[8] == 16
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
@@ -256,7 +256,7 @@ def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
 
 
 def _source(image: Image.Image, kind: str, data: bytes, parts: list[png.Chunk]) -> dict[str, Any]:
-    """What `Picture.source` says of a file: whatever its writer needs to write a like one."""
+    """`Picture.source` of a file: what is needed to write a similar one."""
     source: dict[str, Any] = {"mode": image.mode}
     dpi = image.info.get("dpi")
     if dpi and all(np.isfinite(float(v)) and 0 < float(v) < 1e6 for v in dpi):
@@ -287,7 +287,7 @@ def _webp_is_lossless(data: bytes) -> bool:
 
 
 def _avif_is_grey(data: bytes) -> bool:
-    """Whether the first picture says that it is monochrome (AV1 in ISOBMFF, section 2.3.3)."""
+    """Whether the first picture is declared monochrome (AV1 in ISOBMFF, section 2.3.3)."""
     at = data.find(b"av1C")
     return 0 < at < len(data) - 6 and bool(data[at + 6] & 0x10)
 
@@ -323,7 +323,7 @@ def _turned(picture: Picture, orientation: int) -> Picture:
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels stored with an EXIF orientation 1..8 as they should be seen (EXIF 3.0, tag 274)."""
+    """Pixels stored with an EXIF orientation 1..8, turned upright (EXIF 3.0, tag 274)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

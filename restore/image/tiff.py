@@ -112,7 +112,7 @@ class Header:
 
     @property
     def compression(self) -> str:
-        """What its writer can repeat: "none", or "deflate" for any other."""
+        """What a similar file is written with: "none", or "deflate" for any other."""
         return "none" if self.first(COMPRESSION, NONE) == NONE else "deflate"
 
     def bytes_of(self, tag: int) -> bytes | None:
@@ -246,8 +246,8 @@ class PageReader:
         with quietly(name):
             self._file = tifffile.TiffFile(file)
             self._page = cast(tifffile.TiffPage, self._file.pages[0])
-            told = self._page.imagelength, self._page.imagewidth, self._page.samplesperpixel
-            if told != (*page.size, page.first(SAMPLES, 1)) or self._page.dtype is None:
+            found = self._page.imagelength, self._page.imagewidth, self._page.samplesperpixel
+            if found != (*page.size, page.first(SAMPLES, 1)) or self._page.dtype is None:
                 raise ReadError(f"{name} is damaged: its header contradicts itself")
         self._options: dict[str, Any] = {}
         if page.first(COMPRESSION, NONE) in (JPEG, JPEG_OF_12_BITS):
@@ -388,7 +388,7 @@ def _only_pillow_decodes(page: Header) -> bool:
 
 
 def _decode_by_pillow(data: bytes, page: Header) -> Image.Image:
-    """A page of up to 8 bits as Pillow decodes it, shown only the tags that matter.
+    """A page of up to 8 bits as Pillow decodes it, with only the tags that matter.
 
     Some versions of Pillow turn TIFFs upright themselves, and warn of damaged EXIF. Raises whatever
     Pillow raises for damaged pixels.
@@ -401,9 +401,9 @@ def _decode_by_pillow(data: bytes, page: Header) -> Image.Image:
     layout = Layout("<", page.layout.big)
     at = len(data) + len(data) % 2  # the new directory lies behind the file's end
     head = file_header(layout, at)
-    told = (head + data[len(head) :]).ljust(at, b"\0")
-    told += build_directory(Directory(tags), at, layout)
-    image = TiffImagePlugin.TiffImageFile(io.BytesIO(told), "")
+    rewritten = (head + data[len(head) :]).ljust(at, b"\0")
+    rewritten += build_directory(Directory(tags), at, layout)
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(rewritten), "")
     # Pillow checks its own limit, a global of the host's, only where it makes this memory itself.
     image.im = Image.new(image.mode, image.size, None).im
     image.load()

@@ -81,7 +81,7 @@ def encode(
     The file takes the byte order of the EXIF block, so that its tags go in byte for byte. It is a
     BigTIFF where classic offsets of 32 bits would not reach, or where `big` asks for it.
     """
-    layout, said = parse_exif(exif)
+    layout, described = parse_exif(exif)
     wide = samples.nbytes + sum(len(b or b"") for b in (icc, exif, xmp)) > CLASSIC_LIMIT
     layout = Layout(layout.order, big=wide if big is None else big)
     height = len(samples)
@@ -89,11 +89,11 @@ def encode(
     strips = [
         pack_rows(samples[top : top + rows], layout, compression) for top in range(0, height, rows)
     ]
-    directory = descriptive(said)
+    directory = descriptive(described)
     directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
     for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
         directory.tags |= {tag: Tag(kind, block)} if block else {}
-    directory.tags |= resolution_tags(dpi, said, layout)
+    directory.tags |= resolution_tags(dpi, described, layout)
     lengths = [len(s) for s in strips]
     offset = LONG8 if layout.big else LONG
     directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
@@ -134,11 +134,11 @@ def pixel_tags(
 
 
 def resolution_tags(
-    dpi: tuple[float, float] | None, said: Directory, layout: Layout
+    dpi: tuple[float, float] | None, described: Directory, layout: Layout
 ) -> dict[int, Tag]:
     """Resolution as the EXIF block has it, else as dots per inch, else none."""
     if dpi is None:
-        return {t: said.tags[t] for t in (X_DPI, Y_DPI, UNIT) if t in said.tags}
+        return {t: described.tags[t] for t in (X_DPI, Y_DPI, UNIT) if t in described.tags}
     tags = {UNIT: integers_tag(SHORT, [2], layout)}
     for tag, value in zip((X_DPI, Y_DPI), dpi, strict=True):
         scale = 1 if float(value).is_integer() else 10_000
@@ -148,7 +148,7 @@ def resolution_tags(
 
 
 def pack_rows(rows: npt.NDArray[Any], layout: Layout, compression: str) -> bytes:
-    """A strip as it lies in a file: differences between neighbours, deflated, or plainly."""
+    """A strip as it is stored: differences between neighbours deflated, or plain samples."""
     stored = rows.astype(np.dtype(f"{layout.order}{rows.dtype.str[1:]}"))
     if compression == "none":
         return stored.tobytes()
@@ -160,16 +160,16 @@ def pack_rows(rows: npt.NDArray[Any], layout: Layout, compression: str) -> bytes
 
 
 class TiffStrips:
-    """A BigTIFF that grows strip by strip under a hidden name, and takes its own at the end.
+    """A BigTIFF written strip by strip under a hidden name, and renamed when it is whole.
 
-    done: rows that an earlier run, which was killed, has left; those are not written again
+    done: rows finished by an earlier run that was killed; they are not written again
     """
 
     def __init__(
         self, target: Path, like: Picture, shape: tuple[int, ...], key: dict[str, Any],
         *, dtype: npt.DTypeLike, grid: int, overwrite: bool,
     ) -> None:  # fmt: skip
-        """Begin, or go on where `key` is that of the earlier run: source, network, settings.
+        """Begin, or continue an earlier run of the same `key`: source, network, settings.
 
         like: holds the metadata; shape: (height, width, 1..4); grid: strips are a multiple of it
         Raises WriteError where the target exists, or another process is writing it.
@@ -234,7 +234,7 @@ class TiffStrips:
         self.journal.write_text("".join(f"{line}\n" for line in good))
 
     def take_back(self) -> int:
-        """Where all strips are there: the last is written again; returns the row it begins at."""
+        """Drop the last strip, where all are there, to write it again; returns its first row."""
         self._file.seek(-self._lengths.pop(), os.SEEK_END)
         self._file.truncate()
         self.done = len(self._lengths) * self.rows
@@ -295,13 +295,13 @@ class TiffStrips:
         return directory
 
     def close(self) -> None:
-        """Let go; what was written stays for the next run."""
+        """Close the files; what was written stays for the next run."""
         self._log.close()
         self._file.close()
 
 
 def unfinished(target: Path) -> tuple[Path, Path]:
-    """The hidden files of a result that is not whole yet: its strips, and their journal."""
+    """The hidden files of an unfinished result: its strips, and their journal."""
     return (
         target.with_name(f".{target.name}.restore-unfinished"),
         target.with_name(f".{target.name}.restore-journal"),

@@ -352,8 +352,8 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "old.png").write_bytes(b"old")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
     refused(tmp_path, "folder.png", "is a folder")
-    refused(tmp_path, "none/a.png", "is no folder")
-    refused(tmp_path, "old.png/a.png", "is no folder")
+    refused(tmp_path, "none/a.png", "there is no folder")
+    refused(tmp_path, "old.png/a.png", "there is no folder")
     refused(tmp_path, "old.png", r"exists; pass --overwrite / overwrite=True or another name")
     refused(tmp_path, "link.png", "exists")
     refused(tmp_path, "x" * 300 + ".png", "name|cannot be written") if os.name == "posix" else None
