@@ -25,7 +25,7 @@ import numpy as np
 import tifffile
 
 import restore
-from restore.image.large_tiff import TiffRows
+from restore.image.tiff import TiffRows
 from restore.models.weights import load_model
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "fur-clean.png"

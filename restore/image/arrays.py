@@ -1,13 +1,15 @@
-"""Pictures of Python at the door of the API: NumPy arrays, Pillow images and tensors, in and out.
+"""Conversions between `Picture` and NumPy arrays, Pillow images and tensors.
 
-What comes in is never changed, and what goes out shares no memory with it. A picture goes out as
-the kind that `like` is: type, layout, range, and device. Then `to_x(from_x(v), like=v)` equals v
-for every kind and type; of float64, the package keeps the precision of float32.
+The input is never changed, and a result shares no memory with it. A result has the type, layout,
+range and device of `like`: `to_x(from_x(v), like=v)` equals v for every kind and type, except that
+float64 is held in float32.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +18,75 @@ from PIL import Image, ImageOps
 from restore.errors import InputError
 from restore.image import color
 from restore.image.picture import Depth, Picture, check_range, quantise
+from restore.image.read import MODES, load_image
 
 if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
 
+Kind = Literal["same", "picture", "array", "pil", "tensor"]
+
 TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 # Modes that Pillow can hold and that we can give back sample by sample.
 EXACT_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def to_picture(image: Any) -> Picture:
+    """A Picture from any kind of picture; the input is not changed."""
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(Path(image))
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    kind = _kind(image)
+    if kind == "pil":
+        return from_pil(image)
+    if kind == "tensor":
+        return from_tensor(image)
+    raise InputError(
+        f"a {type(image).__name__} is not a picture; "
+        "give a path, a NumPy array, a PIL image or a tensor"
+    )
+
+
+def _kind(image: Any) -> Kind:
+    """What kind of picture this is, by its class, without importing that class's library."""
+    modules = {parent.__module__.partition(".")[0] for parent in type(image).__mro__}
+    if isinstance(image, np.ndarray):
+        return "array"
+    if "PIL" in modules:
+        return "pil"
+    return "tensor" if "torch" in modules else "picture"
+
+
+def as_kind(picture: Picture, given: Any, output: Kind) -> Any:
+    """The picture as `output`; in the type of `given` where that is of the same kind."""
+    kind = _kind(given) if output == "same" else output
+    if kind == "picture":
+        return picture
+    if kind not in ("array", "pil", "tensor"):
+        raise InputError(f"output is same, picture, array, pil or tensor, not {output!r}")
+    array = given if kind == _kind(given) == "array" else _natural_array(picture)
+    if kind == "array":
+        return to_array(picture, array)
+    if kind == "pil":
+        from PIL import Image
+
+        bands = picture.channels + (picture.alpha is not None)
+        return to_pil(picture, given if _kind(given) == "pil" else Image.new(MODES[bands], (1, 1)))
+    import torch
+
+    like = given if _kind(given) == "tensor" else torch.empty(array.shape[2], 1, 1)
+    return to_tensor(picture, like)
+
+
+def _natural_array(picture: Picture) -> Array:
+    """An array of the type and the channels, alpha counted, that hold the picture as it is."""
+    dtypes = {8: np.uint8, 16: np.uint16, "float": np.float32}
+    channels = picture.channels + (picture.alpha is not None)
+    return np.empty((1, 1, channels), dtypes[picture.depth])
 
 
 def from_array(array: Array) -> Picture:
@@ -34,7 +96,7 @@ def from_array(array: Array) -> Picture:
     may reach a little beyond). Raises InputError for any other shape, type or range.
     """
     if not isinstance(array, np.ndarray):
-        raise InputError(f"a NumPy array is wanted, not {type(array).__name__}")
+        raise InputError(f"expected a NumPy array, not {type(array).__name__}")
     return _from_samples(array, "a float array")
 
 
@@ -117,10 +179,9 @@ def to_pil(picture: Picture, like: Image.Image) -> Image.Image:
     A mode that cannot hold any picture (palette, CMYK and such) becomes L, LA, RGB or RGBA.
     """
     mode = like.mode
-    bands = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     channels = picture.channels + (picture.alpha is not None)
     if mode not in EXACT_MODES or (picture.alpha is not None and mode not in ("LA", "RGBA")):
-        mode = bands[channels]
+        mode = MODES[channels]
     wanted = {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)
     samples = _samples(picture, wanted)
     image = _image(samples[:, :, 0] if wanted == 1 else samples, mode)
@@ -153,7 +214,7 @@ def from_tensor(tensor: torch.Tensor) -> Picture:
     import torch
 
     if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"a tensor is wanted, not {type(tensor).__name__}")
+        raise InputError(f"expected a tensor, not {type(tensor).__name__}")
     shape = tuple(tensor.shape)
     plain = tensor.detach().cpu()
     plain = plain.float() if plain.dtype == torch.bfloat16 else plain

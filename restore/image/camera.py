@@ -1,6 +1,6 @@
-"""Files straight from cameras and phones: raw files and HEIC, read by optional libraries.
+"""Files of cameras and phones: raw files and HEIC, read by optional libraries.
 
-Both libraries turn the picture upright themselves; what is read here needs no turning.
+Both libraries apply the orientation themselves.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from restore.image import color, exif
 from restore.image.picture import Picture
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-# First bytes of raw files that are no TIFF, or nearly one: Fujifilm, Olympus, Panasonic.
+# First bytes of raw files that are not quite TIFFs: Fujifilm, Olympus, Panasonic.
 RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 # Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
 DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether a file says that it holds pictures of the HEVC kind."""
+    """Whether a file declares pictures coded in HEVC."""
     if data[4:8] != b"ftyp":
         return False
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
@@ -31,7 +31,7 @@ def is_heif(data: bytes) -> bool:
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a file begins like a raw file that is no TIFF."""
+    """Whether a file begins like a raw file that is not a TIFF."""
     return data.startswith(RAW_STARTS) or data[4:12] == b"ftypcrx "
 
 
@@ -47,7 +47,7 @@ def decode_heif(data: bytes, name: str, max_pixels: int) -> Picture:
     _check(file.size[1], file.size[0], max_pixels, name)
     samples, info = np.array(file), file.info
     if samples.dtype == np.uint16 and info.get("bit_depth", 16) < 16:
-        samples |= samples >> info["bit_depth"]  # the library shifts up: white shall be white
+        samples |= samples >> info["bit_depth"]  # the library only shifts: white must be 65535
     block = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
     xmp = info.get("xmp") or None
     return Picture(
@@ -93,7 +93,7 @@ def decode_raw(data: bytes, name: str, max_pixels: int) -> Picture:
 
 
 def _raw_exif(data: bytes) -> bytes | None:
-    """Camera, time and place, where the raw file is built like a TIFF."""
+    """The EXIF of a raw file that is built like a TIFF, without the tags for its own samples."""
     try:
         layout, offset = exif.header(data)
         directory = exif.parse_directory(data, offset, layout)

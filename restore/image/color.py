@@ -1,6 +1,6 @@
-"""Kinds of colour: any Pillow mode as grey or RGB with alpha, CMYK through its profile, and back.
+"""Colours: any Pillow mode as grey or RGB with alpha, CMYK through its profile; colour under alpha.
 
-What scores need (the Y channel of BT.601) belongs to evaluation, not here.
+The luma that scores are measured on is in `metrics`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def as_rgb(pixels: Pixels) -> Pixels:
 
 
 def as_grey(pixels: Pixels) -> Pixels:
-    """`(height, width, 1 or 3)` as a new `(height, width, 1)`: BT.601 luma, grey stays as it is."""
+    """`(height, width, 1 or 3)` as a new `(height, width, 1)`: BT.601 luma; grey is unchanged."""
     if pixels.shape[2] == 1:
         return np.array(pixels)
-    # Not a matrix product: BLAS rounds a pixel by where it lies, and parts shall equal the whole.
+    # Not a matrix product: BLAS rounds by a pixel's position, and tiles must equal the whole.
     grey: Pixels = pixels[:, :, :1] * np.float32(LUMA[0])
     for channel in (1, 2):
         grey += pixels[:, :, channel : channel + 1] * np.float32(LUMA[channel])
@@ -43,10 +43,10 @@ def as_grey(pixels: Pixels) -> Pixels:
 
 
 def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """A CMYK picture as sRGB: through its profile where it has a usable one, else inverted plainly.
+    """A CMYK picture as sRGB: through its profile where that is usable, else by plain inversion.
 
-    Relative colorimetric intent: what both can show looks the same. The perceptual one would lift
-    the blacks, because littlecms maps the paper's black onto the screen's.
+    Relative colorimetric intent: colours that both spaces hold look the same. The perceptual intent
+    would lift the blacks, because littlecms maps the black of the paper to that of the screen.
     """
     if icc:
         from PIL import ImageCms
@@ -77,7 +77,7 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def simplify(image: Image.Image) -> Image.Image:
-    """A picture of any Pillow mode as L, LA, RGB, RGBA, I;16 or F; no sample loses a bit.
+    """An image of any Pillow mode as L, LA, RGB, RGBA, I;16 or F, without loss of bits.
 
     A colour or palette entry that is declared transparent becomes alpha. Raises InputError for
     32-bit integers beyond 16 bits, which have no known range.
@@ -130,3 +130,43 @@ def split(samples: np.typing.NDArray[np.generic]) -> Planes:
 def join(pixels: Pixels, alpha: Pixels | None) -> Pixels:
     """Pixels and alpha as one new array `(height, width, 1..4)`, alpha last."""
     return pixels.copy() if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
+
+
+def bleed(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """New pixels in which the colour of visible pixels has spread to the invisible ones.
+
+    pixels: `(height, width, channels)`; alpha: `(height, width)`, 0 where nothing is visible
+    Visible pixels keep their colour. Each invisible one takes the mean, weighted by alpha, of
+    the smallest square of 2, 4, 8 ... pixels around it that holds something visible (push and pull
+    over a pyramid, Gortler et al., "The lumigraph", SIGGRAPH 1996). Where no pixel is
+    visible, nothing changes.
+    """
+    hidden = alpha <= 0
+    if not hidden.any() or hidden.all():
+        return np.array(pixels)
+    filled: Pixels = pixels.copy()
+    filled[hidden] = _beneath(pixels * alpha[:, :, None], alpha)[hidden]
+    return filled
+
+
+def _beneath(colour: Pixels, weight: Pixels) -> Pixels:
+    """Colour over weight; from the level of half the size where a pixel has no weight.
+
+    colour: premultiplied by the weight
+    """
+    empty = weight <= 0
+    result: Pixels = colour / np.where(empty, 1, weight).astype(np.float32)[:, :, None]
+    if empty.any() and max(weight.shape) > 1:
+        height, width = weight.shape
+        coarse = _beneath(_halve(colour), _halve(weight[:, :, None])[:, :, 0])
+        spread = coarse.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
+        result[empty] = spread[empty]
+    return result
+
+
+def _halve(values: Pixels) -> Pixels:
+    """Sums of 2x2 pixels; an odd border is continued with nothing."""
+    height, width, channels = values.shape
+    even = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
+    summed: Pixels = even.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).sum((1, 3))
+    return summed

@@ -1,6 +1,6 @@
-"""Directories of tags, as EXIF blocks and TIFF files hold them: parsed, built, set upright.
+"""Directories of tags, as in EXIF blocks and TIFF files: parsed, built, patched in place.
 
-Tags are carried byte for byte: nothing is decoded that need not be, so nothing is lost. An EXIF
+Tags are copied byte for byte: a value that need not be decoded is not, so nothing is lost. An EXIF
 block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix of JPEG files.
 """
 
@@ -66,7 +66,7 @@ class Tag:
 
 @dataclass
 class Directory:
-    """Tags by number, the directories that some of them point to, and the next one's offset.
+    """Tags by number, the directories that some point to (`below`), and the next one's offset.
 
     `lost` are tags whose values lie beyond the end of the data.
     """
@@ -154,7 +154,7 @@ def _entries(
 
 
 def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
-    """The bytes of a directory that will lie at `offset`: entries, values, those below."""
+    """The bytes of a directory to be placed at `offset`: entries, values, sub-directories."""
     numbers = sorted({*directory.tags, *directory.below})
     width, inline = struct.calcsize(layout.entry), struct.calcsize(layout.offset)
     head = struct.calcsize(layout.count) + width * len(numbers) + inline
@@ -183,7 +183,7 @@ def integers_tag(kind: int, values: Iterable[int], layout: Layout) -> Tag:
 
 
 def descriptive(directory: Directory) -> Directory:
-    """What a directory says about the picture (camera, time, place), without how it is stored."""
+    """The tags that describe the picture (camera, time, place), without those of its storage."""
     pointers = (EXIF, GPS, INTEROPERABILITY)
     kept = {n: t for n, t in directory.tags.items() if n not in STRUCTURE and n not in pointers}
     below = {n: d for n, d in directory.below.items() if d.tags}
@@ -192,11 +192,11 @@ def descriptive(directory: Directory) -> Directory:
 
 def build_exif(directory: Directory, order: str) -> bytes | None:
     """An EXIF block of a directory's descriptive tags; None where there are none."""
-    said = descriptive(directory)
-    if not said.tags and not said.below:
+    kept = descriptive(directory)
+    if not kept.tags and not kept.below:
         return None
     layout = Layout(order)
-    return file_header(layout, 8) + build_directory(said, 8, layout)
+    return file_header(layout, 8) + build_directory(kept, 8, layout)
 
 
 def parse_exif(block: bytes | None) -> tuple[Layout, Directory]:
@@ -221,8 +221,8 @@ def orientation(block: bytes | None, xmp: bytes | None = None) -> int:
 def without_rotation(block: bytes) -> bytes:
     """The block (or TIFF file) with its orientation set to 1 in place; no other tag moves.
 
-    Rebuilding it would move the offsets that maker notes hold. The thumbnail of an EXIF block is
-    unlinked, because it lies on its side like the pixels did.
+    Rebuilding it would break the absolute offsets in maker notes. The thumbnail of an EXIF block is
+    unlinked, because it is rotated as the pixels were.
     """
     if orientation(block) == 1:
         return block
@@ -243,7 +243,7 @@ def without_thumbnail(block: bytes) -> bytes:
     """The block without its thumbnail, whose pixels are no longer the picture's; no tag moves.
 
     The second directory, which describes it, is unlinked; its pixels are cut off at the block's
-    end or zeroed, unless a damaged block lets them overlap something that is still needed.
+    end or zeroed, unless a damaged block lets them overlap other tags.
     """
     try:
         layout, offset = header(block)
@@ -270,10 +270,7 @@ def xmp_without_rotation(xmp: bytes) -> bytes:
 
 
 def with_size(block: bytes, height: int, width: int) -> bytes:
-    """The block with the pixel dimensions that it names set anew in place; no other tag moves.
-
-    A dimension that it does not name is not added.
-    """
+    """The block with its pixel dimensions, where it has them, changed in place; no tag moves."""
     try:
         layout, offset = header(block)
         directories = [offset, *parse_directory(block, offset, layout).integers(EXIF, layout)[:1]]
@@ -291,7 +288,7 @@ def with_size(block: bytes, height: int, width: int) -> bytes:
 
 
 def xmp_with_size(xmp: bytes, height: int, width: int) -> bytes:
-    """The XMP packet with the pixel dimensions that it names set anew."""
+    """The XMP packet with its pixel dimensions, where it has them, changed."""
 
     def renew(found: re.Match[bytes]) -> bytes:
         across = b"Width" in found[1] or b"PixelX" in found[1]

@@ -1,4 +1,4 @@
-"""Which files are pictures: of a folder, of a pattern, of a whole list of both."""
+"""The picture files of folders, patterns and lists of both."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CAMERA = SUFFIXES | HEIF | RAW | {".j2k", ".jpx"}
 
 
 class Found(NamedTuple):
-    """A picture file, and its folder below the one that was asked for ("" where it was named)."""
+    """A picture file, and its folder relative to the given one ("" for a file given by name)."""
 
     path: Path
     tree: str = ""
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The picture files below a folder, told by their suffix, sorted.
+    """The picture files below a folder, by their suffix, sorted.
 
     Raises ReadError where there is no such folder, or no picture in it.
     """
@@ -45,10 +45,10 @@ def find_pictures(
 ) -> list[Found]:
     """The pictures of files, folders and patterns (`photos/**/*.jpg`), each once, sorted by input.
 
-    A named file is taken whatever its suffix, and even where it is missing: to read it will tell.
-    Of folders and patterns hidden files are left out (a card's `._IMG.jpg` is no picture), links
-    to folders are not followed, and the folder `leave_out` is not looked into. Raises ReadError
-    for a folder or a pattern without a picture.
+    A file given by name is taken whatever its suffix, and even if it is missing: reading it will
+    report that. Of folders and patterns, hidden files are left out (a card's `._IMG.jpg` is not a
+    picture), links to folders are not followed, and the folder `leave_out` is skipped. Raises
+    ReadError for a folder or a pattern without a picture.
     """
     found: dict[str, Found] = {}
     for given in inputs:
@@ -58,7 +58,7 @@ def find_pictures(
 
 
 def is_pattern(given: str | os.PathLike[str]) -> bool:
-    """Whether a name is a pattern: it holds `*`, `?` or `[`, and no file has just that name."""
+    """Whether a name is a pattern: it has `*`, `?` or `[`, and no file has exactly that name."""
     return glob.has_magic(os.fspath(given)) and not os.path.lexists(given)
 
 
@@ -70,9 +70,7 @@ def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[F
     elif given.is_dir():
         found = list(_below(given, given, recursive, leave_out))
         if not found:
-            deeper = (
-                "" if recursive else ", and without --recursive its folders are not looked into"
-            )
+            deeper = "" if recursive else "; pass --recursive to search its folders, too"
             raise ReadError(f"{given} holds no pictures{deeper}")
     else:
         return [Found(given)]
@@ -80,7 +78,7 @@ def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[F
 
 
 def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
-    """The pictures that match; `tree` counts from the pattern's last plain folder."""
+    """The pictures that match; `tree` is relative to the last folder without a wildcard."""
     plain = [*pattern.parts]
     while any(glob.has_magic(part) for part in plain):
         plain.pop()
@@ -97,7 +95,7 @@ def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator
 
 def _below(folder: Path, root: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
     def refuse(error: OSError) -> None:
-        raise ReadError(f"{error.filename} cannot be looked into: {error.strerror}") from error
+        raise ReadError(f"{error.filename} cannot be searched: {error.strerror}") from error
 
     for here, folders, files in os.walk(folder, onerror=refuse):
         place = Path(here)

@@ -1,7 +1,7 @@
-"""What a JPEG 2000 file says beside its pixels: profile, resolution, EXIF and XMP, as boxes.
+"""The boxes of a JPEG 2000 file that hold its profile, resolution, EXIF and XMP.
 
-Pillow codes the pixels and leaves these out. Sources: JPEG 2000 part 1, annex I; for EXIF and XMP
-the UUIDs that Adobe and ExifTool use.
+Pillow codes the pixels and ignores these boxes. Sources: JPEG 2000 part 1, annex I; for EXIF and
+XMP the UUIDs that Adobe and ExifTool use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 ICC_METHOD = b"\x02\x00\x00"  # a restricted profile, precedence 0, no approximation
 
 
-class Said(NamedTuple):
+class Metadata(NamedTuple):
     """The metadata of a file, each None where it is missing."""
 
     icc: bytes | None
@@ -25,7 +25,7 @@ class Said(NamedTuple):
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each box, up to the first that is not whole."""
+    """Type and content of each box, up to the first incomplete one."""
     at = 0
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -39,8 +39,8 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def read_metadata(data: bytes) -> Said:
-    """The metadata of a file; of a bare code stream there is none."""
+def read_metadata(data: bytes) -> Metadata:
+    """The metadata of a file; a bare code stream has none."""
     icc = exif = xmp = None
     for kind, body in boxes(data) if data.startswith(SIGNATURE) else ():
         if kind == b"jp2h":
@@ -50,16 +50,16 @@ def read_metadata(data: bytes) -> Said:
             exif = body[16:].removeprefix(b"Exif\0\0") or None
         elif kind == b"uuid" and body[:16] == XMP:
             xmp = body[16:] or None
-    return Said(icc, exif, xmp)
+    return Metadata(icc, exif, xmp)
 
 
-def with_metadata(data: bytes, said: Said, dpi: tuple[float, float] | None) -> bytes:
-    """A file with metadata put in: profile and resolution into its header, the rest at its end."""
+def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | None) -> bytes:
+    """The file with metadata added: profile and resolution in its header, the rest at its end."""
     parts = [
-        (kind, _header(body, said.icc, dpi) if kind == b"jp2h" else body)
+        (kind, _header(body, metadata.icc, dpi) if kind == b"jp2h" else body)
         for kind, body in boxes(data)
     ]
-    for mark, body in ((EXIF, said.exif), (XMP, said.xmp)):
+    for mark, body in ((EXIF, metadata.exif), (XMP, metadata.xmp)):
         if body:
             parts.append((b"uuid", mark + body))
     return b"".join(_pack(kind, body) for kind, body in parts)

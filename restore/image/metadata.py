@@ -1,4 +1,4 @@
-"""What a picture may still say about itself: no stale thumbnail, and nothing at all on request."""
+"""Metadata changed: without stale thumbnails, with the new size, or removed on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL_PICTURES = (1033, 1036)
 
 
 def without_thumbnails(picture: Picture) -> Picture:
-    """The picture without the small copies of its old pixels that its metadata held."""
+    """The picture without the thumbnails of its old pixels in its metadata."""
     source = dict(picture.source)
     if source.get("app13"):
         source["app13"] = [_without_resources(block) for block in source["app13"]]
@@ -30,7 +30,7 @@ def without_thumbnails(picture: Picture) -> Picture:
 
 
 def with_size(picture: Picture, height: int, width: int) -> Picture:
-    """The picture with the pixel dimensions that its EXIF and XMP name set to these."""
+    """The picture with the pixel dimensions in its EXIF and XMP, where given, changed."""
     return picture.replace(
         exif=exif.with_size(picture.exif, height, width) if picture.exif else None,
         xmp=exif.xmp_with_size(picture.xmp, height, width) if picture.xmp else None,
@@ -38,7 +38,7 @@ def with_size(picture: Picture, height: int, width: int) -> Picture:
 
 
 def without_metadata(picture: Picture) -> Picture:
-    """The picture without EXIF, XMP, IPTC and comments; what gives its colours their sense stays.
+    """The picture without EXIF, XMP, IPTC and comments; the colour space stays.
 
     That is the ICC profile and PNG's chunks of colour; the resolution stays, too.
     """
@@ -53,7 +53,7 @@ def without_metadata(picture: Picture) -> Picture:
 def resources(block: bytes) -> list[tuple[int, bytes]]:
     """Photoshop's image resources in an APP13 block: each one's number, and all its bytes.
 
-    A block that is not understood to its end is given as far as it is. Source: Adobe Photoshop
+    An invalid block is parsed as far as possible. Source: Adobe Photoshop
     file formats specification, "Image Resource Blocks".
     """
     found, at = [], len(RESOURCES)

@@ -18,7 +18,7 @@ Channel = Literal["rgb", "y"]
 
 @dataclass(frozen=True)
 class Scores:
-    """How alike two pictures are, and how that was measured."""
+    """How similar two pictures are, and how that was measured."""
 
     psnr: float  # decibels; infinite for equal pictures
     ssim: float  # 1 for equal pictures
@@ -102,11 +102,11 @@ def compare(
     border: int = 0,
     with_ssim: bool = True,
 ) -> Scores:
-    """Score a picture against its reference as 8-bit pictures, which is what people look at.
+    """Score a picture against its reference as 8-bit pictures, as people see them.
 
     Both are rounded to 8 bits first, unless both are deeper; alpha is ignored. Raises InputError
-    where sizes or channels differ. SSIM is NaN for pictures below 11x11 pixels, and where it is not
-    wanted: it takes ten times as long as PSNR.
+    where sizes or channels differ. SSIM is NaN for pictures below 11x11 pixels, and without
+    `with_ssim`: it takes ten times as long as PSNR.
     """
     if picture.pixels.shape != reference.pixels.shape:
         raise InputError(

@@ -1,7 +1,7 @@
-"""A picture in memory, and the one function for each conversion of its values.
+"""A picture in memory, and the conversions between its floats and stored samples.
 
-Pixels are float32 in [0, 1] everywhere inside the package, `(height, width, channels)`, grey or
-RGB, upright. Files, arrays and tensors are turned into that at the door and back at the exit.
+Inside the package, pixels are float32 in [0, 1], `(height, width, channels)`, grey or RGB, upright.
+Files, arrays and tensors are converted when they come in and when they go out.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Pixels = npt.NDArray[np.float32]
 
 LEVELS: dict[Depth, int] = {8: 255, 16: 65535}
 BAND = 256  # rows at once where a picture is converted
-# Noise of any use stays within these; what lies beyond was scaled otherwise (0 to 255, say).
+# Values with noise stay within these; others have another range (0 to 255, say).
 LOWEST, HIGHEST = -4.0, 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture of any kind, with all that its file said about it.
+    """A picture, with the metadata of its file.
 
     pixels: float32 `(height, width, 1 or 3)`; grey or RGB in [0, 1], upright (noise may
             reach beyond the range)
@@ -37,7 +37,7 @@ class Picture:
             and never holds a rotation (it was applied)
     path:   the file it came from, or None
     format: that file's format as Pillow spells it ("JPEG", "PNG", "TIFF" ...), or None
-    source: what else its writer must know to give back a like file (mode, compression ...)
+    source: what else is needed to write a similar file (mode, compression ...)
 
     Two pictures are equal only where they are the same object; compare their pixels with NumPy.
     """
@@ -80,8 +80,8 @@ class Picture:
 def quantise(values: npt.NDArray[np.floating[Any]], depth: Depth) -> npt.NDArray[Any]:
     """Values in [0, 1] as stored samples: clipped and rounded to uint8 or uint16; floats stay.
 
-    The only place of the package where floats become integers. It rounds half to even and never
-    truncates; `quantise(dequantise(x), depth)` is x for every x.
+    The only place where floats become integers. It rounds half to even and never truncates;
+    `quantise(dequantise(x), depth)` is x for every x.
     """
     if depth == "float":
         return values.astype(np.float32, copy=True)
@@ -109,9 +109,9 @@ def dequantise(samples: npt.NDArray[Any]) -> Pixels:
 
 
 def check_range(values: npt.NDArray[Any], what: str) -> None:
-    """InputError where floats are not finite, or reach so far beyond [0, 1] that they are no noise.
+    """InputError where floats are not finite, or lie too far outside [0, 1] to be noise.
 
-    `what` names them in the message ("the array").
+    what: names them in the message ("the array")
     """
     if not values.size or values.dtype.kind != "f":
         return

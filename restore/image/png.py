@@ -1,4 +1,4 @@
-"""PNG files as chunks: checked, listed, put in; and samples of 16 bits, which Pillow cuts to 8.
+"""PNG files as chunks: checked, listed, inserted; and samples of 16 bits, which Pillow cuts to 8.
 
 Source: PNG specification, third edition (W3C, 2025).
 """
@@ -18,13 +18,11 @@ from restore.errors import ReadError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-# Chunks whose meaning survives a change of the pixels: colour, and words.
+# Chunks that stay true when the pixels change: colour, and text.
 KEPT = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Deflate cannot shrink by more than 1032:1 (zlib's technical notes).
 MOST_SHRUNK = 1032
-ROWS_AT_ONCE = 1 << 21  # bytes filtered at once, so that temporaries stay small
-LARGEST_CHUNK = 1 << 30
 READ_AT_ONCE = 1 << 14
 # First row, first column, and steps of the passes of an interlaced picture.
 ADAM7 = (
@@ -75,9 +73,9 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def check_pixels(data: bytes, name: str) -> None:
-    """ReadError where the packed pixels end early: Pillow would fill up with black.
+    """ReadError where the packed pixels end early: Pillow would fill the rest with black.
 
-    To be asked after the size in the header has been found reasonable.
+    Call it after the size in the header has been checked.
     """
     missing, unpacker = 0, zlib.decompressobj()
     try:
@@ -140,44 +138,24 @@ def decode16(data: bytes, parts: list[Chunk], name: str) -> npt.NDArray[np.uint1
 
 
 def kept_chunks(parts: Iterable[Chunk]) -> list[Chunk]:
-    """The chunks that a file written from this one should repeat as they are."""
+    """The chunks that are copied to a file written from this one."""
     return [c for c in parts if c.type in KEPT and not c.data.startswith(XMP_KEYWORD)]
 
 
 def encode16(samples: npt.NDArray[np.uint16]) -> bytes:
-    """A PNG file of `(height, width, 1..4)` samples: 16 bits, Paeth filter, no metadata."""
-    height, width, channels = samples.shape
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    packer = zlib.compressobj(6)
-    step = max(1, ROWS_AT_ONCE // (width * channels * 2))
-    above = np.zeros((1, width * channels * 2), np.uint8)
-    pixels = bytearray()
-    for top in range(0, height, step):
-        block = np.ascontiguousarray(samples[top : top + step]).astype(">u2")
-        rows = np.frombuffer(block.tobytes(), np.uint8).reshape(len(block), -1)
-        pixels += packer.compress(_paeth(rows, above, channels * 2))
-        above = rows[-1:]
-    pixels += packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    parts = range(0, len(pixels), LARGEST_CHUNK)
-    body = [Chunk(b"IDAT", bytes(pixels[at : at + LARGEST_CHUNK])) for at in parts]
-    body = [Chunk(b"IHDR", header), *body, Chunk(b"IEND", b"")]
-    return SIGNATURE + b"".join(pack(c) for c in body)
+    """A PNG file of `(height, width, 1..4)` samples of 16 bits, alpha last, without metadata."""
+    if samples.shape[2] == 2:  # which OpenCV does not write
+        import imagecodecs
 
+        return bytes(imagecodecs.png_encode(samples, level=1))
+    import cv2
 
-def _paeth(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8], step: int) -> bytes:
-    """Rows of bytes with PNG's filter 4, each behind its filter type."""
-    up = np.concatenate([above, rows[:-1]]).astype(np.int16)
-    left, corner = np.zeros_like(up), np.zeros_like(up)
-    left[:, step:] = rows[:, :-step]
-    corner[:, step:] = up[:, :-step]
-    to_left, to_up = np.abs(up - corner), np.abs(left - corner)
-    to_corner = np.abs(left + up - 2 * corner)
-    guess = np.where(to_up <= to_corner, up, corner)
-    guess = np.where((to_left <= to_up) & (to_left <= to_corner), left, guess)
-    filtered = np.full((len(rows), rows.shape[1] + 1), 4, np.uint8)
-    filtered[:, 1:] = rows - guess.astype(np.uint8)
-    return filtered.tobytes()
+    order = [0] if samples.shape[2] == 1 else [2, 1, 0, 3][: samples.shape[2]]
+    try:
+        _, data = cv2.imencode(".png", samples[:, :, order])
+    except cv2.error as error:
+        raise OSError(str(error)) from error
+    return bytes(data)
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -201,7 +179,7 @@ def metadata_chunks(
     dpi: tuple[float, float] | None,
     kept: Iterable[Chunk] = (),
 ) -> list[Chunk]:
-    """The chunks that hold a picture's metadata, in an order that the specification allows."""
+    """The chunks that hold a picture's metadata, in an order allowed by the specification."""
     found = []
     if icc:
         found.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))

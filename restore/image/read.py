@@ -1,39 +1,36 @@
 """Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
 
-Pillow decodes 8 bits; PNG and TIFF of 16 bits and floats go other ways (`png`, `tiff`), because
-Pillow would cut them to 8 without a word. Two things are cut here, too: AVIF of 10 or 12 bits is
-read as 8, and of a phone's multi-picture JPEG only the picture itself is read, not its previews.
+Pillow decodes 8 bits. `png` and `tiff` decode 16 bits and floats, which Pillow would cut to 8
+silently. Two things are still cut: AVIF of 10 or 12 bits is read as 8, and of a phone's
+multi-picture JPEG only the picture itself is read, not its previews.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import math
 import os
 import struct
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from restore.errors import InputError, ReadError, RestoreError
+from restore.errors import InputError, ReadError
 from restore.image import camera, color, exif, jp2, png, tiff
+from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
 
 MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
 _PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGINS}
-# `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
-_QUIET = threading.Lock()
 
 
 def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -44,8 +41,8 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
     kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
 
-    Raises ReadError for a file that is missing, no picture, damaged, truncated, too large, or that
-    holds several pages or frames.
+    Raises ReadError for a file that is missing, not a picture, damaged, truncated, too large, or
+    that holds several pages or frames.
     """
     place = Path(path)
     data = read_bytes(place)
@@ -53,7 +50,7 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes; ReadError where there are none to be had."""
+    """The bytes of a file. Raises ReadError where it cannot be read."""
     try:
         if path.is_dir():
             raise ReadError(f"{path} is a folder; give a picture file")
@@ -67,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
     except PermissionError:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
-        raise ReadError(f"{path} cannot be read: {_words(error)}") from error
+        raise ReadError(f"{path} cannot be read: {first_line(error)}") from error
     if _stamp(before) != _stamp(after) or len(data) != after.st_size:
         raise ReadError(f"{path} changed while it was read; run again when it is written")
     return data
@@ -79,12 +76,12 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def count_pixels(data: bytes) -> int:
-    """How many pixels the header of a picture file promises; 0 where it cannot be understood."""
+    """Pixels according to the header of a picture file; 0 where it is unreadable."""
     return math.prod(promised_size(data))
 
 
 def promised_size(data: bytes) -> tuple[int, int]:
-    """Height and width in a picture file's header, not turned upright; (0, 0) where unreadable."""
+    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable."""
     try:
         if data[:4] in TIFF_STARTS:
             return tiff.read_header(data, "picture").size
@@ -121,12 +118,12 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
         deep = _deeper(data, kind, parts, name)
         if kind == "PNG" and "transparency" in image.info:
             image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
-        with _reporting(name):
+        with reporting(name):
             image.load()
         if kind == "PNG":
             png.check_pixels(data, name)
         if deep:
-            with _reporting(name):
+            with reporting(name):
                 samples = png.decode16(data, parts, name)
             planes = color.split(samples)
         else:
@@ -135,8 +132,8 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
             planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
         info, source = dict(image.info), _source(image, kind, data, parts)
     if kind == "JPEG2000":
-        said = jp2.read_metadata(data)
-        info |= {"icc_profile": said.icc, "exif": said.exif, "xmp": said.xmp}
+        boxes = jp2.read_metadata(data)
+        info |= {"icc_profile": boxes.icc, "exif": boxes.exif, "xmp": boxes.xmp}
     icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     found = Picture(*planes, icc=icc, format=kind, source=source)
     return _upright(found, _exif_of(info), _xmp_of(info))
@@ -145,7 +142,7 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
 def _from_camera(
     decode: Callable[[bytes, str, int], Picture], data: bytes, name: str, max_pixels: int
 ) -> Picture:
-    with _reporting(name):
+    with reporting(name):
         found = decode(data, name, max_pixels)
     if not found.pixels.size:
         raise ReadError(f"{name} is damaged: its header gives no size")
@@ -160,23 +157,13 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     if page.pages > 1:
         raise ReadError(_several(name, page.pages, "pages"))
     tiff.check(page, len(data), name)
-    turned = exif.orientation(data)
-    source: dict[str, Any] = {"compression": page.compression, "dpi": page.dpi()}
-    if page.deep:
-        with _reporting(name):
-            samples = tiff.decode_deep(data, page)
-        planes = _checked(lambda: color.split(samples), name)
-        source["mode"] = "F" if page.depth == "float" else "I;16"
-    else:
-        with _quietly(name):
-            image = tiff.decode_plain(data, page)
-        planes, source["mode"] = _checked(lambda: color.planes(image), name), image.mode
-    icc = None if source["mode"] in ("CMYK", "LAB") else page.bytes_of(tiff.ICC)
-    xmp = page.bytes_of(tiff.XMP)
-    found = Picture(*planes, icc=icc, format="TIFF", source=source)
-    turned = turned if exif.ORIENTATION in page.directory.tags else exif.orientation(None, xmp)
-    block = exif.build_exif(page.directory, page.layout.order)
-    return _upright(found, block, xmp, turned)
+    with reporting(name):  # also where the memory does not suffice
+        samples = tiff.decode(data, page, name)
+    planes = _checked(lambda: color.split(samples), name)
+    about = tiff.metadata(page)
+    about.source["mode"] = {8: MODES[samples.shape[2]], 16: "I;16", "float": "F"}[page.depth]
+    found = about.replace(**planes._asdict())
+    return _turned(found, page.orientation)
 
 
 def _kind(data: bytes, name: str) -> str:
@@ -188,37 +175,6 @@ def _kind(data: bytes, name: str) -> str:
     raise ReadError(f"{name} is not a picture of a known kind; known are {', '.join(READS)}")
 
 
-@contextlib.contextmanager
-def _reporting(name: str) -> Iterator[None]:
-    """Whatever a decoder raises for a damaged file, as ReadError."""
-    try:
-        yield
-    except RestoreError:
-        raise
-    except MemoryError as error:
-        raise ReadError(f"{name} does not fit into memory; cut it into parts") from error
-    except Image.DecompressionBombError as error:  # its WebP plugin checks where we cannot reach
-        raise ReadError(
-            f"{name} is larger than Pillow allows; raise its MAX_IMAGE_PIXELS"
-        ) from error
-    except Exception as error:  # decoders raise nearly every type for damaged files
-        raise ReadError(f"{name} is damaged or truncated: {_words(error)}") from error
-
-
-@contextlib.contextmanager
-def _quietly(name: str) -> Iterator[None]:
-    """As `_reporting`, without warnings: a damaged EXIF block is no reason to bother anyone."""
-    with _reporting(name), _QUIET, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _words(error: BaseException) -> str:
-    """An error's first line, without the object addresses that some carry."""
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(said).splitlines()[0].split(" <")[0]
-
-
 def _open(data: bytes, kind: str, name: str) -> ImageFile.ImageFile:
     """The picture with its header read; its pixels are not decoded yet.
 
@@ -227,7 +183,7 @@ def _open(data: bytes, kind: str, name: str) -> ImageFile.ImageFile:
     """
     importlib.import_module(f"PIL.{_PLUGINS[kind]}")
     factory, _ = Image.OPEN[kind]
-    with _quietly(name):
+    with quietly(name):
         return factory(io.BytesIO(data), b"")
 
 
@@ -246,7 +202,7 @@ def _several(name: str, count: int, what: str) -> str:
 
 
 def _whole(data: bytes, kind: str) -> bool:
-    """Whether a file's own marks say that its end is there, whatever its decoder lets pass."""
+    """Whether a file has its end, according to its own marks: some decoders do not check."""
     if kind == "JPEG":
         return data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
     if kind == "WEBP":
@@ -271,11 +227,11 @@ def _scaled_key(key: Any, header: bytes) -> Any:
 
 
 def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
-    """Whether Pillow would cut the samples to 8 bits, and another decoder is there to help."""
+    """Whether Pillow would cut the samples to 8 bits, and another decoder is used."""
     if kind == "PNG":
         return parts[0].data[8] == 16
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
-        with _reporting(name):
+        with reporting(name):
             words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
             cut = int(words[3]) > 255
     else:
@@ -291,7 +247,7 @@ def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
     """Planes whose values have a known range, or ReadError."""
     try:
-        with _reporting(name):
+        with reporting(name):
             found = planes()
             check_range(found.pixels, "a float picture")
             return found
@@ -300,7 +256,7 @@ def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
 
 
 def _source(image: Image.Image, kind: str, data: bytes, parts: list[png.Chunk]) -> dict[str, Any]:
-    """What `Picture.source` says of a file: whatever its writer needs to write a like one."""
+    """`Picture.source` of a file: what is needed to write a similar one."""
     source: dict[str, Any] = {"mode": image.mode}
     dpi = image.info.get("dpi")
     if dpi and all(np.isfinite(float(v)) and 0 < float(v) < 1e6 for v in dpi):
@@ -331,7 +287,7 @@ def _webp_is_lossless(data: bytes) -> bool:
 
 
 def _avif_is_grey(data: bytes) -> bool:
-    """Whether the first picture says that it is monochrome (AV1 in ISOBMFF, section 2.3.3)."""
+    """Whether the first picture is declared monochrome (AV1 in ISOBMFF, section 2.3.3)."""
     at = data.find(b"av1C")
     return 0 < at < len(data) - 6 and bool(data[at + 6] & 0x10)
 
@@ -346,24 +302,28 @@ def _xmp_of(info: dict[Any, Any]) -> bytes | None:
     return (packet.encode() if isinstance(packet, str) else packet) or None
 
 
-def _upright(
-    picture: Picture, block: bytes | None, xmp: bytes | None, turned: int | None = None
-) -> Picture:
-    """The picture turned as its metadata asks, and metadata that asks no more."""
-    turned = exif.orientation(block, xmp) if turned is None else turned
-    block = exif.without_rotation(block) if block else None
-    xmp = exif.xmp_without_rotation(xmp) if xmp else None
+def _upright(picture: Picture, block: bytes | None, xmp: bytes | None) -> Picture:
+    """The picture turned as its metadata asks, with metadata that no longer asks for it."""
+    return _turned(
+        picture.replace(
+            exif=exif.without_rotation(block) if block else None,
+            xmp=exif.xmp_without_rotation(xmp) if xmp else None,
+        ),
+        exif.orientation(block, xmp),
+    )
+
+
+def _turned(picture: Picture, orientation: int) -> Picture:
     alpha = picture.alpha
-    alpha = turn(alpha[:, :, np.newaxis], turned)[:, :, 0] if alpha is not None else None
+    alpha = turn(alpha[:, :, np.newaxis], orientation)[:, :, 0] if alpha is not None else None
     source, dpi = picture.source, picture.source.get("dpi")
-    if dpi and turned >= 5:
+    if dpi and orientation >= 5:
         source = {**source, "dpi": (dpi[1], dpi[0])}
-    pixels = turn(picture.pixels, turned)
-    return picture.replace(pixels=pixels, alpha=alpha, exif=block, xmp=xmp, source=source)
+    return picture.replace(pixels=turn(picture.pixels, orientation), alpha=alpha, source=source)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels stored with an EXIF orientation 1..8 as they should be seen (EXIF 3.0, tag 274)."""
+    """Pixels stored with an EXIF orientation 1..8, turned upright (EXIF 3.0, tag 274)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

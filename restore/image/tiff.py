@@ -1,56 +1,59 @@
-"""TIFF files: what their header says, samples of 16 bits and floats, and files written anew.
+"""TIFF files read: what the header says, and the samples, whole or row by row.
 
-Pillow decodes colour TIFFs of 16 bits as 8, and floats not at all. But it unpacks any compression
-that libtiff knows when it is told that the samples are bytes: so deep samples are read as a grey
-picture of bytes, several to a sample, and put together here. Source: TIFF 6.0, and BigTIFF.
+The header is read and checked here, so that nothing is decoded, or allocated, that the file cannot
+hold. tifffile and imagecodecs decode the samples; Pillow those of the few old kinds that they do
+not know. Sources: TIFF 6.0, BigTIFF.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import mmap
 import struct
-import zlib
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from restore.errors import ReadError
+from restore.image import color, exif
 from restore.image.exif import (
-    LONG,
-    LONG8,
     ORIENTATION,
     RATIONAL,
-    SHORT,
     SIZES,
     STRUCTURE,
-    UNDEFINED,
     Directory,
     Layout,
     Tag,
     build_directory,
-    descriptive,
     file_header,
     header,
-    integers_tag,
     parse_directory,
-    parse_exif,
 )
-from restore.image.picture import Depth
+from restore.image.guard import quietly, reporting
+from restore.image.picture import Depth, Picture
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, SAMPLES, ROWS, STRIP_BYTES, X_DPI, Y_DPI, PLANAR = 273, 277, 278, 279, 282, 283, 284
 UNIT, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 296, 317, 322, 323, 324, 325
 EXTRA, FORMAT, XMP, ICC, DNG_VERSION = 338, 339, 700, 34675, 50706
+COLOUR_MAP, DEPTH_IN_SPACE = 320, 32997
 
-NONE, DEFLATE, OLD_DEFLATE = 1, 8, 32946
-COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3}  # samples by photometric interpretation
-STRIP = 1 << 20  # bytes of pixels to a strip, before compression
-CLASSIC_LIMIT = 4_000_000_000  # offsets of classic TIFF have 32 bits
+NONE, DEFLATE, JPEG, JPEG_OF_12_BITS = 1, 8, 7, 34892  # values of COMPRESSION
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+COLOURS = {  # samples of a pixel, by photometric interpretation
+    WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3
+}  # fmt: skip
+PREMULTIPLIED = 1  # value of EXTRA
 MOST_PAGES = 10_000
+LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
+
+Samples = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,34 @@ class Header:
         return 8 if not self.deep else ("float" if self.first(FORMAT, 1) == 3 else 16)
 
     @property
+    def orientation(self) -> int:
+        """EXIF orientation 1..8: of the tag, else of the XMP packet, else 1."""
+        found = self.first(ORIENTATION)
+        if ORIENTATION in self.directory.tags:
+            return found if 1 <= found <= 8 else 1
+        return exif.orientation(None, self.bytes_of(XMP))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the picture when decoded: 1 or 3, and one more with alpha."""
+        photometric = self.first(PHOTOMETRIC, BLACK_IS_ZERO)
+        return (1 if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) else 3) + self.alpha
+
+    @property
+    def alpha(self) -> bool:
+        """Whether a pixel has a sample more than its colours."""
+        colours = COLOURS.get(self.first(PHOTOMETRIC, BLACK_IS_ZERO), 1)
+        return self.first(SAMPLES, 1) > colours
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the decoded samples: uint8, uint16, or a float."""
+        bits = max(8, self.first(BITS, 1))
+        return np.dtype(f"{'f' if self.depth == 'float' else 'u'}{bits // 8}")
+
+    @property
     def compression(self) -> str:
-        """What its writer can repeat: "none", or "deflate" for any other."""
+        """What a similar file is written with: "none", or "deflate" for any other."""
         return "none" if self.first(COMPRESSION, NONE) == NONE else "deflate"
 
     def bytes_of(self, tag: int) -> bytes | None:
@@ -135,44 +164,231 @@ def _count_pages(data: bytes, offset: int, layout: Layout) -> int:
 
 
 def check(page: Header, length: int, name: str) -> None:
-    """ReadError for a kind of TIFF that cannot be read without loss, and for a truncated file."""
-    height, width = page.size
+    """ReadError for a kind of TIFF that cannot be read without loss, and for a truncated file.
+
+    length: bytes of the file
+    """
     bits = set(page.directory.integers(BITS, page.layout)) or {1}
-    kind, photometric = page.first(FORMAT, 1), page.first(PHOTOMETRIC, 1)
+    kind, photometric = page.first(FORMAT, 1), page.first(PHOTOMETRIC, BLACK_IS_ZERO)
     allowed = {1: ({1}, {2}, {4}, {8}, {16}), 3: ({16}, {32}, {64})}.get(kind, ())
-    if bits not in allowed or (page.deep and photometric not in (0, 1, 2)):
+    deep = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+    if bits not in allowed or photometric not in (deep if page.deep else COLOURS):
         words = {1: "unsigned", 2: "signed", 3: "float"}.get(kind, "unknown")
         raise ReadError(
             f"{name} stores {words} samples of {max(bits)} bits in a colour space of kind "
             f"{photometric}; save it as grey or RGB of 8 or 16 bits, or as float"
         )
     extra = page.directory.integers(EXTRA, page.layout)
-    beyond = page.first(SAMPLES, 1) - COLOURS.get(photometric, 1)
+    beyond = page.first(SAMPLES, 1) - COLOURS[photometric]
+    if beyond < 0 or page.first(DEPTH_IN_SPACE, 1) != 1:
+        raise ReadError(f"{name} is damaged: its header lists too few samples for its colours")
     if beyond > 1 or (beyond == 1 and extra[:1] == (0,)):
         raise ReadError(f"{name} holds extra channels that are not transparency; remove them first")
-    _check_segments(page, height, width, length, name)
+    _check_parts(page, length, name)
 
 
-def _check_segments(page: Header, height: int, width: int, length: int, name: str) -> None:
-    tiled = TILES in page.directory.tags
-    offsets = page.directory.integers(TILES if tiled else STRIPS, page.layout)
-    sizes = page.directory.integers(TILE_BYTES if tiled else STRIP_BYTES, page.layout)
+def _check_parts(page: Header, length: int, name: str) -> None:
+    height, width = page.size
+    parts = _Parts.of(page)
     planes = page.first(SAMPLES, 1) if page.first(PLANAR, 1) == 2 else 1
-    if tiled:
-        across, down = page.first(TILE_WIDTH), page.first(TILE_HEIGHT)
-        expected = ceil(width / across) * ceil(height / down) if across and down else 0
-    else:
-        expected = ceil(height / min(page.first(ROWS, height) or height, height)) if height else 0
-    if not expected or len(offsets) < expected * planes:
+    expected = parts.across * ceil(height / parts.rows) * planes if height and width else 0
+    if not expected or len(parts.offsets) < expected:
         raise ReadError(f"{name} is damaged: its header lists too few parts of the picture")
-    if any(at + size > length for at, size in zip(offsets, sizes, strict=False)):
+    if any(at + size > length for at, size in zip(parts.offsets, parts.sizes, strict=False)):
         raise ReadError(f"{name} is truncated: parts of the picture lie beyond its end")
-    if max(offsets) >= length or (sizes and len(sizes) < len(offsets)):
+    if max(parts.offsets) >= length or (parts.sizes and len(parts.sizes) < len(parts.offsets)):
         raise ReadError(f"{name} is damaged: its header lists parts of the picture beyond its end")
 
 
-def decode_plain(data: bytes, page: Header) -> Image.Image:
-    """A page as Pillow decodes it, shown only the tags that matter: neither rotation nor EXIF.
+@dataclass(frozen=True)
+class _Parts:
+    """The strips or tiles of a page: how large they are, and where they lie in the file.
+
+    rows, columns: of one part (a strip has all columns); across: parts beside each other
+    """
+
+    rows: int
+    columns: int
+    across: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, page: Header) -> _Parts:
+        """The parts as the header lists them."""
+        height, width = page.size
+        tiled = TILES in page.directory.tags
+        numbers = (TILES, TILE_BYTES) if tiled else (STRIPS, STRIP_BYTES)
+        offsets, sizes = (page.directory.integers(n, page.layout) for n in numbers)
+        if not tiled:
+            rows = min(page.first(ROWS, height) or height, height)
+            return cls(max(rows, 1), width, 1, offsets, sizes)
+        rows, columns = page.first(TILE_HEIGHT), page.first(TILE_WIDTH)
+        if not rows or not columns:
+            return cls(1, 1, 0, (), ())
+        return cls(rows, columns, ceil(width / columns), offsets, sizes)
+
+
+class PageReader:
+    """The samples of a page as rows `(rows, width, channels)`: grey or RGB, alpha last.
+
+    Palettes, CMYK and CIELAB become RGB; white-is-zero is inverted, premultiplied alpha divided
+    out; samples of less than 8 bits fill the 8 bits.
+    """
+
+    def __init__(self, file: Path | IO[bytes], page: Header, name: str) -> None:
+        """Open a page that `check` has passed. Raises ReadError where tifffile cannot decode it."""
+        import tifffile
+
+        self.page, self.name = page, name
+        self._parts = _Parts.of(page)
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+        with quietly(name):
+            self._file = tifffile.TiffFile(file)
+            self._page = cast(tifffile.TiffPage, self._file.pages[0])
+            found = self._page.imagelength, self._page.imagewidth, self._page.samplesperpixel
+            if found != (*page.size, page.first(SAMPLES, 1)) or self._page.dtype is None:
+                raise ReadError(f"{name} is damaged: its header contradicts itself")
+        self._options: dict[str, Any] = {}
+        if page.first(COMPRESSION, NONE) in (JPEG, JPEG_OF_12_BITS):
+            self._options = {
+                "jpegtables": self._page.jpegtables, "jpegheader": self._page.jpegheader
+            }  # fmt: skip
+        self._last: tuple[int, Samples] | None = None  # the part decoded last, and its number
+
+    def rows(self, first: int, last: int) -> Samples:
+        """Rows [first, last). Raises ReadError for damaged samples."""
+        page, step = self.page, self._parts.rows
+        found = np.empty((last - first, page.size[1], page.channels), page.dtype)
+        for number in range(first // step, ceil(last / step)):
+            if self._last is None or self._last[0] != number:
+                self._last = None  # before the next is made: not both in memory
+                with reporting(self.name):
+                    self._last = number, self._converted(self._decode(number))
+            top, samples = number * step, self._last[1]
+            begin, end = max(first, top), min(last, top + len(samples))
+            found[begin - first : end - first] = samples[begin - top : end - top]
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._last = None
+        self._file.close()
+
+    def _decode(self, number: int) -> Samples:
+        """A strip, or a row of tiles side by side, of all planes, as it is stored."""
+        page, parts = self.page, self._parts
+        height, width = page.size
+        rows = min(parts.rows, height - number * parts.rows)
+        channels = page.first(SAMPLES, 1)
+        found = np.empty((rows, width, channels), self._page.dtype)
+        planes = channels if page.first(PLANAR, 1) == 2 else 1
+        down = ceil(height / parts.rows)
+        for plane in range(planes):
+            target = found[:, :, plane : plane + 1] if planes > 1 else found
+            for x in range(parts.across):
+                left = x * parts.columns
+                index = (plane * down + number) * parts.across + x
+                place = target[:, left : left + parts.columns]
+                samples = self._part(index)[: len(place), : place.shape[1]]
+                if samples.shape != place.shape:
+                    raise ReadError(f"{self.name} is truncated: a part of the picture is too short")
+                place[...] = samples
+        return found
+
+    def _part(self, index: int) -> Samples:
+        offset, sizes = self._parts.offsets[index], self._page.databytecounts
+        size = self._parts.sizes[index] if self._parts.sizes else sizes[index]
+        handle = self._file.filehandle
+        handle.seek(offset)
+        data = handle.read(size) if offset and size else None
+        samples = self._page.decode(data, index, **self._options)[0]
+        if samples is None:
+            raise ReadError(f"{self.name} leaves out a part of the picture; save it anew")
+        return np.asarray(samples.reshape(samples.shape[-3:]))
+
+    def _converted(self, samples: Samples) -> Samples:
+        """Stored samples as grey or RGB, alpha last."""
+        page = self.page
+        bits, photometric = page.first(BITS, 1), page.first(PHOTOMETRIC, BLACK_IS_ZERO)
+        if bits < 8 and photometric != PALETTE:
+            samples = samples.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+        if photometric == WHITE_IS_ZERO:
+            white = 1 if page.depth == "float" else np.iinfo(samples.dtype).max
+            samples[:, :, 0] = white - samples[:, :, 0]
+        elif photometric in (PALETTE, CMYK, LAB):
+            colours = COLOURS[photometric]
+            rgb = self._as_rgb(samples[:, :, :colours], photometric)
+            samples = np.concatenate([rgb, samples[:, :, colours:]], axis=2)
+        if page.directory.integers(EXTRA, page.layout)[:1] == (PREMULTIPLIED,):
+            samples = _not_premultiplied(samples)
+        return samples
+
+    def _as_rgb(self, samples: Samples, photometric: int) -> npt.NDArray[np.uint8]:
+        if photometric == PALETTE:
+            return _palette(self.page, self.name)[samples[:, :, 0].astype(np.uint8)]
+        mode = "CMYK" if photometric == CMYK else "LAB"
+        size = samples.shape[1], samples.shape[0]
+        image = Image.frombytes(mode, size, np.ascontiguousarray(samples).tobytes(), "raw", mode)
+        profile = self.page.bytes_of(ICC)
+        image.info.update({"icc_profile": profile} if profile else {})
+        return np.asarray(color.simplify(image))
+
+
+def _palette(page: Header, name: str) -> npt.NDArray[np.uint8]:
+    """The colours of a palette, `(256, 3)`; those that it leaves out are black."""
+    values = np.array(page.directory.integers(COLOUR_MAP, page.layout), np.uint32)
+    if values.size != 3 * 2 ** page.first(BITS, 1):
+        raise ReadError(f"{name} is damaged: its palette has {values.size} entries")
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: values.size // 3] = (values >> 8).reshape(3, -1).T
+    return colours
+
+
+def _not_premultiplied(samples: Samples) -> Samples:
+    whole = samples.dtype.kind == "u"
+    top = float(np.iinfo(samples.dtype).max) if whole else 1.0
+    alpha = samples[:, :, -1:].astype(np.float64) / top
+    colour = samples[:, :, :-1] / np.where(alpha > 0, alpha, 1.0)
+    if whole:
+        colour = np.rint(np.clip(colour, 0, top))
+    joined: Samples = np.concatenate([colour.astype(samples.dtype), samples[:, :, -1:]], 2)
+    return joined
+
+
+def decode(data: bytes, page: Header, name: str) -> Samples:
+    """The samples of a whole page that `check` has passed, as `PageReader` gives them."""
+    if _only_pillow_decodes(page):
+        with quietly(name):
+            image = _decode_by_pillow(data, page)
+        with reporting(name):
+            return _of_image(color.simplify(image))
+    reader = PageReader(io.BytesIO(data), page, name)
+    try:
+        return reader.rows(0, page.size[0])
+    finally:
+        reader.close()
+
+
+def _of_image(image: Image.Image) -> Samples:
+    samples = np.asarray(image)
+    return samples[:, :, np.newaxis] if samples.ndim == 2 else samples
+
+
+def _only_pillow_decodes(page: Header) -> bool:
+    """Whether tifffile does not know the kind: YCbCr outside JPEG, and a few old packings."""
+    from tifffile import TIFF
+
+    packed = page.first(COMPRESSION, NONE)
+    plainly = page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR and packed not in (
+        JPEG,
+        JPEG_OF_12_BITS,
+    )
+    return not page.deep and (plainly or packed not in TIFF.DECOMPRESSORS)
+
+
+def _decode_by_pillow(data: bytes, page: Header) -> Image.Image:
+    """A page of up to 8 bits as Pillow decodes it, with only the tags that matter.
 
     Some versions of Pillow turn TIFFs upright themselves, and warn of damaged EXIF. Raises whatever
     Pillow raises for damaged pixels.
@@ -182,7 +398,16 @@ def decode_plain(data: bytes, page: Header) -> Image.Image:
     # Samples of up to 8 bits have no byte order, and Pillow fails on BigTIFFs of one of the two.
     order = page.layout.order
     tags = {n: t if order == "<" else Tag(t.type, _swapped(t)) for n, t in wanted.items()}
-    return _decode(_with_directory(data, Directory(tags), Layout("<", page.layout.big)))
+    layout = Layout("<", page.layout.big)
+    at = len(data) + len(data) % 2  # the new directory lies behind the file's end
+    head = file_header(layout, at)
+    rewritten = (head + data[len(head) :]).ljust(at, b"\0")
+    rewritten += build_directory(Directory(tags), at, layout)
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(rewritten), "")
+    # Pillow checks its own limit, a global of the host's, only where it makes this memory itself.
+    image.im = Image.new(image.mode, image.size, None).im
+    image.load()
+    return image
 
 
 def _swapped(tag: Tag) -> bytes:
@@ -190,185 +415,72 @@ def _swapped(tag: Tag) -> bytes:
     return np.frombuffer(tag.data, np.uint8).reshape(-1, width)[:, ::-1].tobytes()
 
 
-def _decode(data: bytes) -> Image.Image:
-    image = TiffImagePlugin.TiffImageFile(io.BytesIO(data), "")
-    # Pillow checks its own limit, a global of the host's, only where it makes this memory itself.
-    image.im = Image.new(image.mode, image.size, None).im
-    image.load()
-    return image
-
-
-def decode_deep(data: bytes, page: Header) -> npt.NDArray[Any]:
-    """Samples of 16 bits or floats, `(height, width, channels)`, alpha last, not premultiplied.
-
-    Raises whatever Pillow raises for damaged pixels.
-    """
-    channels = page.first(SAMPLES, 1)
-    if page.first(PLANAR, 1) == 2:
-        planes = [_decode_plane(data, page, k, 1) for k in range(channels)]
-        samples = np.concatenate(planes, axis=2)
-    else:
-        samples = _decode_plane(data, page, 0, channels)
-    if page.first(PHOTOMETRIC, 1) == 0:  # white is zero
-        samples[:, :, 0] = (1 if page.depth == "float" else 65535) - samples[:, :, 0]
-    extra = page.directory.integers(EXTRA, page.layout)
-    return _not_premultiplied(samples) if extra[:1] == (1,) else samples
-
-
-def _not_premultiplied(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    top = 65535.0 if samples.dtype == np.uint16 else 1.0
-    alpha = samples[:, :, -1:].astype(np.float64) / top
-    colour = samples[:, :, :-1] / np.where(alpha > 0, alpha, 1.0)
-    if top > 1:
-        colour = np.rint(np.clip(colour, 0, top))
-    whole: npt.NDArray[Any] = np.concatenate([colour.astype(samples.dtype), samples[:, :, -1:]], 2)
-    return whole
-
-
-def _decode_plane(data: bytes, page: Header, plane: int, channels: int) -> npt.NDArray[Any]:
-    """One plane's samples: bytes unpacked by Pillow, then the predictor undone."""
-    height, width = page.size
-    bits = page.first(BITS)
-    wide = channels * bits // 8  # bytes to a pixel
-    tiled = TILES in page.directory.tags
-    column = page.first(TILE_WIDTH) if tiled else width
-    tags, layout = {}, Layout("<", page.layout.big)  # bytes have no order
-    numbers = {WIDTH: width * wide, HEIGHT: height, BITS: 8, SAMPLES: 1, PHOTOMETRIC: 1}
-    numbers |= {COMPRESSION: page.first(COMPRESSION, NONE)}
-    numbers |= {TILE_WIDTH: column * wide, TILE_HEIGHT: page.first(TILE_HEIGHT)} if tiled else {}
-    numbers |= {} if tiled else {ROWS: min(page.first(ROWS, height) or height, height)}
-    for number, value in numbers.items():
-        tags[number] = integers_tag(LONG, [value], layout)
-    for number in (TILES, TILE_BYTES) if tiled else (STRIPS, STRIP_BYTES):
-        values = page.directory.integers(number, page.layout)
-        count = len(values) // (page.first(SAMPLES, 1) if page.first(PLANAR, 1) == 2 else 1)
-        part = values[plane * count : (plane + 1) * count]
-        tags[number] = integers_tag(LONG8 if layout.big else LONG, part, layout)
-    told = _with_directory(data, Directory(tags), layout)
-    unpacked = np.asarray(_decode(told))
-    kind = np.dtype(f"{page.layout.order}{'f' if page.depth == 'float' else 'u'}{bits // 8}")
-    parts = [
-        _unpredicted(unpacked[:, x * wide : (x + column) * wide], page, channels, kind)
-        for x in range(0, width, column)
-    ]
-    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-
-
-def _with_directory(data: bytes, directory: Directory, layout: Layout) -> bytes:
-    """The file with another first directory, put behind its end."""
-    at = len(data) + len(data) % 2
-    head = file_header(layout, at)
-    body = head + data[len(head) :]
-    return body.ljust(at, b"\0") + build_directory(directory, at, layout)
-
-
-def _unpredicted(
-    unpacked: npt.NDArray[np.uint8], page: Header, channels: int, kind: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """Bytes of a strip or a column of tiles as native samples, with differences summed up."""
-    height, native = len(unpacked), kind.newbyteorder("=")
-    predictor = page.first(PREDICTOR, 1) if page.first(COMPRESSION, NONE) != NONE else 1
-    if predictor == 3:  # Adobe: bytes by significance, each the difference to the channel's last
-        rows = unpacked.reshape(height, -1, channels)
-        summed = np.add.accumulate(rows, axis=1, dtype=np.uint8).reshape(height, kind.itemsize, -1)
-        big = np.ascontiguousarray(summed.transpose(0, 2, 1)).view(kind.newbyteorder(">"))
-        return np.asarray(big.reshape(height, -1, channels).astype(native))
-    samples = np.ascontiguousarray(unpacked).view(kind).reshape(height, -1, channels)
-    if predictor == 2:
-        whole = samples.view(kind.str.replace("f", "u")).astype(f"u{kind.itemsize}")
-        return np.add.accumulate(whole, axis=1, dtype=whole.dtype).view(native)
-    return samples.astype(native)
-
-
-def encode(
-    samples: npt.NDArray[Any],
-    *,
-    alpha: bool,
-    compression: str = "deflate",
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
-    big: bool | None = None,
-) -> bytes:
-    """A TIFF file of `(height, width, 1..4)` samples, uint8, uint16 or float32, with its metadata.
-
-    The file takes the byte order of the EXIF block, so that its tags go in byte for byte. It is a
-    BigTIFF where classic offsets of 32 bits would not reach, or where `big` asks for it.
-    """
-    layout, said = parse_exif(exif)
-    wide = samples.nbytes + sum(len(b or b"") for b in (icc, exif, xmp)) > CLASSIC_LIMIT
-    layout = Layout(layout.order, big=wide if big is None else big)
-    height = len(samples)
-    rows = min(height, max(1, STRIP // (samples.nbytes // height)))
-    strips = [
-        pack_rows(samples[top : top + rows], layout, compression) for top in range(0, height, rows)
-    ]
-    directory = descriptive(said)
-    directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
-    for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
-        directory.tags |= {tag: Tag(kind, block)} if block else {}
-    directory.tags |= resolution_tags(dpi, said, layout)
-    lengths = [len(s) for s in strips]
-    offset = LONG8 if layout.big else LONG
-    directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
-    directory.tags[STRIPS] = integers_tag(offset, [0] * len(strips), layout)
-    start = 16 if layout.big else 8
-    # Its length does not depend on the offsets, so the pixels' place is known after a first build.
-    at = start + len(build_directory(directory, start, layout))
-    places = at + np.cumsum([0, *lengths[:-1]], dtype=np.int64)
-    directory.tags[STRIPS] = integers_tag(offset, places.tolist(), layout)
-    return b"".join(
-        [file_header(layout, start), build_directory(directory, start, layout), *strips]
+def metadata(page: Header, path: Path | None = None) -> Picture:
+    """A picture of one pixel with the page's channels, depth and metadata; its EXIF is upright."""
+    xmp = page.bytes_of(XMP)
+    block = exif.build_exif(page.directory, page.layout.order)
+    converted = page.first(PHOTOMETRIC, BLACK_IS_ZERO) in (CMYK, LAB)
+    return Picture(
+        np.zeros((1, 1, page.channels - page.alpha), np.float32),
+        depth=page.depth,
+        icc=None if converted else page.bytes_of(ICC),
+        exif=exif.without_rotation(block) if block else None,
+        xmp=exif.xmp_without_rotation(xmp) if xmp else None,
+        path=path,
+        format="TIFF",
+        source={"compression": page.compression, "dpi": page.dpi()},
     )
 
 
-def pixel_tags(
-    samples: npt.NDArray[Any], alpha: bool, compression: str, rows: int, layout: Layout
-) -> dict[int, Tag]:
-    """How samples of this shape and type are stored in strips of `rows` rows."""
-    height, width, channels = samples.shape
-    whole = samples.dtype.kind == "u"
-    numbers: dict[int, list[int]] = {
-        WIDTH: [width],
-        HEIGHT: [height],
-        BITS: [samples.itemsize * 8] * channels,
-        COMPRESSION: [NONE if compression == "none" else DEFLATE],
-        PHOTOMETRIC: [2 if channels - alpha == 3 else 1],
-        SAMPLES: [channels],
-        ROWS: [rows],
-        PLANAR: [1],
-        FORMAT: [1 if whole else 3] * channels,
-    }
-    if compression != "none" and whole:
-        numbers[PREDICTOR] = [2]
-    if alpha:
-        numbers[EXTRA] = [2]  # not premultiplied
-    wide = (WIDTH, HEIGHT, ROWS)
-    return {t: integers_tag(LONG if t in wide else SHORT, v, layout) for t, v in numbers.items()}
+class TiffRows:
+    """The rows of a (Big)TIFF file, of which only the parts that are needed are read.
 
+    shape: (height, width, 1..4), alpha last; dtype: uint8, uint16 or a float
+    """
 
-def resolution_tags(
-    dpi: tuple[float, float] | None, said: Directory, layout: Layout
-) -> dict[int, Tag]:
-    """Resolution as the EXIF block has it, else as dots per inch, else none."""
-    if dpi is None:
-        return {t: said.tags[t] for t in (X_DPI, Y_DPI, UNIT) if t in said.tags}
-    tags = {UNIT: integers_tag(SHORT, [2], layout)}
-    for tag, value in zip((X_DPI, Y_DPI), dpi, strict=True):
-        scale = 1 if float(value).is_integer() else 10_000
-        ratio = struct.pack(layout.order + "II", round(value * scale), scale)
-        tags[tag] = Tag(RATIONAL, ratio)
-    return tags
+    def __init__(self, path: Path) -> None:
+        """Read the header. Raises ReadError for what cannot be read in parts."""
+        self.path, name = path, str(path)
+        try:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            ):
+                data = cast(bytes, mapped)  # it is sliced like one
+                self.page = read_header(data, name)
+                check(self.page, len(data), name)
+        except (OSError, ValueError) as error:
+            raise ReadError(f"{path} cannot be read: {error}") from error
+        self._check()
+        self.shape: tuple[int, ...] = (*self.page.size, self.page.channels)
+        self.dtype, self.alpha = self.page.dtype, self.page.alpha
+        self._reader = PageReader(path, self.page, name)
 
+    def _check(self) -> None:
+        page = self.page
+        rows = min(_Parts.of(page).rows, page.size[0])
+        stored = rows * page.size[1] * page.first(SAMPLES, 1) * page.dtype.itemsize
+        wrong = {
+            f"holds {page.pages} pages": page.pages != 1,
+            "is stored turned": page.orientation != 1,
+            "is packed in an old way": _only_pillow_decodes(page),
+            f"is stored in parts of {rows} rows, too large to decode singly": stored > LARGEST_PART,
+        }
+        for words, found in wrong.items():
+            if found:
+                raise ReadError(
+                    f"{self.path} {words}, and is not read in parts; save it as one upright "
+                    "picture, in tiles or in small strips"
+                )
 
-def pack_rows(rows: npt.NDArray[Any], layout: Layout, compression: str) -> bytes:
-    """A strip as it lies in a file: differences between neighbours, deflated, or plainly."""
-    stored = rows.astype(np.dtype(f"{layout.order}{rows.dtype.str[1:]}"))
-    if compression == "none":
-        return stored.tobytes()
-    if rows.dtype.kind == "u":  # predictor 2: differences to the pixel on the left, modulo 2^bits
-        differences = rows.copy()
-        differences[:, 1:] = rows[:, 1:] - rows[:, :-1]
-        stored = differences.astype(stored.dtype)
-    return zlib.compress(stored.tobytes(), 6)
+    def __getitem__(self, wanted: slice) -> Samples:
+        """Rows [start, stop)."""
+        return self._reader.rows(wanted.start, wanted.stop)
+
+    def metadata(self) -> Picture:
+        """A picture of one pixel that has all the metadata of this one."""
+        return metadata(self.page, self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()

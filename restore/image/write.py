@@ -1,6 +1,6 @@
-"""Picture files written whole or not at all, like the file they came from, with its metadata.
+"""Picture files written whole or not at all, similar to their source, with its metadata.
 
-What a format cannot hold is refused before anything is written (`aside` does the writing). PNG,
+What a format cannot hold is refused before anything is written. PNG,
 TIFF and grey JPEG 2000 hold 16 bits, TIFF holds floats; the others hold 8 bits, BMP no metadata.
 """
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, jp2, png, tiff
+from restore.image import color, jp2, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
 from restore.image.picture import Depth, Picture, quantise
 
@@ -60,7 +60,7 @@ def save_image(
     depth:   8, 16 or "float"; else the picture's, or the deepest that the format can hold
 
     Raises WriteError for what the format cannot hold or the disk refuses, InputError for a quality
-    or a picture that makes no sense. Then there is no file, or the old one is untouched.
+    or a picture that cannot be used. Then there is no new file, and an old one is unchanged.
     """
     place = Path(path)
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
@@ -79,10 +79,10 @@ def check_writable(
     depth: Depth | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Raise now what `save_image` would raise after an hour of work.
+    """Raise now what `save_image` would raise later, after the network has run.
 
     size: (height, width) that the picture will have by then; None: its own
-    The disk may still fill up, and a file of that name appear, meanwhile.
+    The disk may still fill up, and a file of that name appear, in between.
     """
     place = Path(path)
     kind = format_of(place, format)
@@ -114,13 +114,13 @@ def _check_place(path: Path, overwrite: bool) -> None:
         if path.is_dir():
             raise WriteError(f"{path} is a folder; give the name of a file")
         if not path.parent.is_dir():
-            raise WriteError(f"{path.parent} is no folder; make it first, or give another name")
+            raise WriteError(f"there is no folder {path.parent}; create it, or give another name")
         if os.path.lexists(path) and not overwrite:
             raise WriteError(exists_words(path))
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise WriteError(f"{path.parent} may not be written to; choose another folder")
     except (OSError, ValueError) as error:
-        raise WriteError(f"{path} is no name for a file: {error}") from error
+        raise WriteError(f"{path} is not a valid file name: {error}") from error
 
 
 def check_format(
@@ -132,13 +132,13 @@ def check_format(
     depth: Depth | None = None,
     name: str = "picture",
 ) -> None:
-    """Raise WriteError or InputError where a format cannot hold a picture as it is asked to."""
+    """Raise WriteError or InputError where a format cannot hold a picture with these settings."""
     limits = FORMATS[kind]
     if quality is not None:
         if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
             raise InputError(f"quality is a whole number from 1 to 100, not {quality!r}")
         if not limits.lossy:
-            raise InputError(f"{kind} loses nothing and has no quality; leave quality out")
+            raise InputError(f"{kind} is lossless and has no quality; leave quality out")
     if depth is not None and depth not in _depths(kind, picture):
         held = " or ".join(str(d) for d in _depths(kind, picture))
         raise WriteError(f"{name}: {kind} holds samples of {held} bits, not {depth!r}")
@@ -184,10 +184,10 @@ def encode_image(
         if kind == "TIFF":
             return _encode_tiff(samples, picture)
         if kind == "JPEG2000":
-            said = jp2.Said(picture.icc, picture.exif, picture.xmp)
+            boxes = jp2.Metadata(picture.icc, picture.exif, picture.xmp)
             plain = _encode(samples, kind, {})
-            return jp2.with_metadata(plain, said, picture.source.get("dpi"))
-        if kind == "AVIF" and samples.shape[2] < 3:  # Pillow wants colour even of what is grey
+            return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
+        if kind == "AVIF" and samples.shape[2] < 3:  # Pillow writes grey as colour only
             samples = np.concatenate([samples[:, :, :1]] * 2 + [samples], axis=2)
         options = {"JPEG": _jpeg_options, "WEBP": _webp_options, "AVIF": _avif_options}.get(
             kind, _bmp_options
@@ -207,18 +207,18 @@ def _encode(samples: npt.NDArray[Any], kind: str, options: dict[str, Any]) -> by
 
 def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
     plain = png.encode16(samples) if samples.dtype == np.uint16 else _encode(samples, "PNG", {})
-    said = png.metadata_chunks(
+    chunks = png.metadata_chunks(
         picture.icc,
         picture.exif,
         picture.xmp,
         picture.source.get("dpi"),
         picture.source.get("chunks", ()),
     )
-    return png.with_chunks(plain, said)
+    return png.with_chunks(plain, chunks)
 
 
 def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
-    return tiff.encode(
+    return tiff_write.encode(
         samples,
         alpha=picture.alpha is not None,
         compression=picture.source.get("compression", "deflate"),

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from restore.errors import ModelError, UnknownModelError, WeightsError
+from restore.errors import ModelError, UnknownModelError, WeightsError, WriteError
+from restore.image.atomic import write_aside
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
@@ -57,28 +58,20 @@ def save_weights(
 ) -> None:
     """Write the network and its card; the same weights and card give the same bytes.
 
-    Written aside and renamed, so that the file is whole or absent.
+    Raises ModelError where it cannot be written; then there is no file, or the old one.
     """
     tensors = {
         key: value.detach().to("cpu", dtype).contiguous()
         for key, value in sorted(network.state_dict().items())
     }
-    write_aside(save(tensors, metadata={HEADER_KEY: card.to_json()}), path)
+    _write(save(tensors, metadata={HEADER_KEY: card.to_json()}), path)
 
 
-def write_aside(data: bytes, path: Path) -> None:
-    """Write bytes beside the target, sync and rename. Raises ModelError where that fails."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(data: bytes, path: Path) -> None:
     try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+        write_aside(path, data, overwrite=True)
+    except WriteError as error:
+        raise ModelError(str(error)) from error
 
 
 def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
@@ -91,7 +84,7 @@ def replace_scores(path: Path, scores: list[dict[str, Any]]) -> None:
     """Rewrite a weights file with other scores in its card; the tensors stay as they are."""
     data = _read(path)
     card = replace(_card(data, path), scores=scores)
-    write_aside(save(load(data), metadata={HEADER_KEY: card.to_json()}), path)
+    _write(save(load(data), metadata={HEADER_KEY: card.to_json()}), path)
 
 
 def load_model(name_or_path: str | os.PathLike[str]) -> UNet:

@@ -19,10 +19,11 @@ import numpy.typing as npt
 from restore.engine.compute import Compute, Resources
 from restore.errors import InputError, ReadError
 from restore.image import color
-from restore.image.large_tiff import TiffRows, TiffStrips
 from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.picture import Depth, Picture, Pixels, check_range, quantise
 from restore.image.read import TIFF_STARTS
+from restore.image.tiff import TiffRows
+from restore.image.tiff_write import TiffStrips
 from restore.pipeline.result import LargeResult, Result
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.task import Task
@@ -171,7 +172,7 @@ def restore_tiff(
     """
     rows = TiffRows(source)
     try:
-        like = without_thumbnails(rows.said())
+        like = without_thumbnails(rows.metadata())
         if strip_metadata:
             like = without_metadata(like)
         status = source.stat()
@@ -209,7 +210,7 @@ def restore_tiff_to_picture(
     """
     rows = TiffRows(source)
     try:
-        like = without_thumbnails(rows.said())
+        like = without_thumbnails(rows.metadata())
         height, width, samples = rows.shape
         colours = _colour_channels(samples)
         pixels = _mapped((height, width, colours))

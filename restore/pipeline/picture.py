@@ -15,7 +15,7 @@ import numpy as np
 
 from restore.engine.compute import Compute, Resources
 from restore.errors import OutOfMemoryError
-from restore.image.kinds import Kind, as_kind, to_picture
+from restore.image.arrays import Kind, as_kind, to_picture
 from restore.image.metrics import compare
 from restore.image.picture import Picture
 from restore.pipeline.large import needs_rows, restore_tiff_to_picture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from restore.errors import InputError, UnknownModelError
-from restore.image.alpha import bleed
+from restore.image.color import bleed
 from restore.image.metadata import with_size, without_thumbnails
 from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize

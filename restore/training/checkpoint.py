@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from restore.errors import TrainingError
+from restore.image.atomic import write_aside
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write aside in the same folder, sync, rename: a kill leaves the old one or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(aside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write or replace a checkpoint: a kill leaves the old one or the new one, whole.
+
+    Raises WriteError where the disk refuses it.
+    """
+    write_aside(path, lambda file: torch.save(state, file), overwrite=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """Writing whole or not at all: full disks, interruptions, names that appear meanwhile."""
 
+import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from restore.errors import WriteError
+from restore.image.atomic import tidy, write_aside, write_json
 from restore.image.picture import Picture
 from restore.image.read import load_image
 from restore.image.write import save_image
@@ -99,3 +103,69 @@ def test_mode_follows_the_umask_and_links_stay_links(tmp_path):
     save_image(picture_of(1), tmp_path / "link.png", overwrite=True)
     assert (tmp_path / "link.png").is_symlink()
     assert load_image(tmp_path / "a.png").channels == 1
+
+
+def test_a_function_writes_into_the_open_file(tmp_path):
+    write_aside(tmp_path / "a", lambda file: file.write(b"by a function"), overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"by a function"
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(WriteError, match="No space left"):
+        write_aside(tmp_path / "a", fail, overwrite=True)
+    assert (tmp_path / "a").read_bytes() == b"by a function" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_json_is_written_whole(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "ü", "values": [1, None]})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {
+        "name": "ü",
+        "values": [1, None],
+    }
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"name": object()})
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_without_hard_links_only_one_of_many_writers_succeeds(tmp_path, monkeypatch):
+    """Checking and then renaming let two writers report the same file as theirs."""
+    failing(monkeypatch, "link", OSError(errno.EPERM, "no links"))
+    there, lexists = threading.Barrier(4), os.path.lexists
+
+    def slow(path):
+        found = lexists(path)
+        if Path(path).suffix == ".png":
+            with contextlib.suppress(threading.BrokenBarrierError):
+                there.wait(0.05)  # all of them have looked, were it not for the lock
+        return found
+
+    monkeypatch.setattr(os.path, "lexists", slow)
+    results = []
+
+    def write(number):
+        try:
+            write_aside(tmp_path / "a.png", bytes([number]), overwrite=False)
+            results.append(number)
+        except WriteError:
+            pass
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(results) == 1
+    assert (tmp_path / "a.png").read_bytes() == bytes(results)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_tidying_neither_waits_for_a_pipe_nor_follows_a_link(tmp_path):
+    os.mkfifo(tmp_path / ".restore-pipe.part")
+    (tmp_path / "precious").write_bytes(b"x")
+    (tmp_path / ".restore-link.part").symlink_to(tmp_path / "precious")
+    (tmp_path / ".restore-left.part").write_bytes(b"x")
+    assert tidy(tmp_path) == 1
+    assert (tmp_path / "precious").exists() and not (tmp_path / ".restore-left.part").exists()

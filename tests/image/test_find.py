@@ -79,7 +79,7 @@ def test_links_in_a_circle_end(card: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [("*.gif", "no picture matches"), ("empty", "without --recursive")]
+    ("given", "words"), [("*.gif", "no picture matches"), ("empty", "pass --recursive")]
 )
 def test_where_nothing_is_found_it_is_said(card: Path, given: str, words: str) -> None:
     (card / "empty").mkdir()

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image, ImageCms
 
 from restore.errors import ReadError
+from restore.image import exif
 from restore.image.picture import quantise
 from restore.image.read import decode_image
+from restore.image.tiff import TiffRows
 
 
 def samples(shape, dtype=np.uint8, seed=0):
@@ -136,3 +139,85 @@ def test_float_tiff_beyond_the_range_is_refused(value):
     tifffile.imwrite(memory, np.full((4, 4), value, np.float32))
     with pytest.raises(ReadError, match=r"divide by 255|not finite"):
         decode_image(memory.getvalue())
+
+
+def by_pillow(image, **options):
+    """A TIFF file of the image, and what Pillow reads back from it as grey or RGB."""
+    memory = io.BytesIO()
+    image.save(memory, "TIFF", **options)
+    with Image.open(io.BytesIO(memory.getvalue())) as again:
+        mode = again.mode if again.mode in ("L", "LA", "RGB", "RGBA") else "RGB"
+        return memory.getvalue(), np.asarray(again.convert("L" if again.mode == "1" else mode))
+
+
+PILLOWS_KINDS = [
+    ("1", "group3"), ("1", "group4"), ("1", "tiff_ccitt"), ("1", "packbits"), ("1", None),
+    ("L", "tiff_lzw"), ("L", "jpeg"), ("RGB", "jpeg"), ("RGB", "tiff_adobe_deflate"),
+    ("RGB", "zstd"), ("RGB", "lzma"), ("P", "tiff_lzw"), ("P", None), ("LA", "tiff_lzw"),
+    ("RGBA", "packbits"), ("CMYK", "tiff_lzw"), ("CMYK", "jpeg"), ("LAB", None), ("YCbCr", None),
+    ("YCbCr", "tiff_lzw"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "packing"), PILLOWS_KINDS)
+def test_kinds_that_pillow_writes_are_read_as_pillow_reads_them(mode, packing):
+    rgb = Image.fromarray(samples((45, 37, 3)))
+    smooth = rgb.resize((74, 90), Image.Resampling.BICUBIC)
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(smooth, *profiles, outputMode="LAB")
+    else:
+        image = smooth.quantize(200) if mode == "P" else smooth.convert(mode)
+    data, truth = by_pillow(image, **({"compression": packing} if packing else {}))
+    if mode == "LAB":
+        srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        truth = np.asarray(ImageCms.profileToProfile(image, *srgb, outputMode="RGB"))
+    found = stored(decode_image(data))
+    assert found.shape[:2] == truth.shape[:2] == (90, 74)
+    # Two copies of libjpeg may round the other way.
+    apart = np.abs(found.astype(int) - truth.reshape(found.shape).astype(int)).max()
+    assert apart <= (3 if packing == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", [0, 1, 3])
+def test_samples_of_few_bits_fill_the_8(bits, photometric):
+    values = samples((9, 16)) >> (8 - bits)
+    packed = np.packbits(
+        np.unpackbits(values[:, :, None], axis=2)[:, :, 8 - bits :].reshape(9, -1), axis=1
+    )
+    directory, layout = exif.Directory(), exif.Layout("<")
+    numbers = {256: 16, 257: 9, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 9}
+    numbers |= {279: packed.nbytes}
+    colours = samples((3, 2**bits), np.uint16, seed=1)
+    for at in (0, 1000):
+        numbers[273] = at
+        directory.tags = {n: exif.integers_tag(4, [v], layout) for n, v in numbers.items()}
+        if photometric == 3:
+            directory.tags[320] = exif.integers_tag(3, colours.ravel().tolist(), layout)
+        head = exif.file_header(layout, 8) + exif.build_directory(directory, 8, layout)
+    found = stored(decode_image(head.ljust(1000, b"\0") + packed.tobytes()))
+    full = values * (255 // (2**bits - 1))
+    expected = {0: 255 - full, 1: full, 3: (colours >> 8).T[values]}[photometric]
+    assert np.array_equal(found.squeeze(), expected)
+    with Image.open(io.BytesIO(head.ljust(1000, b"\0") + packed.tobytes())) as image:
+        pillows = np.asarray(image.convert("RGB" if photometric == 3 else "L"))
+    assert np.array_equal(pillows, expected)
+
+
+@pytest.mark.parametrize("in_tag", [False, True])
+def test_both_readers_know_an_orientation_that_only_xmp_tells(tmp_path, in_tag):
+    """In memory such a file was turned upright, and in rows it stayed on its side."""
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/' tiff:Orientation='6'/>"
+    extra = [(700, 1, len(xmp), xmp, True)]
+    extra += [(274, 3, 1, 1, True)] if in_tag else []  # the tag has the last word
+    tifffile.imwrite(
+        tmp_path / "a.tif", samples((6, 8, 3)), photometric="rgb", extratags=extra, metadata=None
+    )
+    picture = decode_image((tmp_path / "a.tif").read_bytes())
+    assert picture.pixels.shape == ((6, 8, 3) if in_tag else (8, 6, 3))
+    if in_tag:
+        TiffRows(tmp_path / "a.tif").close()
+    else:
+        with pytest.raises(ReadError, match="stored turned"):
+            TiffRows(tmp_path / "a.tif")

@@ -100,12 +100,12 @@ def test_metadata_goes_byte_for_byte_where_blocks_are_kept_whole(kind):
 @pytest.mark.parametrize("compression", ["none", "deflate"])
 @pytest.mark.parametrize("big", [False, True])
 def test_tiff_is_what_tifffile_reads(depth, channels, alpha, compression, big):
-    from restore.image import tiff
+    from restore.image import tiff_write
     from restore.image.color import join
 
     picture = picture_of(channels, alpha, depth, exif=exif_block(">" if big else "<"))
     truth = quantise(join(picture.pixels, picture.alpha), depth)
-    data = tiff.encode(
+    data = tiff_write.encode(
         truth, alpha=alpha, compression=compression, icc=ICC, exif=picture.exif, xmp=XMP, big=big
     )
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -352,8 +352,8 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "old.png").write_bytes(b"old")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
     refused(tmp_path, "folder.png", "is a folder")
-    refused(tmp_path, "none/a.png", "is no folder")
-    refused(tmp_path, "old.png/a.png", "is no folder")
+    refused(tmp_path, "none/a.png", "there is no folder")
+    refused(tmp_path, "old.png/a.png", "there is no folder")
     refused(tmp_path, "old.png", r"exists; pass --overwrite / overwrite=True or another name")
     refused(tmp_path, "link.png", "exists")
     refused(tmp_path, "x" * 300 + ".png", "name|cannot be written") if os.name == "posix" else None

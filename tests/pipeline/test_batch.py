@@ -334,11 +334,11 @@ def test_memory_is_bounded_by_the_room(
 def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(
     tmp_path: Path, identity: Any
 ) -> None:
-    from restore.image.atomic import _open_aside, tidy
+    from restore.image.atomic import open_aside, tidy
 
     many(tmp_path, 1)
     (tmp_path / ".restore-0123456789ab.part").write_bytes(b"half")
-    handle, living = _open_aside(tmp_path)
+    handle, living = open_aside(tmp_path)
     try:
         list(denoise_files(tmp_path, None, identity(), **FP32))
         assert sorted(p.name for p in tmp_path.glob(".*")) == [living.name]

@@ -11,8 +11,8 @@ import tifffile
 
 from restore.engine.compute import Compute
 from restore.errors import ReadError, WriteError
-from restore.image.large_tiff import TiffStrips, unfinished
 from restore.image.read import load_image
+from restore.image.tiff_write import TiffStrips, unfinished
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
 from restore.pipeline.batch import denoise_files
@@ -87,9 +87,9 @@ def test_a_killed_run_goes_on(
 ) -> None:
     source, target = tmp_path / "in.tif", tmp_path / "out.tif"
     tifffile.imwrite(source, noisy(400, 24), photometric="rgb", rowsperstrip=16)
-    from restore.image import tiff
+    from restore.image import tiff_write
 
-    monkeypatch.setattr(tiff, "STRIP", 1)  # strips of two rows
+    monkeypatch.setattr(tiff_write, "STRIP", 1)  # strips of two rows
     whole = denoise_huge(source, tmp_path / "whole.tif", small_network, **SETTINGS)[1]
     real, count = TiffStrips.append, [0]
 
@@ -126,10 +126,11 @@ def test_what_another_call_left_is_not_taken_for_ones_own(
 
 
 def test_what_cannot_be_read_in_parts_is_refused(small_network: Denoiser, tmp_path: Path) -> None:
-    planes = tmp_path / "planes.tif"
-    tifffile.imwrite(planes, noisy(3, 40).transpose(0, 2, 1), photometric="rgb", planarconfig=2)
-    with pytest.raises(ReadError, match="its colours one after the other"):
-        denoise_huge(planes, tmp_path / "out.tif", small_network, **SETTINGS)
+    turned = tmp_path / "turned.tif"
+    extra = [(274, 3, 1, 6, True)]
+    tifffile.imwrite(turned, noisy(40, 40), photometric="rgb", extratags=extra)
+    with pytest.raises(ReadError, match="is stored turned"):
+        denoise_huge(turned, tmp_path / "out.tif", small_network, **SETTINGS)
     source = tmp_path / "in.tif"
     tifffile.imwrite(source, noisy(8, 8), photometric="rgb")
     with pytest.raises(WriteError, match="the picture itself"):

@@ -171,8 +171,8 @@ def test_results_say_what_it_took(small_network: Denoiser) -> None:
         (np.zeros((4, 4, 5), np.uint8), "shape"),
         (np.zeros((0, 4, 3), np.uint8), "pixel"),
         (torch.zeros(2, 3, 4, 4), "batch of one"),
-        (b"bytes", "no picture"),
-        (None, "no picture"),
+        (b"bytes", "not a picture"),
+        (None, "not a picture"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(

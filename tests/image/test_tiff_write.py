@@ -10,9 +10,10 @@ import pytest
 import tifffile
 
 from restore.errors import ReadError, WriteError
-from restore.image import large_tiff as parts
-from restore.image.large_tiff import TiffRows, TiffStrips
+from restore.image import tiff
 from restore.image.picture import Picture
+from restore.image.tiff import TiffRows
+from restore.image.tiff_write import TiffStrips, unfinished
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (50, 37, 3), np.uint8)
 
@@ -30,7 +31,7 @@ def test_parts_that_are_too_large_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", SAMPLES, photometric="rgb")
-    monkeypatch.setattr(parts, "LARGEST_PART", 1000)
+    monkeypatch.setattr(tiff, "LARGEST_PART", 1000)
     with pytest.raises(ReadError, match="parts of 50 rows"):
         TiffRows(tmp_path / "a.tif")
 
@@ -60,3 +61,22 @@ def test_strips_make_a_file_that_others_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), SAMPLES)
     with pytest.raises(WriteError, match="exists"):
         TiffStrips(tmp_path / "a.tif", like, (50, 37, 3), {}, **asked)
+
+
+@pytest.mark.parametrize("left", ["a second name of the result", "a link to another file"])
+def test_a_hidden_file_that_is_not_ones_own_is_not_written_to(tmp_path: Path, left: str) -> None:
+    """Killed between giving the result its name and removing the hidden one, a run leaves both."""
+    precious = tmp_path / "precious.tif"
+    precious.write_bytes(b"a finished result")
+    target = tmp_path / "a.tif"
+    for hidden in unfinished(target):
+        if left.startswith("a second"):
+            hidden.hardlink_to(precious)
+        else:
+            hidden.symlink_to(precious)
+    like = Picture(np.zeros((1, 1, 3), np.float32))
+    strips = TiffStrips(target, like, (50, 37, 3), {}, dtype="uint8", grid=8, overwrite=True)
+    strips.append(SAMPLES)
+    strips.finish()
+    assert precious.read_bytes() == b"a finished result"
+    np.testing.assert_array_equal(tifffile.imread(target), SAMPLES)
