@@ -21,18 +21,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from restore.engine.compute import Resources
 from restore.engine.device import (
     choose_device,
     choose_precision,
     device_name,
     precision_name,
 )
-from restore.engine.prepare import Kept
-from restore.engine.tiled import run
+from restore.engine.prepare import CachedNetwork
+from restore.engine.run import run_array
 from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.pipeline.batch import denoise_files
-from restore.tasks.denoise import denoising
+from restore.tasks.denoise import Denoise
 from restore.tasks.task import find_network
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -73,11 +74,11 @@ def alone(folder: Path, model: str, device: str, precision: str) -> float:
     network = find_network(model)
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    kept, seconds = Kept(network), 0.0
+    kept, seconds = CachedNetwork(network), 0.0
     for path in sorted(folder.iterdir()):
-        pixels = denoising(network).seen(load_image(path))
+        pixels = Denoise(network).preprocess(load_image(path))
         began = time.perf_counter()
-        run(kept, pixels, chosen, dtype)
+        run_array(kept, pixels, Resources(chosen, dtype))
         seconds += time.perf_counter() - began
     return seconds
 

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from speed import picture
 
+from restore.engine.backend import padded_array
 from restore.engine.device import choose_precision
-from restore.engine.tiled import pad
 from restore.models.weights import load_model
 from restore.pipeline.picture import denoise
 
@@ -120,7 +120,7 @@ def ways(name: str, noisy: np.ndarray) -> dict[str, Callable[[], Run]]:
 
     def tensor() -> tuple[Any, torch.Tensor]:
         network = load_model(name)
-        pixels = pad(noisy.astype(np.float32) / 255, network.multiple_of, network.border)
+        pixels = padded_array(noisy.astype(np.float32) / 255, network.multiple_of, network.border)
         return network, torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
 
     found: dict[str, Callable[[], Run]] = {

@@ -149,9 +149,11 @@ class Machine:
 
     def tensor(self, noisy: np.ndarray) -> Any:
         """The picture on the device, padded as the engine does it."""
-        from restore.engine.tiled import pad
+        from restore.engine.backend import padded_array
 
-        pixels = pad(noisy.astype(np.float32) / 255, self.network.multiple_of, self.network.border)
+        pixels = padded_array(
+            noisy.astype(np.float32) / 255, self.network.multiple_of, self.network.border
+        )
         return self.torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None]
 
     def memory(self) -> int:

@@ -233,6 +233,12 @@ class PaddedRows:
         return framed
 
 
+def padded_array(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:
+    """A whole array `(height, width, channels)`, padded as `PaddedRows` does it."""
+    rows = PaddedRows(ArraySource(pixels), multiple, border)
+    return rows.read(0, rows.height)
+
+
 def mirrored(
     length: int, padded: int, border: int = 0
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -30,10 +30,11 @@ def parse_bytes(value: int | str | None) -> int | None:
 
     GB and its like count in thousands, GiB and its like in steps of 1024.
     """
-    if value is None or isinstance(value, int):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         found = value
     else:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", value.strip().upper())
+        text = value.strip().upper() if isinstance(value, str) else ""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", text)
         if match is None:
             raise InputError(f"'{value}' is no size of memory; write it like 2GB, 1.5GiB or 800MB")
         found = int(float(match[1]) * UNITS[match[2] or ""])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.engine.backend import ArraySource, PaddedRows
+from restore.engine.backend import padded_array
 from restore.engine.compute import Resources
 from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array, run_together
@@ -26,11 +26,6 @@ CPU, FP32 = torch.device("cpu"), torch.float32
 
 def picture(height: int, width: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
-
-
-def padded_array(pixels: Pixels, multiple: int, border: int) -> Pixels:
-    rows = PaddedRows(ArraySource(pixels), multiple, border)
-    return rows.read(0, rows.height)
 
 
 def test_identity_comes_back_bit_for_bit_over_random_sizes_and_tiles(identity: Any) -> None:

@@ -100,7 +100,7 @@ def test_told_once_is_told_each_time_and_told_nothing_is_blind() -> None:
     network, x = telling(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
     each = network(x, torch.tensor([30.0, 60.0], dtype=torch.float64))
     for sigma, picture, answer in zip((30, 60), x, each, strict=True):
-        told = network.told(sigma)
+        told = network.conditioned_on(sigma)
         torch.testing.assert_close(told(picture[None])[0], answer)
         assert (told.sigma, network.sigma) == (sigma, None)
         assert network.head.bias is None
@@ -110,9 +110,9 @@ def test_told_once_is_told_each_time_and_told_nothing_is_blind() -> None:
 
 def test_picture_and_noise_level_scale_together() -> None:
     network, x = telling(), torch.rand(1, 3, 16, 16, dtype=torch.float64)
-    torch.testing.assert_close(network.told(35)(7 * x), 7 * network.told(5)(x))
+    torch.testing.assert_close(network.conditioned_on(35)(7 * x), 7 * network.conditioned_on(5)(x))
 
 
-def test_a_blind_network_cannot_be_told() -> None:
-    with pytest.raises(ValueError, match="cannot be told"):
-        Denoiser(3, (4,), (1,)).told(25)
+def test_a_blind_network_cannot_be_conditioned() -> None:
+    with pytest.raises(ValueError, match="cannot be conditioned"):
+        Denoiser(3, (4,), (1,)).conditioned_on(25)

@@ -1,4 +1,4 @@
-"""Rows of a layer on their way through a network: side by side, with room around, held, waiting."""
+"""Rows of a layer on their way through a network: buffers, history and queues."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PIECE = 2**16  # samples; bands that differ by less share their memory
 
 
 class MemoryPool:
-    """Memory of bands that are done, for the next ones: fresh memory costs as much as a layer."""
+    """Memory of finished bands for the next ones: fresh memory costs as much time as a layer."""
 
     def __init__(self) -> None:
         """Empty."""
         self._free: dict[tuple[int, torch.dtype], list[Tensor]] = defaultdict(list)
 
     def take(self, size: int, dtype: torch.dtype) -> Tensor:
-        """At least so many samples, `(n,)`; what they hold is left over."""
+        """At least so many samples, `(n,)`, not initialised."""
         size = round_up(size, PIECE)
         try:
             return self._free[size, dtype].pop()  # one step, so that threads need no lock
@@ -32,16 +32,16 @@ class MemoryPool:
             return torch.empty(size, dtype=dtype)
 
     def give(self, samples: Tensor) -> None:
-        """Take back what `take` gave; nobody looks at it any more."""
+        """Take back what `take` gave."""
         self._free[len(samples), samples.dtype].append(samples)
 
 
 class Rows:
     """Some rows over the whole width, as parts side by side: `(1, C, rows, columns)` each."""
 
-    def __init__(self, parts: Sequence[Tensor], rooms: Sequence[RowBuffer] = ()) -> None:
-        """parts: from left to right, of the same rows; not copied. rooms: whose memory they are."""
-        self.parts, self.rooms = parts, rooms
+    def __init__(self, parts: Sequence[Tensor], buffers: Sequence[RowBuffer] = ()) -> None:
+        """parts: of the same rows, from left to right, not copied; buffers: they keep alive."""
+        self.parts, self.buffers = parts, buffers
         self.count = parts[0].shape[2]
 
     def between(self, columns: slice) -> Iterator[Tensor]:
@@ -61,11 +61,11 @@ class Rows:
 
     def only(self, first: int, last: int) -> Rows:
         """Rows [first, last) of these."""
-        return Rows([part[:, :, first:last] for part in self.parts], self.rooms)
+        return Rows([part[:, :, first:last] for part in self.parts], self.buffers)
 
     def every_other(self, first: int) -> Rows:
         """Of an even count of rows the even ones (first 0) or the odd ones (first 1)."""
-        return Rows([part[:, :, first::2] for part in self.parts], self.rooms)
+        return Rows([part[:, :, first::2] for part in self.parts], self.buffers)
 
     def cut(self, count: int) -> Iterator[tuple[Rows, bool]]:
         """Pieces of `count` rows; the flag says which is the last."""
@@ -99,26 +99,26 @@ def as_image(lines: Tensor) -> Tensor:
 
 
 class PooledRows:
-    """Memory of the pool, which goes back to it when nobody keeps this any more."""
+    """Memory of the pool, which goes back to it when the last reference to this is gone."""
 
     def __init__(self, pool: MemoryPool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
-        """shape: (rows, columns, channels); what is in it is left over."""
+        """shape: (rows, columns, channels); not initialised."""
         self.pool = pool
         self.samples = pool.take(math.prod(shape), dtype)
         self.memory = self.samples[: math.prod(shape)].view(shape)
 
     def __del__(self) -> None:
-        """Give the memory back, where there was any to have."""
+        """Give the memory back, if it was ever taken."""
         if hasattr(self, "samples"):
             self.pool.give(self.samples)
 
 
 class RowBuffer(PooledRows):
-    """Rows of some columns, with room above and below for those that the next layers look at.
+    """Rows of some columns, with space above and below for rows that the next layers also need.
 
-    The layers work where the rows lie, so that a band is copied in once for a row of blocks. There
-    may be a few columns more than asked for; what they hold is finite and nobody looks at it.
-    `Rows` in it must keep it.
+    The layers work in place, so that a band is copied in once for a chain of blocks. There may be a
+    few columns more than asked for; their values are finite and unused. `Rows` that lie in a buffer
+    must hold a reference to it.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class RowBuffer(PooledRows):
         above: int = 0,
         pitch: int | None = None,
     ) -> None:
-        """RowBuffer for (rows, columns, channels); pitch: columns in memory, None for no more."""
+        """shape: (rows, columns, channels); pitch: columns in memory, None for as many."""
         rows, self.width, channels = shape
         columns = self.width if pitch is None else pitch
         super().__init__(pool, (above + rows + BELOW, columns, channels), dtype)
@@ -144,7 +144,7 @@ class RowBuffer(PooledRows):
 
     @property
     def lines(self) -> Tensor:
-        """The rows as `(rows, columns, C)`, with the columns too many; not a copy."""
+        """The rows as `(rows, columns, C)`, all columns in memory; a view."""
         return self.memory[self.first : self.last]
 
     @property
@@ -154,52 +154,54 @@ class RowBuffer(PooledRows):
 
 
 class LayerInput(NamedTuple):
-    """What a layer looks at, `(1, C, rows, columns)`, and whose memory that is."""
+    """The input of a layer, `(1, C, rows, columns)`, and the owner of its memory."""
 
     image: Tensor
     owner: PooledRows
 
 
 class RowHistory:
-    """The rows that a layer still needs, and zeros around the picture."""
+    """The last rows of a layer's input, for the next band; zeros at the picture's ends."""
 
     def __init__(self, reach: int, framed: bool) -> None:
-        """reach: how many rows and columns around one the layer looks at; framed: as a chain is."""
+        """reach: rows and columns around each one that the layer sees; framed: see `Chain`."""
         self.reach, self.framed = reach, framed
-        self.held: Tensor | None = None
+        self.kept: Tensor | None = None
 
-    def around(self, room: RowBuffer, last: bool, scratch: MemoryPool) -> LayerInput | None:
-        """The rows with what was held above them, and `reach` of zeros at the picture's ends.
+    def around(self, buffer: RowBuffer, last: bool, scratch: MemoryPool) -> LayerInput | None:
+        """The rows with the kept ones above them, and `reach` rows of zeros at the picture's ends.
 
-        The rows that the layer answers for, held ones among them, are what the room has then. None
-        where these are too few for a row of the answer.
+        Afterwards the buffer holds the rows for which the layer has an output, kept ones included.
+        None where the rows are too few for a row of output.
         """
-        above = self.reach if self.held is None else len(self.held)
+        above = self.reach if self.kept is None else len(self.kept)
         below = self.reach if last else 0
-        seen, owner = (self._copied if self.framed else self._joined)(room, above, below, scratch)
-        seen[:above] = 0 if self.held is None else self.held
-        seen[len(seen) - below :] = 0
-        few = len(seen) <= 2 * self.reach
-        self.held = (seen if few else seen[-2 * self.reach :]).clone()
+        rows_in, owner = (self._copied if self.framed else self._joined)(
+            buffer, above, below, scratch
+        )
+        rows_in[:above] = 0 if self.kept is None else self.kept
+        rows_in[len(rows_in) - below :] = 0
+        few = len(rows_in) <= 2 * self.reach
+        self.kept = (rows_in if few else rows_in[-2 * self.reach :]).clone()
         again = above - self.reach
         if self.framed:
-            inner = slice(self.reach, self.reach + room.memory.shape[1])
-            room.memory[room.first - again : room.first] = seen[self.reach : above, inner]
-        room.first -= again
-        room.last -= self.reach - below
-        return None if few else LayerInput(as_image(seen), owner)
+            inner = slice(self.reach, self.reach + buffer.memory.shape[1])
+            buffer.memory[buffer.first - again : buffer.first] = rows_in[self.reach : above, inner]
+        buffer.first -= again
+        buffer.last -= self.reach - below
+        return None if few else LayerInput(as_image(rows_in), owner)
 
     def _joined(
-        self, room: RowBuffer, above: int, below: int, scratch: MemoryPool
+        self, buffer: RowBuffer, above: int, below: int, scratch: MemoryPool
     ) -> tuple[Tensor, PooledRows]:
-        """Where they lie."""
-        return room.memory[room.first - above : room.last + below], room
+        """In place."""
+        return buffer.memory[buffer.first - above : buffer.last + below], buffer
 
     def _copied(
-        self, room: RowBuffer, above: int, below: int, scratch: MemoryPool
+        self, buffer: RowBuffer, above: int, below: int, scratch: MemoryPool
     ) -> tuple[Tensor, PooledRows]:
-        """In a copy with zeros beside."""
-        reach, width, lines = self.reach, room.width, room.lines
+        """In a copy with zeros to the left and right."""
+        reach, width, lines = self.reach, buffer.width, buffer.lines
         shape = (above + len(lines) + below, lines.shape[1] + 2 * reach, lines.shape[2])
         found = PooledRows(scratch, shape, lines.dtype)
         rows = found.memory[above : above + len(lines)]
@@ -210,7 +212,7 @@ class RowHistory:
 
 
 class Queue:
-    """Rows in order, put in and taken out in pieces of different sizes."""
+    """Rows in order, added and taken in pieces of different sizes."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -218,7 +220,7 @@ class Queue:
         self.count = 0
 
     def add(self, rows: Rows) -> None:
-        """At the end."""
+        """Append rows."""
         self.pieces.append(rows)
         self.count += rows.count
 

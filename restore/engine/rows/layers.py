@@ -17,7 +17,7 @@ from restore.models.upscaler import Upscaler
 # width, where 24 MP shall not take more than 1.5 GB. By measurement: benchmarks/speed.py --bands.
 STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**24, 12 * 2**20
 FEWEST_ROWS, MOST_ROWS = 16, 64  # a block computes two rows of each band again
-BELOW = 2  # rows of room below a band, for zeros below the picture
+BELOW = 2  # rows of space below a band, for zeros below the picture
 ALIGNED = 16  # columns that matrix instructions take at once
 # Channels that are framed: where zeros beside the rows are given and not asked for, oneDNN needs
 # half of the time for 32 channels and 0.9 of it for 64.
@@ -51,7 +51,7 @@ class Chain(NamedTuple):
 
     @property
     def above(self) -> int:
-        """Rows of room for what is held: four for the first block, two more for each further."""
+        """Rows of space above a band: four for the first block, two more for each further one."""
         return 2 * len(self.blocks) + 2
 
     def pitch(self, width: int) -> int:
@@ -165,9 +165,9 @@ class Layers:
         bands, total = self.bands(width), 0
         lags = self.lags(bands)
         for level, (lag, band) in enumerate(zip(lags, bands, strict=True)):
-            room = band + self.encoder[level].above + BELOW  # a piece of a skip keeps its room
-            waiting = min(height >> level, lag + 2 * band) * room // band
-            rows = waiting + 4 * room
+            buffer = band + self.encoder[level].above + BELOW  # a piece of a skip keeps its buffer
+            waiting = min(height >> level, lag + 2 * band) * buffer // band
+            rows = waiting + 4 * buffer
             total += rows * (width >> level) * self.widths[level] * self.dtype.itemsize
         band = bands[0]
         total += 4 * (band + 4) * self.row_bytes(width)  # of the level that is at work

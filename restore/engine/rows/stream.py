@@ -43,11 +43,11 @@ Found = TypeVar("Found")
 # order, a multiple of the scale.
 Write = Callable[[int, int, Tensor], None]
 Pools = tuple[MemoryPool, MemoryPool]
-Finish = Callable[[slice, Tensor], None]  # columns, and what the layers found in them
+Finish = Callable[[slice, Tensor], None]  # columns, and the output of the last layer there
 
 
 class Stream:
-    """One picture going through, from its first row to its last."""
+    """One picture on its way through the network, from its first row to its last."""
 
     def __init__(self, layers: Layers, width: int, workers: Workers, write: Write) -> None:
         """width: of all rows, a multiple of the network's `multiple_of`; write: see `Write`."""
@@ -61,7 +61,7 @@ class Stream:
         self._entered = self._left = 0
 
     def push(self, rows: Tensor, last: bool) -> None:
-        """More rows of the picture in; the next rows of the result are written as they are ready.
+        """Take more rows of the picture; the next rows of the result are written as they are ready.
 
         rows: float32 `(n, width, channels)` in [0, 1]: `first_rows` at first, then `rows` each
               time, and with `last` as many as remain, so that the whole height is a multiple of
@@ -79,7 +79,7 @@ class Stream:
             self._picture.forget(self._left)
 
     def _finish(self, columns: slice, found: Tensor) -> None:
-        """The next rows of the result, from what the layers found in some columns of them."""
+        """Write some columns of the next rows of the result, from the output of the last layer."""
         rows = slice(self._left, self._left + found.shape[2])
         around, own, beside = self._picture.around(rows.start, rows.stop, columns)
         result = self.layers.postprocess(around, found, own, beside)
@@ -88,10 +88,10 @@ class Stream:
 
 
 class _InputRows:
-    """Rows of the picture, as long as they are needed."""
+    """Rows of the picture, kept as long as `postprocess` needs them."""
 
     def __init__(self, reach: int, width: int) -> None:
-        """reach: how many rows and columns around a pixel are seen with it."""
+        """reach: rows and columns around each pixel that are needed with it."""
         self.reach, self.width = reach, width
         self.pieces: deque[Tensor] = deque()
         self.first = self.last = 0
@@ -125,22 +125,22 @@ class _InputRows:
         return rows, slice(first - begin, last - begin), slice(own.start - left, own.stop - left)
 
     def forget(self, before: int) -> None:
-        """Rows that nothing from this row on looks at."""
+        """Drop the rows that are not needed from this row on."""
         while self.pieces and self.first + self.pieces[0].shape[2] <= before - self.reach:
             self.first += self.pieces.popleft().shape[2]
 
 
 class _Block:
-    """x + conv2(relu(conv1(x))); two rows behind its input."""
+    """x + conv2(relu(conv1(x))); its output lags two rows behind its input."""
 
     def __init__(self, convolutions: Pair, framed: bool) -> None:
         self.conv1, self.conv2 = convolutions
-        self.framed, self.held = framed, RowHistory(2, framed)
+        self.framed, self.history = framed, RowHistory(2, framed)
         self.begun = False
 
-    def push(self, room: RowBuffer, last: bool, scratch: MemoryPool) -> bool:
-        """The answer takes the place of the rows; False where there is none yet."""
-        seen = self.held.around(room, last, scratch)
+    def push(self, buffer: RowBuffer, last: bool, scratch: MemoryPool) -> bool:
+        """Replace the rows by the output; False where there is none yet."""
+        seen = self.history.around(buffer, last, scratch)
         if seen is None:
             return False
         y = self.conv1(seen.image, relu=True)
@@ -151,17 +151,17 @@ class _Block:
             y[:, :, -1] = 0
         if self.framed:
             y[:, :, :, 0] = 0
-            y[:, :, :, room.width + 1 :] = 0
+            y[:, :, :, buffer.width + 1 :] = 0
         self.begun = True
-        self.conv2.added_to(room.rows, y)
+        self.conv2.added_to(buffer.rows, y)
         return True
 
 
 class _Strip:
-    """Some columns on their way through a chain of layers."""
+    """Some columns, computed by one core through a chain of layers."""
 
     def __init__(self, span: Span, chain: Chain, dtype: torch.dtype, pools: Pools) -> None:
-        """pools: of the rows themselves, and of what is needed here and now."""
+        """pools: for rows that are kept, and for temporary ones."""
         self.span, self.chain, self.dtype = span, chain, dtype
         self.pool, self.scratch = pools
         self.blocks = [_Block(pair, chain.framed) for pair in chain.blocks]
@@ -169,47 +169,47 @@ class _Strip:
             RowHistory(1, chain.framed) for _ in range(2)
         )  # of head and tail
 
-    def _room(self, rows: int, channels: int, pool: MemoryPool) -> RowBuffer:
-        """RowBuffer for rows of its columns, to go through the chain with."""
+    def _buffer(self, rows: int, channels: int, pool: MemoryPool) -> RowBuffer:
+        """A buffer for rows of its columns."""
         window, chain = self.span.window, self.chain
         shape = (rows, window, channels)
         return RowBuffer(pool, shape, self.dtype, chain.above, chain.pitch(window))
 
-    def enter(self, pieces: Sequence[Rows], last: bool) -> RowBuffer | None:
+    def encoder_input(self, pieces: Sequence[Rows], last: bool) -> RowBuffer | None:
         """Its columns of the rows, through the head where there is one; None for too few rows."""
         count, channels = sum(piece.count for piece in pieces), pieces[0].parts[0].shape[1]
         head = self.chain.head
         if head is None:
-            return self._room(count, channels, self.pool).fill(pieces, self.span.read)
-        picture = self._room(count, channels, self.scratch).fill(pieces, self.span.read)
+            return self._buffer(count, channels, self.pool).fill(pieces, self.span.read)
+        picture = self._buffer(count, channels, self.scratch).fill(pieces, self.span.read)
         seen = self.before.around(picture, last, self.scratch)
         if seen is None:
             return None
-        room = self._room(seen.image.shape[2] - 2, len(head.weight), self.pool)
-        room.lines[:] = 0 if head.bias is None else head.bias
-        head.added_to(room.rows, seen.image)
-        return room
+        buffer = self._buffer(seen.image.shape[2] - 2, len(head.weight), self.pool)
+        buffer.lines[:] = 0 if head.bias is None else head.bias
+        head.added_to(buffer.rows, seen.image)
+        return buffer
 
-    def grow(self, up: Upsampling, skips: Sequence[Rows], coarse: Rows) -> RowBuffer:
-        """Rows of a skip, with what has come up from the level below added."""
+    def decoder_input(self, up: Upsampling, skips: Sequence[Rows], coarse: Rows) -> RowBuffer:
+        """The input of the decoder: rows of a skip plus the upsampled rows of the level below."""
         columns = slice(self.span.read.start // 2, self.span.read.stop // 2)
         x = coarse.joined(columns).contiguous(memory_format=torch.channels_last)
-        room = self._room(2 * coarse.count, up.outputs, self.pool)
+        buffer = self._buffer(2 * coarse.count, up.outputs, self.pool)
         for row in (0, 1):
-            lines = room.lines[row::2, : room.width]
+            lines = buffer.lines[row::2, : buffer.width]
             stack([skip.every_other(row) for skip in skips], self.span.read, lines, up(x, row))
-        return room
+        return buffer
 
-    def go(self, room: RowBuffer, last: bool) -> Tensor | None:
-        """Through the blocks, and the tail where there is one; None while there is no answer yet.
+    def compute(self, buffer: RowBuffer, last: bool) -> Tensor | None:
+        """Through the blocks, and the tail where there is one; None while there is no output yet.
 
-        All of its columns come back; those near the ends that are not its own are wrong.
+        All of its columns come back; those near the ends, which are not its own, are wrong.
         """
-        if not all(block.push(room, last, self.scratch) for block in self.blocks):
+        if not all(block.push(buffer, last, self.scratch) for block in self.blocks):
             return None
         if self.chain.tail is None:
-            return room.rows
-        seen = self.after.around(room, last, self.scratch)
+            return buffer.rows
+        seen = self.after.around(buffer, last, self.scratch)
         if seen is None:
             return None
         found = self.chain.tail(seen.image).float()
@@ -220,7 +220,7 @@ class _Strip:
 
 
 class _Level:
-    """One level of the U and all below it."""
+    """One level of the U-Net and all levels below it."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class _Level:
         workers: Workers,
         pools: Pools,
     ) -> None:
-        """pools: as of a strip."""
+        """bands: rows of a band on each level; pools: see `_Strip`."""
 
         def strips(chain: Chain, pool: MemoryPool) -> list[_Strip]:
             spans = layers.strips(width, level, chain, workers.count)
@@ -250,10 +250,10 @@ class _Level:
     def push(
         self, pieces: Sequence[Rows], last: bool, finish: Finish | None = None
     ) -> Iterator[tuple[Rows, bool]]:
-        """An even count of rows in, unless they are the last; bands of the same level out.
+        """Take an even count of rows, unless they are the last; yield bands of the same level.
 
-        finish: what to do with the answers of a tail, on the thread that has them. It is not kept:
-        a circle of references would hold the memory of a picture that is done.
+        finish: called with the outputs of a tail, on the thread that has them. It is not stored: a
+        reference cycle would hold the memory of a finished picture.
 
         What comes out of the inner levels comes in large pieces: these are cut into bands again,
         and the level above gets each while it is warm. The flag says which band is the last.
@@ -261,7 +261,7 @@ class _Level:
         encoded = self._each(self.encoder, partial(self._encode, pieces, last, finish))
         if not encoded:
             return
-        own = Rows([part for part, _, _ in encoded], [room for _, room, _ in encoded])
+        own = Rows([part for part, _, _ in encoded], [buffer for _, buffer, _ in encoded])
         if self.inner is None:
             yield own, last
             return
@@ -280,23 +280,23 @@ class _Level:
                     self.decoder, partial(self._decode, skips, piece, ended and final, finish)
                 )
                 if found:
-                    parts, rooms = zip(*found, strict=True)
-                    yield Rows(parts, rooms), ended and final
+                    parts, buffers = zip(*found, strict=True)
+                    yield Rows(parts, buffers), ended and final
 
     def _encode(
         self, pieces: Sequence[Rows], last: bool, finish: Finish | None, strip: _Strip
     ) -> tuple[Tensor, RowBuffer, Tensor | None] | None:
-        """The strip's own columns, the room they are in, and what the next level gets of them."""
-        room = strip.enter(pieces, last)
-        x = None if room is None else strip.go(room, last)
-        if room is None or x is None:
+        """The strip's own columns, the buffer they lie in, and the input of the next level."""
+        buffer = strip.encoder_input(pieces, last)
+        x = None if buffer is None else strip.compute(buffer, last)
+        if buffer is None or x is None:
             return None
         own = _own(strip, x, finish)
         if self.inner is None:
-            return own, room, None
+            return own, buffer, None
         crop = strip.span.crop()
         half = slice(crop.start // 2, crop.stop // 2)
-        return own, room, F.conv2d(x, self.down, stride=2)[..., half]
+        return own, buffer, F.conv2d(x, self.down, stride=2)[..., half]
 
     def _decode(
         self,
@@ -306,20 +306,20 @@ class _Level:
         finish: Finish | None,
         strip: _Strip,
     ) -> tuple[Tensor, RowBuffer] | None:
-        room = strip.grow(self.up, skips, piece)
-        x = strip.go(room, last)
-        return None if x is None else (_own(strip, x, finish), room)
+        buffer = strip.decoder_input(self.up, skips, piece)
+        x = strip.compute(buffer, last)
+        return None if x is None else (_own(strip, x, finish), buffer)
 
     def _each(
         self, strips: Sequence[_Strip], work: Callable[[_Strip], Found | None]
     ) -> list[Found]:
-        """What the work gives for each strip; nothing while there are too few rows."""
+        """The results of a function for each strip; empty while there are too few rows."""
         found = self.workers.run([partial(work, strip) for strip in strips])
         return [one for one in found if one is not None]
 
 
 def _own(strip: _Strip, x: Tensor, finish: Finish | None) -> Tensor:
-    """The strip's own columns; where they are what the layers have found, to finish with."""
+    """The strip's own columns; of a tail they are passed to `finish`, too."""
     own = x[..., strip.span.crop()]
     if finish is not None and strip.chain.tail is not None:
         finish(strip.span.write(), own)

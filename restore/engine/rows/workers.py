@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 
 class Workers:
-    """So many threads, from their first use to the end of the `with` block; one: the caller's."""
+    """Threads with a core each, from their first use to the end of the `with` block."""
 
     def __init__(self, count: int | None = None) -> None:
         """count: None for as many as torch would use for one operation here."""
@@ -42,7 +42,7 @@ class Workers:
         self._pool = None
 
     def run(self, tasks: Sequence[Callable[[], Found]]) -> list[Found]:
-        """What the tasks give, in their order; the first error of any is raised, after all ended.
+        """The results of the tasks, in order; the first error is raised once all have ended.
 
         A single task is done by the caller, with all cores that torch gives it.
         """

@@ -1,4 +1,4 @@
-"""Rows in parts, the room around them, and that memory is used again only when nobody looks."""
+"""Rows in parts, the buffer around them, and that memory is used again only when nobody looks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def numbered(rows: int, width: int) -> Tensor:
 
 
 def held(pool: MemoryPool, rows: Rows, width: int, dtype: torch.dtype = torch.float32) -> RowBuffer:
-    """The first columns in a room of their own."""
+    """The first columns in a buffer of their own."""
     return RowBuffer(pool, (rows.count, width, 2), dtype).fill([rows], slice(0, width))
 
 
@@ -26,14 +26,16 @@ def test_columns_come_from_the_parts_they_lie_in() -> None:
             columns = slice(first, last)
             assert torch.equal(rows.joined(columns), whole[..., columns])
             width = last - first
-            room = RowBuffer(MemoryPool(), (3, width, 2), whole.dtype, above=2, pitch=width + 3)
-            room.fill([rows.only(0, 1), rows.only(1, 3)], columns)
-            assert torch.equal(room.rows[..., :width], whole[..., columns])
-            assert (room.rows[..., width:] == 0).all()  # finite, whatever was there before
-            assert room.first == 2 and room.rows.is_contiguous(memory_format=torch.channels_last)
+            buffer = RowBuffer(MemoryPool(), (3, width, 2), whole.dtype, above=2, pitch=width + 3)
+            buffer.fill([rows.only(0, 1), rows.only(1, 3)], columns)
+            assert torch.equal(buffer.rows[..., :width], whole[..., columns])
+            assert (buffer.rows[..., width:] == 0).all()  # finite, whatever was there before
+            assert buffer.first == 2 and buffer.rows.is_contiguous(
+                memory_format=torch.channels_last
+            )
             lines = torch.zeros(3, width, 2)
-            stack([rows], columns, lines, room.lines[:, :width])
-            assert torch.equal(lines, 2 * room.lines[:, :width])
+            stack([rows], columns, lines, buffer.lines[:, :width])
+            assert torch.equal(lines, 2 * buffer.lines[:, :width])
 
 
 def test_a_queue_gives_rows_in_order_in_any_pieces() -> None:
@@ -50,13 +52,13 @@ def test_a_queue_gives_rows_in_order_in_any_pieces() -> None:
 def test_memory_is_used_again_when_nobody_looks_at_it_and_not_before() -> None:
     pool, whole = MemoryPool(), numbered(3, 20)
     given = Rows([whole])
-    room = held(pool, given, 20)
-    place = room.samples.data_ptr()
-    kept = Rows([room.rows], [room])
+    buffer = held(pool, given, 20)
+    place = buffer.samples.data_ptr()
+    kept = Rows([buffer.rows], [buffer])
     part = kept.only(1, 2)
     queue = Queue()
     queue.add(part)
-    del room, kept, part
+    del buffer, kept, part
     other = held(pool, given, 20)
     assert other.samples.data_ptr() != place  # rows of the first are waiting
     queue.take(1)

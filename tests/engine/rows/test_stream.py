@@ -173,7 +173,7 @@ def test_a_network_that_was_told_the_noise_level(telling_network: Denoiser, fuse
     picture = torch.rand(96, 40, 3)
     plane = picture.permute(2, 0, 1)[None]
     whole = telling_network(plane, torch.tensor([40.0]))[0].permute(1, 2, 0)
-    found = streamed(Layers(telling_network.told(40), torch.float32), picture)
+    found = streamed(Layers(telling_network.conditioned_on(40), torch.float32), picture)
     torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
     blind = streamed(Layers(telling_network, torch.float32), picture)
     assert (blind - whole).abs().max() > 1e-3
