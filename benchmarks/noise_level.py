@@ -22,7 +22,7 @@ from restore.evaluation.testsets import add_noise
 from restore.image.find import list_pictures
 from restore.image.picture import Pixels
 from restore.image.read import load_image
-from restore.tasks.noise_level import estimate_sigma
+from restore.tasks.white_noise import estimate_sigma
 
 SIGMAS = (5, 10, 15, 25, 35, 50)
 

@@ -12,8 +12,8 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
-from restore.tasks.noise_level import estimate_sigma, white_noise
 from restore.tasks.task import Bounds, PictureTask, Task, find_network, fit_channels
+from restore.tasks.white_noise import estimate_sigma, white_noise
 
 if TYPE_CHECKING:
     from restore.models.network import Network

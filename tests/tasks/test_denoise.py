@@ -13,7 +13,7 @@ from restore.errors import InputError
 from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
 from restore.pipeline.picture import denoise
-from restore.tasks.noise_level import estimate_sigma, white_noise
+from restore.tasks.white_noise import estimate_sigma, white_noise
 from restore.training.degradations.noise import spread_noise
 
 FP32 = {"device": "cpu", "precision": "fp32"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from restore.image.read import load_image
-from restore.tasks.noise_level import estimate_sigma
+from restore.tasks.white_noise import estimate_sigma
 
 
 def noisy(clean: np.ndarray, sigma: float) -> np.ndarray:
