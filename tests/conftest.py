@@ -66,7 +66,7 @@ def small_network() -> Denoiser:
 @pytest.fixture
 def telling_network() -> Denoiser:
     """The same, and it does something with the noise level that it is told."""
-    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1, tellable=True)
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1, noise_inputs=1)
     network.level.data.normal_(generator=torch.Generator().manual_seed(1))
     return network.eval().requires_grad_(False)
 

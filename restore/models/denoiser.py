@@ -15,12 +15,13 @@ BORDER = 8  # pixels
 
 
 class Denoiser(UNet):
-    """A bias-free residual U-Net, blind to the noise level or told it.
+    """A bias-free residual U-Net, blind or conditioned on the noise.
 
-    The noise level, where it is told, is a constant plane beside the picture (as the noise level
-    map of FFDNet, Zhang et al., IEEE TIP 2018): all its weight in the first layer comes to is one
-    number for each channel there, times the level. So picture and level scale together, the network
-    stays bias-free in both, and one that is told nothing is exactly the blind network.
+    A noise level acts as a constant plane beside the picture (the noise level map of FFDNet, Zhang
+    et al., IEEE TIP 2018). In the first layer such a plane comes to one number for each channel,
+    times the level. So picture and level scale together, the network stays bias-free in both, and
+    without a level it is exactly the blind network. Where several numbers describe the noise (see
+    `restore.models.noise_level`) each is such a plane.
 
     channels:    1 or 3, the channels of the picture
     scale:       1, the output is as large as the input
@@ -40,39 +41,41 @@ class Denoiser(UNet):
         widths: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 1, 2, 2),
         seed: int | None = 0,
-        tellable: bool = False,
+        noise_inputs: int = 0,
     ) -> None:
         """Build the network; `widths`, `blocks` and `seed` as for `UNet`.
 
-        tellable: whether it can be told the noise level
+        noise_inputs: how many numbers about the noise it is conditioned on; 0: none
         """
         super().__init__(channels, channels, widths, blocks, seed)
         self.arguments = {"channels": channels, "widths": list(widths), "blocks": list(blocks)}
-        if tellable:
-            self.arguments["tellable"] = True
-            self.level = nn.Parameter(torch.zeros(widths[0]))
+        if noise_inputs:
+            self.arguments["noise_inputs"] = int(noise_inputs)
+            shape = (widths[0],) if noise_inputs == 1 else (noise_inputs, widths[0])
+            self.level = nn.Parameter(torch.zeros(shape))
         self.channels = channels
         self.scale = 1
         self.border = -(-BORDER // self.multiple_of) * self.multiple_of
         self.halo = -(-halo_radius(blocks) // self.multiple_of) * self.multiple_of
 
     @property
-    def accepts_sigma(self) -> bool:
-        """Whether it can be conditioned on a noise level."""
-        return bool(self.arguments.get("tellable", False))
+    def noise_inputs(self) -> int:
+        """How many numbers about the noise it is conditioned on; 0: none."""
+        return int(self.arguments.get("noise_inputs", 0))
 
-    def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, H, W), the same picture without its noise.
 
-        sigma: (N,) standard deviation of the noise on the 0-255 scale, 0 where it is not known; for
-               a network that is `tellable`
+        noise: (N,) standard deviation of the noise on the 0-255 scale, 0 where it is not known; or
+               (N, noise_inputs) numbers on that scale, 0 where there is no noise
         The convolutions run in the precision of the kernels, the subtraction in that of the input.
         """
         offset = None
-        if sigma is not None:
-            offset = sigma.view(-1, 1, 1, 1) / 255 * self.level.view(1, -1, 1, 1)
-        noise = self.features(self.preprocess(x).to(self.head.weight.dtype), offset)
-        return self.postprocess(x, noise.to(x.dtype))
+        if noise is not None:
+            told = noise.view(len(x), -1) / 255
+            offset = (told @ self.level.view(told.shape[1], -1)).view(len(x), -1, 1, 1)
+        found = self.features(self.preprocess(x).to(self.head.weight.dtype), offset)
+        return self.postprocess(x, found.to(x.dtype))
 
     def postprocess(
         self, x: Tensor, output: Tensor, rows: slice = slice(None), columns: slice = slice(None)
@@ -80,17 +83,22 @@ class Denoiser(UNet):
         """The picture less the noise that was found in these rows and columns of it."""
         return x[:, :, rows, columns] - output
 
-    def conditioned_on(self, sigma: float) -> Denoiser:
-        """This network, told that the noise has this level (0-255, above 0).
+    def conditioned_on(self, *noise: float) -> Denoiser:
+        """This network, told what the noise is like: `noise_inputs` numbers, 0-255.
 
-        It shares its kernels with this one. Raises ValueError unless the network `accepts_sigma`.
+        It shares its kernels with this one; its `sigma` is the first of the numbers. Raises
+        ValueError where the network does not take as many.
         """
-        if not self.accepts_sigma:
-            raise ValueError("this network cannot be conditioned on a noise level")
+        if not self.noise_inputs or len(noise) != self.noise_inputs:
+            raise ValueError(
+                f"this network is conditioned on {self.noise_inputs} numbers, not {len(noise)}"
+            )
         other = copy.copy(self)
-        other.sigma = sigma
+        other.sigma = noise[0]
         other._modules = dict(self._modules)
         other.head = copy.copy(self.head)
         other.head._parameters = dict(self.head._parameters)
-        other.head.bias = nn.Parameter(self.level.detach() * (sigma / 255), requires_grad=False)
+        level = self.level.detach().view(self.noise_inputs, -1)
+        told = level.new_tensor(noise) / 255
+        other.head.bias = nn.Parameter(told @ level, requires_grad=False)
         return other

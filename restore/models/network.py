@@ -25,7 +25,8 @@ class Network(Protocol):
                  multiple of `multiple_of`, so that the zeros of its padding lie outside the picture
     noise:       what it was trained to remove: "none", "white" noise only, or "mixed" noise as
                  cameras and files have it
-    accepts_sigma: whether it can be conditioned on a noise level, with `conditioned_on(sigma)`
+    noise_inputs: how many numbers about the noise it is conditioned on with `conditioned_on`: 0 for
+                 a blind network, 1 for the noise level, 3 for `models.noise_level.LEVELS`
     sigma:       the noise level (0-255) that it is conditioned on; None: it judges that itself
     card:        the model card, where the network was loaded from a weights file
     """
@@ -40,11 +41,11 @@ class Network(Protocol):
     card: ModelCard | None
 
     @property
-    def accepts_sigma(self) -> bool:
-        """Whether it can be conditioned on a noise level."""
+    def noise_inputs(self) -> int:
+        """How many numbers about the noise it is conditioned on."""
 
-    def conditioned_on(self, sigma: float) -> Network:
-        """A network that shares the kernels of this one and is told the noise level (0-255)."""
+    def conditioned_on(self, *noise: float) -> Network:
+        """A network that shares the kernels of this one and is told these numbers (0-255)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""
@@ -59,17 +60,17 @@ class BaseNetwork:
     card: ModelCard | None = None
 
     @property
-    def accepts_sigma(self) -> bool:
-        """No."""
-        return False
+    def noise_inputs(self) -> int:
+        """None: the network is blind."""
+        return 0
 
-    def conditioned_on(self, sigma: float) -> Any:
-        """Raises ValueError: the network does not take a noise level."""
-        raise ValueError("this network cannot be conditioned on a noise level")
+    def conditioned_on(self, *noise: float) -> Any:
+        """Raises ValueError: the network is blind."""
+        raise ValueError(f"this network is conditioned on 0 numbers, not {len(noise)}")
 
 
 REQUIRED = (
-    "channels", "scale", "multiple_of", "halo", "border", "noise", "sigma", "card", "accepts_sigma",
+    "channels", "scale", "multiple_of", "halo", "border", "noise", "sigma", "card", "noise_inputs",
 )  # fmt: skip
 
 

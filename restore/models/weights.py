@@ -18,13 +18,16 @@ from restore.errors import ModelError, UnknownModelError, WeightsError, WriteErr
 from restore.image.atomic import write_aside
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
+from restore.models.noise_level import NoiseEstimator
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
+ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 
 ARCHITECTURES: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
+FORMER_ARGUMENTS = {"tellable": "noise_inputs"}  # in the cards of older weights files
 
 
 def weights_folder() -> Path:
@@ -35,8 +38,9 @@ def weights_folder() -> Path:
 
 
 def available_models() -> dict[str, Path]:
-    """The shipped models: name -> file."""
-    return {path.stem: path for path in sorted(weights_folder().glob("*.safetensors"))}
+    """The shipped models that restore pictures: name -> file."""
+    shipped = sorted(weights_folder().glob("*.safetensors"))
+    return {path.stem: path for path in shipped if path.stem not in ESTIMATORS}
 
 
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
@@ -44,6 +48,8 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     shipped = available_models()
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
+    if str(name_or_path) in ESTIMATORS:
+        return weights_folder() / f"{name_or_path}.safetensors"
     path = Path(name_or_path)
     if path.is_file():
         return path
@@ -101,6 +107,13 @@ def load_model(name_or_path: str | os.PathLike[str]) -> UNet:
     return network
 
 
+def load_estimator(name_or_path: str | os.PathLike[str]) -> NoiseEstimator:
+    """A network that estimates the noise of a picture, as `load_model`."""
+    network = load_network(name_or_path, {"NoiseEstimator": NoiseEstimator})
+    assert isinstance(network, NoiseEstimator)
+    return network
+
+
 def load_network(
     name_or_path: str | os.PathLike[str], architectures: Mapping[str, type[nn.Module]]
 ) -> nn.Module:
@@ -118,7 +131,8 @@ def load_network(
     try:
         tensors = load(data)
         with torch.device("meta"):  # shapes only: a card cannot make us allocate absurd sizes
-            network: Any = architectures[card.architecture](**card.arguments, seed=None)
+            arguments = {FORMER_ARGUMENTS.get(k, k): v for k, v in card.arguments.items()}
+            network: Any = architectures[card.architecture](**arguments, seed=None)
         _check_shapes(network, tensors, path)
     except (SafetensorError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is corrupt or does not fit its card: {error}") from error

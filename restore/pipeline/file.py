@@ -221,7 +221,7 @@ def restore_file(
         return restore_by_rows(place, goal, task, saving, compute, report=report), goal
     opened = open_picture(place, wanted, saving, read_bytes(place), task.result_size)
     result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
-    return result, save_result(opened, result.picture, saving, task.unchanged)
+    return result, save_result(opened, result.picture, saving, result.unchanged)
 
 
 def target_by_rows(

@@ -334,7 +334,7 @@ class Flow:
         for item, picture in zip(group, pictures, strict=True):
             item.task = asked.task.for_picture(picture)
         tasks = [item.task for item in group if item.task]
-        if asked.task.unchanged:
+        if tasks[0].unchanged:  # of a group all are, for its pictures share one task
             return
         network = self._cache(tasks[0].network)
         if len(group) > 1:
@@ -387,14 +387,14 @@ class Flow:
                 self.outcomes.put(None)
 
     def _write_one(self, item: Item) -> None:
-        job, asked, opened, task = item.job, self.settings, item.opened, item.task
+        job, opened, task = item.job, item.opened, item.task
         assert opened is not None and task is not None
         try:
             result = opened.picture
             if item.output is not None:
                 result = task.postprocess(result, item.output)
             item.output = None
-            written = save_result(opened, result, self._saving(job), asked.task.unchanged)
+            written = save_result(opened, result, self._saving(job), task.unchanged)
         except Exception as error:
             self._fail(job, error)
         else:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +84,8 @@ def denoise_windows(
     if not callable(target) and tuple(target.shape) != shape:
         raise InputError(f"the target has the shape {tuple(target.shape)}, the source {shape}")
     return restore_rows(
-        source,
+        RowPicture(source, denoising(model, strength, ensemble, sigma)),
         _stored(source, target),
-        denoising(model, strength, ensemble, sigma),
         Compute(device, precision, memory=memory),
         start=start,
         report=report,
@@ -94,19 +93,17 @@ def denoise_windows(
 
 
 def restore_rows(
-    source: Rows,
+    rows: RowPicture,
     deliver: Deliver,
-    task: Task,
     compute: Compute,
     *,
     start: int = 0,
     report: Report | None = None,
 ) -> LargeResult:
-    """Do a task on a picture by rows; the task must be `by_rows`. Raises as `denoise_windows`."""
+    """Do the task of a picture by rows. Raises what `denoise_windows` raises."""
     from restore.engine.device import device_name, precision_name
 
     resources = _planned(compute)
-    rows = _RowPicture(source, deliver, task)
     network = rows.network
     if not 0 <= start < rows.height or start % network.multiple_of:
         raise InputError(
@@ -114,15 +111,15 @@ def restore_rows(
         )
     began = time.perf_counter()
     plan = None
-    if task.unchanged:
-        rows.copy(start)
+    if rows.task.unchanged:
+        rows.copy(start, deliver)
     else:
-        plan = rows.restore(resources, start, report)
+        plan = rows.restore(resources, start, deliver, report)
     return LargeResult(
         height=rows.height,
         width=rows.width,
         channels=rows.samples,
-        depth=_depth(source.dtype),
+        depth=_depth(rows.source.dtype),
         model=network.card.name if network.card else type(network).__name__,
         device=device_name(resources.device),
         precision=precision_name(plan.dtype if plan else resources.dtype),
@@ -131,6 +128,7 @@ def restore_rows(
         seconds=time.perf_counter() - began,
         start=start,
         sigma=rows.task.sigma,
+        unchanged=rows.task.unchanged,
     )
 
 
@@ -172,6 +170,7 @@ def restore_tiff(
     """
     rows = TiffRows(source)
     try:
+        picture = RowPicture(rows, task)
         like = without_thumbnails(rows.metadata())
         if strip_metadata:
             like = without_metadata(like)
@@ -186,13 +185,13 @@ def restore_tiff(
             rows.shape,
             key,
             dtype=rows.dtype,
-            grid=task.for_picture(like).network.multiple_of,
+            grid=picture.network.multiple_of,
             overwrite=overwrite,
         )
         try:
             start = strips.done if strips.done < rows.shape[0] else strips.take_back()
             deliver = _stored(rows, lambda first, samples: strips.append(samples))
-            done = restore_rows(rows, deliver, task, compute, start=start, report=report)
+            done = restore_rows(picture, deliver, compute, start=start, report=report)
             strips.finish()
             return done
         finally:
@@ -221,7 +220,7 @@ def restore_tiff_to_picture(
             if alpha is not None and band.alpha is not None:
                 alpha[first : first + band.height] = band.alpha
 
-        done = restore_rows(rows, deliver, task, compute, report=report)
+        done = restore_rows(RowPicture(rows, task), deliver, compute, report=report)
     finally:
         rows.close()
     picture = like.replace(pixels=pixels, alpha=alpha)
@@ -235,17 +234,19 @@ def restore_tiff_to_picture(
         window=done.window,
         seconds=done.seconds,
         sigma=done.sigma,
+        unchanged=done.unchanged,
     )
 
 
-class _RowPicture:
-    """A picture's rows as the network wants them, and restored rows as they are delivered."""
+class RowPicture:
+    """A picture that is read by rows, and the task that is to be done on it."""
 
-    def __init__(self, source: Rows, deliver: Deliver, task: Task) -> None:
-        self.source, self.deliver = source, deliver
+    def __init__(self, source: Rows, task: Task) -> None:
+        """task: must be `by_rows`. Raises InputError for one that needs the picture whole."""
+        self.source = source
         self.height, self.width = source.shape[:2]
         self.samples = 1 if len(source.shape) == 2 else int(source.shape[2])
-        self.task = task.for_picture(self._sample(task))
+        self.task = task.for_picture(_as_picture(_PixelView(self)))
         if self.task.passes > 1:
             raise InputError(
                 "noise up to a sigma can be added to a picture that is in memory whole, not to "
@@ -257,21 +258,27 @@ class _RowPicture:
         self._waiting: list[Samples] = []  # rows that were read, and whose result is still to come
         self._upto = 0  # the row after them
 
-    def restore(self, resources: Resources, start: int, report: Report | None) -> Plan:
+    def restore(
+        self, resources: Resources, start: int, deliver: Deliver, report: Report | None
+    ) -> Plan:
         """Run the network from a row on."""
         from restore.engine.backend import OrderedSink
         from restore.engine.run import run
 
         self.bounds = self._range()
         self._upto = start
-        sink = OrderedSink(self.width, self.write, start, restarted=self.begin_again)
+
+        def write(first: int, pixels: Pixels) -> None:
+            deliver(first, self._result(pixels))
+
+        sink = OrderedSink(self.width, write, start, restarted=self._begin_again)
         return run(self.network, self, sink, resources, start=start, report=report)
 
-    def copy(self, start: int) -> None:
+    def copy(self, start: int, deliver: Deliver) -> None:
         """Deliver the rows as they are."""
         for first in range(start, self.height, CHUNK):
             samples = self._read(first, min(self.height, first + CHUNK))
-            self.deliver(first, Picture(*color.split(samples)))
+            deliver(first, Picture(*color.split(samples)))
 
     def read(self, first: int, last: int) -> Pixels:
         """Rows as the network sees them."""
@@ -281,22 +288,20 @@ class _RowPicture:
             self._upto = last
         return self.task.preprocess(Picture(*color.split(samples)))
 
-    def write(self, first: int, pixels: Pixels) -> None:
-        """Restored rows, in order, each once."""
+    def _result(self, pixels: Pixels) -> Picture:
+        """The result of the next rows, from the network's answer."""
         waiting = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         samples, self._waiting = waiting[: len(pixels)], [waiting[len(pixels) :]]
         picture = Picture(*color.split(samples))
-        self.deliver(first, self.task.postprocess(picture, pixels, self.bounds))
+        return self.task.postprocess(picture, pixels, self.bounds)
 
-    def begin_again(self, first: int) -> None:
+    def pixels(self, first: int, last: int) -> Pixels:
+        """The colours of some rows."""
+        return Picture(*color.split(self._read(first, last))).pixels
+
+    def _begin_again(self, first: int) -> None:
         """Rows from this one on will be read again."""
         self._waiting, self._upto = [], first
-
-    def _sample(self, task: Task) -> Picture:
-        """Rows from the middle, as many as tell the noise level; one where nobody asks for it."""
-        count = 1 if task.uniform else min(self.height, SAMPLE_ROWS)
-        first = (self.height - count) // 2
-        return Picture(*color.split(self._read(first, first + count)))
 
     def _range(self) -> tuple[float, float] | None:
         """Lowest and highest value of floats, over the whole picture."""
@@ -313,6 +318,33 @@ class _RowPicture:
     def _read(self, first: int, last: int) -> Samples:
         found = np.asarray(self.source[first:last])
         return found[:, :, np.newaxis] if found.ndim == 2 else found
+
+
+class _PixelView:
+    """The pixels of a source, read where they are looked at: what a task decides by."""
+
+    def __init__(self, rows: RowPicture) -> None:
+        self.rows = rows
+        self.shape = (rows.height, rows.width, _colour_channels(rows.samples))
+        self._held: tuple[tuple[int, int], Pixels] | None = None
+
+    def __getitem__(self, wanted: tuple[slice, slice]) -> Pixels:
+        """Some rows and columns; the rows are kept for other columns of them."""
+        key = wanted[0].start, wanted[0].stop
+        if self._held is None or self._held[0] != key:
+            self._held = key, self.rows.pixels(*key)
+        return self._held[1][:, wanted[1]]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Pixels:
+        """Rows from the middle, for an estimate that wants all pixels at once."""
+        count = min(self.shape[0], SAMPLE_ROWS)
+        first = (self.shape[0] - count) // 2
+        return self.rows.pixels(first, first + count)
+
+
+def _as_picture(view: _PixelView) -> Picture:
+    """A picture for `Task.for_picture`, which looks at pixels only."""
+    return Picture(cast("Pixels", view))
 
 
 def _stored(source: Rows, target: Any) -> Deliver:

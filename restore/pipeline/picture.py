@@ -171,7 +171,9 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
     started = time.perf_counter()
     fitted = task.for_picture(picture)
     network = fitted.network
-    output = None if task.unchanged else run_passes(network, fitted, picture, resources, report)
+    output = None
+    if not fitted.unchanged:
+        output = run_passes(network, fitted, picture, resources, report)
     restored = picture if output is None else fitted.postprocess(picture, output.pixels)
     return Result(
         image=None,
@@ -183,6 +185,7 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
         window=output.plan.window if output else (0, 0),
         seconds=time.perf_counter() - started,
         sigma=fitted.sigma,
+        unchanged=fitted.unchanged,
     )
 
 

@@ -18,7 +18,8 @@ class Result:
     picture: the same as a Picture, with alpha, depth and metadata
     window:  (height, width) of what the network saw at once
     seconds: from the decoded picture to the restored one; loading of the model not counted
-    sigma:   the noise level that the network was told, 0-255; None: nothing, it judges it itself
+    sigma:   the noise level (0-255) that was found or asked for; None: the network judges it itself
+    unchanged: whether the picture was left as it is: no noise was found, or the strength is 0
     before, after: scores of the picture as it came (where it was upscaled: of its bicubic
              interpolation) and of the result against the reference; None where none was given
     """
@@ -32,6 +33,7 @@ class Result:
     window: tuple[int, int]
     seconds: float
     sigma: float | None = None
+    unchanged: bool = False
     before: Scores | None = None
     after: Scores | None = None
 
@@ -71,6 +73,7 @@ class LargeResult:
     seconds: float
     start: int = 0
     sigma: float | None = None
+    unchanged: bool = False
 
     @property
     def megapixels_per_second(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
+from restore.tasks.noise_level import Noise, bounded, estimate_noise
 from restore.tasks.task import Bounds, PictureTask, Task, find_network, fit_channels
 from restore.tasks.white_noise import estimate_sigma, white_noise
 
@@ -33,12 +34,14 @@ class Denoise:
     sigma:       the noise level (0-255) it is told or made to see; None: neither
     added_noise: standard deviation (0-255) of white noise that is added before the network, in two
                  passes with opposite signs; see `DenoiseToLevel`
+    bound:       the noise of the picture, which bounds how far a pixel may move; see `bounded`
     """
 
     network: Network
     strength: float = 1.0
     sigma: float | None = None
     added_noise: float = 0.0
+    bound: Noise | None = None
 
     by_rows = True
     uniform = True
@@ -78,6 +81,8 @@ class Denoise:
     ) -> Picture:
         """Channels, alpha, depth and metadata are the picture's."""
         fitted = fit_channels(pixels, picture.channels)
+        if self.bound is not None:
+            fitted = bounded(picture.pixels, fitted, self.bound)
         restored = picture.replace(pixels=blend(picture.pixels, fitted, self.strength, bounds))
         return restored if self.unchanged else without_thumbnails(restored)
 
@@ -108,17 +113,37 @@ class _PerPicture:
 
 
 @dataclass(frozen=True)
+class DenoiseMeasured(_PerPicture):
+    """The noise of each picture is measured: it is what the network is told, and bounds the result.
+
+    Where next to no noise is found the picture stays as it is. A `level` that was asked for (0-255)
+    takes the place of the level that was found; the kind of the noise stays.
+    """
+
+    level: float | None = None
+
+    def for_picture(self, picture: Picture) -> Denoise:
+        """With the noise of this picture."""
+        noise = estimate_noise(picture.pixels)
+        if self.level is not None:
+            noise = noise.scaled_to(self.level)
+        network = find_network(self.network.conditioned_on(*noise.told), self.ensemble)
+        strength = 0.0 if noise.negligible else self.strength
+        return Denoise(network, strength, noise.level, bound=noise)
+
+
+@dataclass(frozen=True)
 class DenoiseEstimated(_PerPicture):
     """The network is told the level of white noise that is estimated for each picture.
 
-    A network that takes no level runs as always, and the estimate is reported.
+    A blind network runs as always, and the estimate is reported.
     """
 
     def for_picture(self, picture: Picture) -> Denoise:
         """With the level of this picture."""
-        sigma = estimate_sigma(picture.pixels)
+        sigma = estimate_sigma(np.asarray(picture.pixels))
         network = self.network
-        if network.accepts_sigma:
+        if network.noise_inputs == 1:
             sigma = max(LOWEST_SIGMA, sigma)
             network = network.conditioned_on(sigma)
         return Denoise(find_network(network, self.ensemble), self.strength, sigma)
@@ -126,7 +151,7 @@ class DenoiseEstimated(_PerPicture):
 
 @dataclass(frozen=True)
 class DenoiseToLevel(_PerPicture):
-    """A network that takes no noise level is made to see one.
+    """A blind network is made to see a noise level.
 
     Above the level found in the picture, white noise is added up to `level`, once as it is and once
     negated, and the mean of both answers is the result: what the network does to the added noise
@@ -138,7 +163,7 @@ class DenoiseToLevel(_PerPicture):
 
     def for_picture(self, picture: Picture) -> Denoise:
         """With the noise to add, or the share to remove, for this picture."""
-        found = estimate_sigma(picture.pixels)
+        found = estimate_sigma(np.asarray(picture.pixels))
         added = math.sqrt(max(0.0, self.level**2 - found**2))
         share = 1.0 if self.level >= found else 1 - math.sqrt(1 - (self.level / found) ** 2)
         network = find_network(self.network, self.ensemble)
@@ -159,13 +184,15 @@ def denoising(
             f"this model enlarges pictures {network.scale} times and removes no noise; "
             "use `restore upscale`, or a model for denoising"
         )
+    level = None if sigma is None else parse_sigma(sigma)
+    if network.noise_inputs > 1:
+        return DenoiseMeasured(network, strength, ensemble, level)
     if sigma is None:
         return Denoise(find_network(network, ensemble), strength, network.sigma)
-    level = parse_sigma(sigma)
     if level is None:
         check_estimable(network)
         return DenoiseEstimated(network, strength, ensemble)
-    if network.accepts_sigma:
+    if network.noise_inputs:
         network = find_network(network.conditioned_on(level), ensemble)
         return Denoise(network, strength, level)
     return DenoiseToLevel(network, strength, ensemble, level)

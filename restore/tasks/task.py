@@ -52,6 +52,10 @@ class PictureTask(Protocol):
         """The network to run."""
 
     @property
+    def unchanged(self) -> bool:
+        """Whether this picture stays as it is, so that no network is needed."""
+
+    @property
     def sigma(self) -> float | None:
         """The noise level (0-255) that the network is told, or made to see; None: neither."""
 

@@ -92,6 +92,7 @@ class UpscalePicture:
     size: tuple[int, int]
     back_projection: int = 0
 
+    unchanged = False
     passes = 1
     sigma = None
 

@@ -81,10 +81,10 @@ def run_job(
         training.start_from(load_model(job.start_from))
     if job.teacher is not None:
         training.learn_from(load_model(job.teacher))
-    elif recipe.masked:
+    elif recipe.antithetic:
         raise TrainingError(
-            f"the recipe '{recipe.name}' masks a teacher's pictures with noise, and no teacher is "
-            "given; name one with --teacher, or set masked to 0"
+            f"the recipe '{recipe.name}' adds noise to a teacher's input, and no teacher is "
+            "given; name one with --teacher, or set antithetic to 0"
         )
     yield f"{recipe.name}: {describe(training)}"
     pictures = load_store(job.data, recipe.channels, max(recipe.patch) * recipe.scale)

@@ -28,6 +28,7 @@ from restore.training.precision import autocast, training_precision
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.teacher import Teacher
 
+MOST_PSNR = 50.0  # dB that a picture counts in validation: beyond it nobody sees a difference
 COMPILE_PAYS = 300  # steps: compiling costs about a minute
 
 
@@ -94,7 +95,7 @@ class Training:
         """
         ours, theirs = self.network.arguments, weights.arguments
         kernels = weights.state_dict()
-        free = {"scale": None, "blocks": None, "tellable": None}
+        free = {"scale": None, "blocks": None, "noise_inputs": None}
         deeper = all(a >= b for a, b in zip(ours["blocks"], theirs["blocks"], strict=False))
         if {**ours, **free} != {**theirs, **free} or not deeper:
             raise TrainingError(
@@ -103,8 +104,7 @@ class Training:
             )
         if ours.get("scale") != theirs.get("scale"):
             kernels.pop("tail.weight")
-        if "level" not in self.network.state_dict():
-            kernels.pop("level", None)
+        _fit_level(kernels, self.network.state_dict())
         kernels = with_new_blocks(kernels, self.network.state_dict())
         self.network.load_state_dict(kernels)
         self.average.load_state_dict(kernels)
@@ -117,7 +117,7 @@ class Training:
                 f"the teacher is a network of {teacher.channels} channels and scale "
                 f"{teacher.scale}, the recipe's of {self.recipe.channels} and {self.recipe.scale}"
             )
-        self.teacher = Teacher(teacher, self.recipe.masked, self.device, self.dtype)
+        self.teacher = Teacher(teacher, self.recipe.antithetic, self.device, self.dtype)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe; only its number of steps may differ."""
@@ -146,6 +146,18 @@ class Training:
         return network.eval()
 
 
+def _fit_level(kernels: dict[str, Tensor], fresh: dict[str, Tensor]) -> None:
+    """What the numbers told weigh, for a network told more or fewer: the first stay the same."""
+    theirs, ours = kernels.pop("level", None), fresh.get("level")
+    if theirs is None or ours is None:
+        return
+    width = ours.shape[-1]
+    level = torch.zeros_like(ours).view(-1, width)
+    common = min(len(level), theirs.numel() // width)
+    level[:common] = theirs.view(-1, width)[:common]
+    kernels["level"] = level.view(ours.shape)
+
+
 def with_new_blocks(kernels: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
     """The kernels, and fresh ones for what they lack, whose blocks do nothing at first.
 
@@ -165,7 +177,11 @@ def build_network(recipe: Recipe) -> UNet:
     if recipe.network == "upscaler":
         return Upscaler(recipe.scale, recipe.channels, recipe.widths, recipe.blocks, recipe.seed)
     return Denoiser(
-        recipe.channels, recipe.widths, recipe.blocks, recipe.seed, tellable=recipe.told > 0
+        recipe.channels,
+        recipe.widths,
+        recipe.blocks,
+        recipe.seed,
+        noise_inputs=recipe.noise_inputs if recipe.conditioned else 0,
     )
 
 
@@ -279,19 +295,25 @@ def _follow_loss(training: Training, loss: Tensor) -> None:
 
 @torch.no_grad()
 def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
-    """Mean PSNR of the averaged network, told nothing, over the validation pairs."""
+    """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
+
+    It is told nothing where it can be told one level, and the three levels where it is told those.
+    """
     score = None
     if pairs is not None:
         scores = []
         generator = torch.Generator(training.device).manual_seed(0)
-        for clean, degraded, _ in pairs:
-            pair = Pair(clean, degraded)
+        for clean, degraded, sigma in pairs:
+            told = None if sigma is None or sigma.ndim == 1 else sigma.to(training.device)
+            pair = Pair(clean, degraded, told)
             if training.teacher is not None:
                 pair = training.teacher.taught(pair, generator)
             with autocast(training.device, training.dtype):
-                restored = training.average(degraded.to(training.device))
+                restored = training.average(
+                    degraded.to(training.device), *((told,) if told is not None else ())
+                )
             scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), pair.clean.cpu()))
-        score = float(torch.cat(scores).mean())
+        score = float(torch.cat(scores).clamp(max=MOST_PSNR).mean())
     if score is None or training.best is None or score >= training.best:
         training.best, training.best_weights = score, _on_cpu(training.average.state_dict())
     return score

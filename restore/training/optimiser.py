@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 # The quintic iteration x -> a x + b x^3 + c x^5 drives every singular value towards 1; these
 # coefficients, from the paper, trade an exact fixed point for the steepest slope at zero.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+# A noise level is a few hundredths of the picture's range, so what it weighs must become large.
+LEVEL_RATE = 20.0
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -86,9 +90,14 @@ def build_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Muon on the hidden kernels; AdamW (betas .9, .95) on the first and the last layer."""
     edges = {id(p) for name, p in network.named_parameters() if name.startswith(("head", "tail"))}
-    hidden = [p for p in network.parameters() if p.ndim >= 2 and id(p) not in edges]
+    hidden = [p for p in network.parameters() if p.ndim > 2 and id(p) not in edges]
+    told = [p for name, p in network.named_parameters() if name == "level"]
     others = [p for p in network.parameters() if p.ndim < 2 or id(p) in edges]
+    others = [p for p in others if all(p is not q for q in told)]
+    groups: list[dict[str, Any]] = [{"params": others}]
+    if told:
+        groups.append({"params": told, "lr": other_rate * LEVEL_RATE})
     return [
         Muon(hidden, lr=kernel_rate, weight_decay=weight_decay),
-        torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(groups, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]

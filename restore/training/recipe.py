@@ -20,7 +20,12 @@ else:
 # Each a function in restore.training.degradations.pairs; the others leave the size as it is.
 DEGRADATION_NAMES = ("gaussian", "photo", "bicubic", "second-order")
 SHRINKING = ("bicubic", "second-order")
-FORMER_KEYS = {"fault": "degradation"}  # in the cards of weights that were trained before
+FORMER_KEYS = {  # in the cards of older weights files
+    "fault": "degradation",
+    "told": "conditioned",
+    "masked": "antithetic",
+    "levels": "noise_inputs",
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,14 @@ class Recipe:
     degradation: str = "gaussian"  # what the pictures are degraded with: one of DEGRADATION_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
-    told: float = 0.0  # the share of crops whose noise level the network is told; 0: it cannot be
-    masked: float = 0.0  # white noise (0-255) that the teacher's pictures get, with either sign
+    conditioned: float = (
+        0.0  # the share of crops with which the network is told the noise; 0: never
+    )
+    noise_inputs: int = 1  # numbers about the noise: 1, its level; 3, see models.noise_level
+    jitter: float = 0.0  # of what is told: standard deviation of its logarithm
+    patterned: float = 0.0  # the share of crops with fine patterns, lettering or graphics
+    clean: float = 0.0  # the share of crops that stay entirely as they are
+    antithetic: float = 0.0  # white noise (0-255) added to the teacher's input, with either sign
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     loss: str = "l1"
@@ -73,11 +84,16 @@ class Recipe:
             == (self.scale > 1),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
             and 0 <= self.sigma[0] <= self.sigma[1],
-            "grey, flat and told are shares between 0 and 1": min(self.grey, self.flat, self.told)
+            "grey, flat, conditioned, patterned and clean are shares between 0 and 1": min(
+                self._shares()
+            )
             >= 0
-            and max(self.grey, self.flat, self.told) <= 1,
-            "told is for denoisers": not self.told or self.scale == 1,
-            "masked is between 0 and 255": 0 <= self.masked <= 255,
+            and max(self._shares()) <= 1,
+            "noise_inputs is 1 or 3, and 3 for photo alone": self.noise_inputs == 1
+            or (self.noise_inputs == 3 and self.degradation == "photo"),
+            "jitter is at least 0": self.jitter >= 0,
+            "conditioned is for denoisers": not self.conditioned or self.scale == 1,
+            "antithetic is between 0 and 255": 0 <= self.antithetic <= 255,
             "sigma_power is above 0": self.sigma_power > 0,
             f"degradation is one of {', '.join(DEGRADATION_NAMES)}": self.degradation
             in DEGRADATION_NAMES,
@@ -105,6 +121,9 @@ class Recipe:
         for rule, kept in rules.items():
             if not kept:
                 raise TrainingError(f"the recipe '{self.name}' breaks a rule: {rule}")
+
+    def _shares(self) -> tuple[float, ...]:
+        return self.grey, self.flat, self.conditioned, self.patterned, self.clean
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for the card and the checkpoint."""

@@ -21,11 +21,11 @@ class Teacher:
     """A network that is only asked."""
 
     def __init__(
-        self, network: UNet, masked: float, device: torch.device, dtype: torch.dtype
+        self, network: UNet, antithetic: float, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """masked: standard deviation of the white noise added (0-255); 0: one answer, as it is."""
+        """antithetic: standard deviation (0-255) of white noise added with either sign; 0: none."""
         self.network = network.eval().requires_grad_(False).to(device)
-        self.masked, self.device, self.dtype = masked, device, dtype
+        self.antithetic, self.device, self.dtype = antithetic, device, dtype
 
     @torch.no_grad()
     def taught(self, pair: Pair, generator: torch.Generator) -> Pair:
@@ -35,13 +35,13 @@ class Teacher:
         """
         given = pair.degraded.to(self.device)
         views = [given]
-        if self.masked:
-            noisy = add_gaussian_noise(given, self.masked, generator)
+        if self.antithetic:
+            noisy = add_gaussian_noise(given, self.antithetic, generator)
             views = [noisy, 2 * given - noisy]
         with autocast(self.device, self.dtype):
             answers = [self.network(view).float() for view in views]
         answer = sum(answers[1:], answers[0]) / len(views)
         if pair.sigma is not None:
-            told = (pair.sigma > 0).view(-1, 1, 1, 1)
+            told = (pair.sigma.view(len(answer), -1) > 0).any(1).view(-1, 1, 1, 1)
             answer = torch.where(told, pair.clean, answer)
         return pair._replace(clean=answer)

@@ -90,7 +90,7 @@ def test_contradicting_arguments_are_refused() -> None:
 
 def telling(seed: int = 0) -> Denoiser:
     """A network that does something with what it is told."""
-    network = Denoiser(3, (4, 8), (1, 1), seed=seed, tellable=True).double().eval()
+    network = Denoiser(3, (4, 8), (1, 1), seed=seed, noise_inputs=1).double().eval()
     draw = torch.Generator().manual_seed(seed)
     network.level.data.normal_(generator=draw)
     return network.requires_grad_(False)
@@ -114,5 +114,5 @@ def test_picture_and_noise_level_scale_together() -> None:
 
 
 def test_a_blind_network_cannot_be_conditioned() -> None:
-    with pytest.raises(ValueError, match="cannot be conditioned"):
+    with pytest.raises(ValueError, match="conditioned on 0 numbers"):
         Denoiser(3, (4,), (1,)).conditioned_on(25)

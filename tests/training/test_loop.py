@@ -141,7 +141,7 @@ def test_one_that_is_told_begins_as_the_blind_one_and_learns_to_listen(
     tiny: Recipe, store: PictureStore
 ) -> None:
     blind = Training(tiny).best_network()
-    training = Training(make_recipe({**tiny.to_dict(), "told": 0.7}, "t"), "cpu", "fp32")
+    training = Training(make_recipe({**tiny.to_dict(), "conditioned": 0.7}, "t"), "cpu", "fp32")
     training.start_from(blind)
     x, sigma = torch.rand(1, 3, 16, 16), torch.tensor([25.0])
     with torch.no_grad():

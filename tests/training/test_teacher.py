@@ -29,7 +29,7 @@ def pair(told: bool) -> Pair:
 def test_its_answer_takes_the_place_of_the_clean_picture(
     small_network: Denoiser, generator: torch.Generator
 ) -> None:
-    given = pair(told=False)
+    given = pair(conditioned=False)
     plain = Teacher(small_network, 0, CPU, torch.float32).taught(given, generator)
     torch.testing.assert_close(plain.clean, small_network(given.degraded))
     assert plain.degraded is given.degraded
@@ -46,7 +46,7 @@ def test_its_answer_takes_the_place_of_the_clean_picture(
 def test_pictures_that_come_with_their_noise_level_keep_their_clean_one(
     small_network: Denoiser, generator: torch.Generator
 ) -> None:
-    given = pair(told=True)
+    given = pair(conditioned=True)
     taught = Teacher(small_network, 10, CPU, torch.float32).taught(given, generator)
     for index, told in enumerate([False, True, False, True]):
         assert torch.equal(taught.clean[index], given.clean[index]) == told
@@ -64,7 +64,7 @@ def test_a_network_comes_closer_to_its_teacher(tiny: Recipe, store: PictureStore
 def test_the_card_names_the_teacher(tiny_toml: Path, samples: Path) -> None:
     first, second = (tiny_toml.with_name(f"{name}.safetensors") for name in "ab")
     list(run_job(Job(str(tiny_toml), {}, samples, samples, first)))
-    changes = {"masked": 5.0, "seed": 3}
+    changes = {"antithetic": 5.0, "seed": 3}
     job = Job(str(tiny_toml), changes, samples, samples, second, teacher=str(first))
     list(run_job(job))
     card = load_model(second).card
@@ -75,10 +75,12 @@ def test_the_card_names_the_teacher(tiny_toml: Path, samples: Path) -> None:
 
 
 def test_what_cannot_be_learned_is_refused(tiny_toml: Path, samples: Path, tiny: Recipe) -> None:
-    job = Job(str(tiny_toml), {"masked": 5.0}, samples, output=tiny_toml.with_name("c.safetensors"))
+    job = Job(
+        str(tiny_toml), {"antithetic": 5.0}, samples, output=tiny_toml.with_name("c.safetensors")
+    )
     with pytest.raises(TrainingError, match="name one with --teacher"):
         next(run_job(job))
     with pytest.raises(TrainingError, match="the teacher is a network of 1 channels"):
         Training(tiny, "cpu", "fp32").learn_from(Denoiser(1, widths=(4,), blocks=(1,)))
     with pytest.raises(TrainingError, match="masked is between"):
-        make_recipe({**tiny.to_dict(), "masked": -1.0}, "t")
+        make_recipe({**tiny.to_dict(), "antithetic": -1.0}, "t")

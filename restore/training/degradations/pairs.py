@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.models.noise_level import noise_levels
 from restore.training.crops import PictureStore, centre_crops
 from restore.training.degradations.camera import add_camera_noise, draw_cameras
 from restore.training.degradations.downscale import degrade_twice, shrink
+from restore.training.degradations.graphics import draw_graphics
 from restore.training.degradations.jpeg import TO_RGB, TO_YCC, jpeg, mix
 from restore.training.degradations.noise import (
     add_common_noise,
@@ -24,6 +26,7 @@ from restore.training.degradations.noise import (
     luma,
     spread_noise,
 )
+from restore.training.degradations.patterns import draw_patterns, patterned
 from restore.training.recipe import Recipe
 
 Draw = Callable[[int], Tensor]  # side of the crops -> float32 (N, C, side, side) in [0, 1]
@@ -34,7 +37,7 @@ class Pair(NamedTuple):
 
     clean: Tensor
     degraded: Tensor
-    sigma: Tensor | None = None  # (N,) what the network is told of the noise, 0: nothing
+    sigma: Tensor | None = None  # (N,) or (N, levels): what the network is told, 0: nothing
 
 
 Degradation = Callable[[Draw, int, Recipe, torch.Generator], Pair]
@@ -59,26 +62,28 @@ def gaussian(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator)
     noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
     clean = torch.where(grey, luma(crops), flatten(crops, draws[1] < recipe.flat))
     told = None
-    if recipe.told:
-        told = sigmas * (draws[2].view(-1) < recipe.told)
+    if recipe.conditioned:
+        told = sigmas * (draws[2].view(-1) < recipe.conditioned)
     return Pair(clean, clean + torch.where(grey, noise[:, :1], noise), told)
 
 
 def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
     """What cameras, phones and the web do to a picture, in random order of magnitude.
 
-    Three of four crops enlarged; noise of the sensor (three of five), plain Gaussian, Poisson or
-    speckle noise, or none; spread as a camera's own processing would, a tenth of the batches at
-    half to full size; then JPEG, its grid of blocks anywhere; rounded to 8 bits. Some crops stay
-    without a degradation: clean pictures must survive. The clean target is never blurred.
+    Most crops enlarged, the others sharp to the pixel, a share of them fine patterns and graphics;
+    noise of the sensor (three of five), plain Gaussian, Poisson or speckle noise, or none; spread
+    as a camera's own processing would, a tenth of the batches at half to full size; then JPEG, its
+    grid of blocks anywhere; rounded to 8 bits. A share of the crops stays as it is: clean pictures
+    must survive. The clean target is never blurred.
     """
     crops = draw(patch)
     count, device = len(crops), crops.device
     chances = torch.rand(5, count, generator=generator, device=device)
-    crops = enlarge_some(crops, generator)
+    crops = with_patterns(crops, recipe.patterned, generator)
     clean = flatten(crops, (chances[0] < recipe.flat).view(-1, 1, 1, 1))
     noise = mixed_noise(clean, chances[1], generator)
-    at_rest = (chances[0] < recipe.flat / 2).view(-1, 1, 1, 1)
+    at_rest = (chances[0] < recipe.flat / 2) | (chances[0] > 1 - recipe.clean)
+    at_rest = at_rest.view(-1, 1, 1, 1)
     noise = torch.where(at_rest, 0.0, spread_randomly(noise, generator))
     grey = (chances[2] < recipe.grey).view(-1, 1, 1, 1)
     clean = torch.where(grey, luma(clean), clean)
@@ -89,11 +94,54 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     packed = jpeg(degraded, quality, (shift[0], shift[1]))
     as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
     degraded = torch.where(as_file, packed, (degraded * 255).round() / 255)
+    degraded = torch.where(at_rest, clean, degraded)
     told = None
-    if recipe.told:  # all that was added, however it is spread
-        told = (degraded - clean).square().mean((1, 2, 3)).sqrt() * 255
-        told = told * (chances[4] < recipe.told)
+    if recipe.conditioned:
+        told = told_levels((degraded - clean) * 255, recipe, generator)
+        told = told * (chances[4] < recipe.conditioned).view(-1, *(1,) * (told.ndim - 1))
     return Pair(clean, degraded, told)
+
+
+def with_patterns(crops: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Crops of photographs, most of them enlarged; in a share of them fine patterns instead.
+
+    Of that share two in five are patterns alone, one is graphics, two are sharp photographs with a
+    pattern in a part of them.
+    """
+    count, side = len(crops), crops.shape[-1]
+    kind = torch.rand(count, generator=generator, device=crops.device) / max(share, 1e-9)
+    result = enlarge_some(crops, generator)
+    kinds: list[tuple[float, float, Callable[[Tensor], Tensor]]] = [
+        (0.0, 0.4, lambda chosen: draw_patterns(len(chosen), side, generator)),
+        (0.4, 0.6, lambda chosen: draw_graphics(len(chosen), side, generator)),
+        (0.6, 1.0, lambda chosen: patterned(chosen, generator)),
+    ]
+    for first, last, make in kinds:
+        chosen = (first <= kind) & (kind < last)
+        if bool(chosen.any()):
+            result[chosen] = make(crops[chosen])
+    return result
+
+
+def told_levels(noise: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """What the network is told of noise on the 0-255 scale: (N,), or (N, 3) for three levels.
+
+    With the recipe's jitter, for an estimate is never exact, and with more of it in a quarter: what
+    is told at inference is the whole picture's level, and a crop may lie in the dark of it. Up to 1
+    is added in the mean square, up to 8 in a twentieth: what is told is an upper bound, and where
+    nothing is to be seen of it nothing must go.
+    """
+    count, device = len(noise), noise.device
+    if recipe.noise_inputs == 1:
+        return noise.square().mean((1, 2, 3)).sqrt()
+    draws = torch.rand(3, count, 1, generator=generator, device=device)
+    common, own = (
+        torch.randn(count, k, generator=generator, device=device) for k in (1, recipe.noise_inputs)
+    )
+    wide = torch.where(draws[0] < 0.25, 3.0, 1.0) * recipe.jitter
+    factor = (wide * (0.8 * common + 0.6 * own)).exp()
+    more = draws[1] * torch.where(draws[2] < 0.05, 8.0, 1.0)
+    return ((noise_levels(noise) * factor).square() + more.square()).sqrt()
 
 
 def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:

@@ -46,7 +46,7 @@ def test_a_share_of_the_crops_is_grey_with_one_noise(tiny: Recipe) -> None:
 
 
 def test_of_a_share_of_the_crops_the_noise_level_is_told(tiny: Recipe) -> None:
-    recipe = changed(tiny, told=0.5, sigma=[5, 75])
+    recipe = changed(tiny, conditioned=0.5, sigma=[5, 75])
     crops = torch.rand(200, 3, 24, 24)
     clean, noisy, told = gaussian(lambda _: crops, 24, recipe, torch.Generator().manual_seed(0))
     assert told is not None

@@ -1,0 +1,213 @@
+"""How much noise a picture holds: estimated once, from a sample of it; and what that allows to go.
+
+The estimate decides three things: whether anything is done at all, what the network is told, and
+how far a pixel may move. It is made from at most 64 crops, so that it costs the same for a picture
+of any size, and is one value for the whole picture, so that tiles agree.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restore.image.picture import Pixels
+from restore.models.noise_level import FAINTEST, LEVELS, LUMA, NoiseEstimator
+
+MODEL = "noise-level"
+SIDE = 96  # pixels of a crop, a multiple of the estimator's cell
+SPREAD, FLAT = 36, 28  # crops evenly spread over the picture, and the flattest of the others
+CANDIDATES = 16  # places each way among which the flattest are sought
+SMALLEST = 16  # pixels: a smaller picture is mirrored up to this
+BINS = 8  # of brightness, over which the strength of the noise is fitted
+PRIOR = 0.1  # what the whole picture counts beside one bin's own cells, as a share of all cells
+LEAST = 0.5  # of 255: with less noise than this a picture is left as it is
+REACH = 4.0  # times the noise level: no sample moves by more
+# a colour difference's share in the variance of red, green and blue: the squares of BT.601's
+# inverse, (1.402, 0.344 and 0.714, 1.772)
+CHROMA_SHARE = (1.966, 0.628, 3.140)
+
+Crop = tuple[int, int, int, int]  # top, left, height, width
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of a picture, on the 0-255 scale.
+
+    luma, chroma, fine: as `restore.models.noise_level.noise_levels` says, over the whole picture
+    curve: (BINS, 2) float64, luma and chroma where the picture has the brightness (i + 0.5) / BINS
+    """
+
+    luma: float
+    chroma: float
+    fine: float
+    curve: NDArray[np.float64]
+
+    @property
+    def level(self) -> float:
+        """The root mean square over red, green and blue, of noise independent of colour."""
+        return math.sqrt(self.luma**2 + float(np.mean(CHROMA_SHARE)) * self.chroma**2)
+
+    @property
+    def negligible(self) -> bool:
+        """Whether there is so little that the picture is better left as it is."""
+        return self.level < LEAST
+
+    @property
+    def told(self) -> tuple[float, float, float]:
+        """The numbers for a network, in the order of LEVELS."""
+        return self.luma, self.chroma, self.fine
+
+    def scaled_to(self, level: float) -> Noise:
+        """The same kind of noise at another level; white noise where there is next to none."""
+        if self.negligible:
+            return white(level)
+        factor = level / self.level
+        return replace(
+            self,
+            luma=self.luma * factor,
+            chroma=self.chroma * factor,
+            fine=self.fine * factor,
+            curve=self.curve * factor,
+        )
+
+
+def white(sigma: float) -> Noise:
+    """White Gaussian noise, independent in red, green and blue, of this standard deviation."""
+    luma = sigma * math.sqrt(sum(w * w for w in LUMA))
+    chroma = sigma * 0.641  # the root mean square of the rows of Cb and Cr
+    return Noise(luma, chroma, luma, np.tile([luma, chroma], (BINS, 1)))
+
+
+def estimate_noise(pixels: Pixels, estimator: NoiseEstimator | None = None) -> Noise:
+    """The noise of a picture: float32 `(height, width, 1 or 3)` in [0, 1], or a view of a file."""
+    height, width = pixels.shape[:2]
+
+    def cut(crop: Crop) -> Pixels:
+        top, left, rows, columns = crop
+        found: Pixels = np.asarray(pixels[top : top + rows, left : left + columns], np.float32)
+        return found
+
+    return estimate_from(cut, height, width, estimator)
+
+
+def estimate_from(
+    cut: Callable[[Crop], Pixels], height: int, width: int, estimator: NoiseEstimator | None = None
+) -> Noise:
+    """As `estimate_noise`, from crops that `cut` brings, for a picture that is not in memory."""
+    network = default_estimator() if estimator is None else estimator
+    crops = [_as_colour(cut(crop)) for crop in choose_crops(cut, height, width)]
+    cells = [_cells(network, crop) for crop in crops]
+    brightness, levels, doubts = (np.concatenate(parts) for parts in zip(*cells, strict=True))
+    return fit(brightness, levels, doubts)
+
+
+@functools.cache
+def default_estimator() -> NoiseEstimator:
+    """The shipped network, loaded once."""
+    from restore.models.weights import load_estimator
+
+    return load_estimator(MODEL)
+
+
+def choose_crops(cut: Callable[[Crop], Pixels], height: int, width: int) -> list[Crop]:
+    """Where to look: all of a small picture, of a large one places spread over it and flat ones."""
+    places = list(_grid(height, width, CANDIDATES))
+    if len(places) <= SPREAD + FLAT:
+        return places
+    spread = list(_grid(height, width, math.isqrt(SPREAD)))
+    detail = [_detail(cut(place)) for place in places]
+    flattest = sorted(range(len(places)), key=detail.__getitem__)
+    return spread + [places[index] for index in flattest[:FLAT]]
+
+
+def fit(
+    brightness: NDArray[np.float64], levels: NDArray[np.float64], doubts: NDArray[np.float64]
+) -> Noise:
+    """The picture's noise from its cells.
+
+    brightness: (n,) in [0, 1]; levels, doubts: (n, 3), the natural logarithms of each of LEVELS and
+    of the error that is to be expected of it
+
+    In each bin of brightness the logarithms are averaged, the surer a cell the more it counts, with
+    the average of all cells as the prior. What the picture is given is the root mean square of that
+    curve over all its cells, so that parts where the estimate is unsure count like the others.
+    """
+    weights = np.exp(-2 * doubts)
+    middles = (np.arange(BINS) + 0.5) / BINS
+    places = brightness.clip(middles[0], middles[-1])
+    near = (1 - np.abs(places[:, None] - middles) * BINS).clip(min=0)  # (n, BINS), rows sum to 1
+    everywhere = (weights * levels).sum(0) / weights.sum(0)
+    prior = PRIOR * weights.sum(0)
+    logs = near.T @ (weights * levels) + prior * everywhere
+    logs = logs / (near.T @ weights + prior)
+    squares = (np.exp(2 * logs) - FAINTEST**2).clip(min=0)  # (BINS, 3)
+    luma, chroma, fine = (float(x) for x in np.sqrt((near @ squares).mean(0)))
+    return Noise(luma, chroma, fine, np.sqrt(squares[:, : LEVELS.index("fine")]))
+
+
+def bounded(original: Pixels, restored: Pixels, noise: Noise, reach: float = REACH) -> Pixels:
+    """`restored`, where no sample has moved by more than `reach` times the noise at that place.
+
+    original, restored: float32 `(height, width, 1 or 3)` in [0, 1]; the second is written over
+    The noise at a place is that of the curve at its restored brightness; for red, green and blue
+    what brightness and colour differences of this strength come to.
+    """
+    channels = original.shape[2]
+    brightness = restored @ np.asarray(LUMA, np.float32) if channels == 3 else restored[..., 0]
+    shares = CHROMA_SHARE if channels == 3 else (0.0,)
+    middles = ((np.arange(BINS) + 0.5) / BINS).astype(np.float32)
+    for channel, share in enumerate(shares):
+        variance = noise.curve[:, 0] ** 2 + share * noise.curve[:, 1] ** 2
+        most = (reach / 255 * np.sqrt(variance)).astype(np.float32)
+        limit = np.interp(brightness, middles, most).astype(np.float32)
+        before, after = original[..., channel], restored[..., channel]
+        np.clip(after, before - limit, before + limit, out=after)
+    return restored
+
+
+def _grid(height: int, width: int, most: int) -> Iterator[Crop]:
+    """Crops of SIDE, evenly spread, at most so many each way and none overlapping by choice."""
+    sides = [min(SIDE, side) for side in (height, width)]
+    counts = [min(most, max(1, side // SIDE)) for side in (height, width)]
+    for row in np.linspace(0, height - sides[0], counts[0]).round().astype(int):
+        for column in np.linspace(0, width - sides[1], counts[1]).round().astype(int):
+            yield int(row), int(column), sides[0], sides[1]
+
+
+def _detail(pixels: Pixels) -> float:
+    """The mean absolute difference of neighbours, on every second row of the middle channel."""
+    return float(np.abs(np.diff(pixels[::2, :, pixels.shape[2] // 2], axis=1)).mean())
+
+
+def _as_colour(pixels: Pixels) -> Pixels:
+    """Three channels, sides that are multiples of the cell: cut, or mirrored where too small."""
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, 2)
+    for axis in (0, 1):
+        side = pixels.shape[axis]
+        if side < SMALLEST:
+            indices = np.arange(SMALLEST) % (2 * side)
+            pixels = pixels.take(np.minimum(indices, 2 * side - 1 - indices), axis)
+    cell = NoiseEstimator.cell
+    height, width = (side // cell * cell for side in pixels.shape[:2])
+    return pixels[:height, :width]
+
+
+@torch.no_grad()
+def _cells(
+    network: NoiseEstimator, pixels: Pixels
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Brightness (n,), levels and doubts (n, 3) of the cells of a crop."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0)
+    level, doubt = network(x)
+    luma = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    brightness = torch.nn.functional.avg_pool2d(luma, network.cell)
+    parts = (brightness, level, doubt)
+    flat = [part[0].flatten(1).T.double().numpy() for part in parts]
+    return flat[0][:, 0], flat[1], flat[2]
