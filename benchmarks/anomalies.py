@@ -16,13 +16,13 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from restore.autoencoders.detection import fit_detector, hold_back
+from restore.autoencoders.reconstruction import squared_errors
+from restore.autoencoders.samples import load_samples
 from torch import Tensor
 
 from restore.autoencoders.anomaly import auroc
-from restore.autoencoders.detection import fit_detector, hold_back
 from restore.autoencoders.pca import fit_pca
-from restore.autoencoders.reconstruction import squared_errors
-from restore.autoencoders.samples import load_samples
 
 STORE = Path(__file__).with_suffix(".json")
 

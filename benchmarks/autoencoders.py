@@ -18,6 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from restore.autoencoders.reconstruction import (
+    corrupted,
+    in_batches,
+    negative_elbo,
+    squared_errors,
+)
+from restore.autoencoders.samples import Split, load_samples
 from torch import Tensor
 
 from restore.autoencoders.comparison import Row, accuracy, member_row, pca_row
@@ -31,13 +38,6 @@ from restore.autoencoders.figures import (
     save_figure,
 )
 from restore.autoencoders.pca import COMPONENTS, fit_pca, principal_angles
-from restore.autoencoders.reconstruction import (
-    corrupted,
-    in_batches,
-    negative_elbo,
-    squared_errors,
-)
-from restore.autoencoders.samples import Split, load_samples
 from restore.autoencoders.training import SCHEDULES, bernoulli, family_card, fit
 from restore.autoencoders.variational import walk
 from restore.engine.device import choose_precision, precision_name

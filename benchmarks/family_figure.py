@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.patches import Rectangle
+from restore.autoencoders.reconstruction import corrupted
+from restore.autoencoders.samples import load_samples
 from torch import Tensor
 
 import restore
 from restore.autoencoders.family import load_autoencoder
 from restore.autoencoders.figures import new_figure, save_figure, show_picture
-from restore.autoencoders.reconstruction import corrupted
-from restore.autoencoders.samples import load_samples
 from restore.models.weights import load_model
 
 HERE = Path(__file__).resolve().parent

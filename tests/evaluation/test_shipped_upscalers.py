@@ -7,9 +7,9 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from restore.evaluation.superresolution import evaluate_scale, make_small
 
 import restore
-from restore.evaluation.superresolution import evaluate_scale, make_small
 from restore.image.find import list_pictures
 from restore.image.picture import Picture
 from restore.image.resize import resize

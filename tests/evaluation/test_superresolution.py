@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from restore.errors import InputError
 from restore.evaluation.superresolution import (
     compare_y,
     evaluate_scale,
@@ -15,6 +13,8 @@ from restore.evaluation.superresolution import (
     parse_scale,
     summarise_scale,
 )
+
+from restore.errors import InputError
 from restore.image.find import list_pictures
 from restore.image.picture import Picture
 from restore.models.upscaler import Upscaler
