@@ -71,7 +71,10 @@ def fit(
     channels: Channels = 1,
     debug: Debug = False,
 ) -> None:
-    """Train on normal pictures only; set the thresholds on every tenth one, which is held out."""
+    """Train a detector on normal pictures only.
+
+    Every tenth one is held out, to set the thresholds.
+    """
     import torch
 
     from restore.autoencoders.anomaly import (
@@ -132,7 +135,10 @@ def score(
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Score pictures by their reconstruction error; find the anomalies in a large picture."""
+    """Score pictures, or find the anomalies in a large one.
+
+    The score is the reconstruction error.
+    """
     from restore.autoencoders.anomaly import thresholds_of
     from restore.autoencoders.data import load_samples
     from restore.autoencoders.family import load_autoencoder

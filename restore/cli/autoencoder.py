@@ -113,7 +113,7 @@ def train(
     channels: Channels = 1,
     debug: Debug = False,
 ) -> None:
-    """Train an autoencoder; write its weights and a figure of its loss."""
+    """Train an autoencoder; write its weights and loss curve."""
     from restore.autoencoders.data import load_samples
 
     options = {"latent": latent, "penalty": penalty, "target": target, "weight": weight}

@@ -121,7 +121,7 @@ def embed(
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Write the codes of pictures to a file; draw them in the plane."""
+    """Write the codes of pictures to a file, and draw them."""
     from restore.autoencoders.figures import draw_scatter, save_figure
     from restore.autoencoders.measure import in_batches
     from restore.autoencoders.pca import fit_pca
@@ -183,7 +183,10 @@ def generate(
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Generate pictures, and interpolations, with a variational autoencoder."""
+    """Generate pictures with a variational autoencoder.
+
+    A second figure shows interpolations from one random code to another.
+    """
     import torch
 
     from restore.autoencoders.family import load_autoencoder
@@ -215,7 +218,10 @@ def probe(
     seed: Seed = 0,
     debug: Debug = False,
 ) -> None:
-    """Accuracy of a linear classifier on codes, beside PCA and the pixels."""
+    """Accuracy of a linear classifier on the codes.
+
+    Beside it stand the accuracies on PCA's codes of equal size and on the pixels.
+    """
     from restore.autoencoders.measure import code_accuracy
     from restore.autoencoders.pca import fit_pca
     from restore.autoencoders.regularised import SparseAutoencoder
@@ -242,7 +248,10 @@ def compress(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Draw a picture compressed to 1 to 29 principal components of its rows."""
+    """Compress a picture by PCA of its rows, and draw it.
+
+    The figure shows it with 1, 5, 9 ... 29 principal components.
+    """
     from restore.autoencoders.figures import draw_compressed, save_figure
     from restore.autoencoders.pca import COMPONENTS
     from restore.autoencoders.pca import compress as compress_pixels

@@ -16,6 +16,7 @@ VALUES = {
     r"<(list\[)?str\]?>|TEXT": "TEXT",
     r"<(list\[)?path\]?>|PATH": "PATH",
 }
+RANGES = {r"\b([\d.]+)<=x<=([\d.]+)": r"\1 to \2", r"\bx>=([\d.]+)": r"at least \1"}
 BEFORE, AFTER = "Arguments", "Other options"
 
 
@@ -41,6 +42,8 @@ class GroupedCommand(TyperCommand):
             if record is None:
                 continue
             name, words = record
+            for pattern, plain in RANGES.items():
+                words = re.sub(pattern, plain, words)
             if parameter.param_type_name == "argument":
                 groups[BEFORE].append((re.sub(r"\s*<.*>$", "", name).upper(), words))
                 continue
