@@ -117,6 +117,7 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.grid(True, which="both", alpha=0.25)
@@ -124,21 +125,31 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -
     return figure
 
 
-def draw_scatter(points: Tensor, labels: Tensor | None, title: str) -> Figure:
-    """Points (N, 2), coloured by label where there are labels (N,)."""
+def draw_scatter(
+    points: Tensor, labels: Tensor | None, title: str, names: tuple[str, str]
+) -> Figure:
+    """Points (N, 2), coloured by label where there are labels (N,); `names` are of the axes."""
     figure = new_figure(6.5, 5.5)
     axes = figure.subplots()
     x, y = points.detach().numpy().T
     if labels is None:
         axes.scatter(x, y, s=4)
     else:
-        names = labels.unique().tolist()
-        for index, name in enumerate(names):
-            chosen = (labels == name).numpy()
-            colour = f"C{index}" if len(names) <= 10 else None
-            axes.scatter(x[chosen], y[chosen], s=5, color=colour, label=str(name))
-        if len(names) <= 20:
-            axes.legend(markerscale=3, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        classes = labels.unique().tolist()
+        for index, label in enumerate(classes):
+            chosen = (labels == label).numpy()
+            colour = f"C{index}" if len(classes) <= 10 else None
+            axes.scatter(x[chosen], y[chosen], s=5, color=colour, label=str(label))
+        if len(classes) <= 20:
+            axes.legend(
+                title="label",
+                markerscale=3,
+                fontsize=8,
+                loc="center left",
+                bbox_to_anchor=(1.0, 0.5),
+            )
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
     axes.set_title(title, fontsize=10)
     return figure
 
@@ -160,7 +171,7 @@ def draw_compressed(pixels: Array, compressed: Mapping[str, Array]) -> Figure:
 
 
 def draw_heat(picture: Array, heat: Array, mask: Array | None, title: str) -> Figure:
-    """A picture, its heat map over it, and the mask of its anomalies.
+    """A picture, its heat map, and the mask of its anomalies.
 
     picture: `(height, width, channels)` in [0, 1]; heat and mask: `(height, width)`
     """
@@ -168,17 +179,18 @@ def draw_heat(picture: Array, heat: Array, mask: Array | None, title: str) -> Fi
     height, width = picture.shape[:2]
     figure = new_figure(4.2 * panels, 0.5 + 4.0 * min(2.0, height / width))
     grid = figure.subplots(1, panels)
-    grey = picture.mean(2)
     for axes in grid:
         axes.axis("off")
     show_picture(grid[0], torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))))
     grid[0].set_title("picture", fontsize=10)
-    grid[1].imshow(grey, cmap="gray", vmin=0, vmax=1)
-    shown = grid[1].imshow(heat, cmap="inferno", alpha=0.7, vmin=0)
-    figure.colorbar(shown, ax=grid[1], fraction=0.046)
+    # opaque, or the colours would not be those of the bar
+    shown = grid[1].imshow(heat, cmap="inferno", vmin=0, interpolation="nearest")
+    figure.colorbar(shown, ax=grid[1], fraction=0.046, pad=0.02)
     grid[1].set_title("reconstruction error", fontsize=10)
     if mask is not None:
         grid[2].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        grid[2].set_title("above the threshold", fontsize=10)
+        grid[2].set_title(
+            f"above the threshold: {100 * mask.mean():.1f} % of the pixels", fontsize=10
+        )
     figure.suptitle(title, fontsize=10)
     return figure

@@ -339,6 +339,8 @@ def compare(
     pictures |= {f"{r.name}\n{r.error:.2f}": r.reconstructions for r in table}
     title = f"reconstructions from {latent} numbers, with the mean squared error of a picture"
     save_figure(draw_rows(pictures, title), output, overwrite=overwrite)
+    if not as_json:
+        out().print(f"wrote {output}", soft_wrap=True)
 
 
 def print_table(table: list[Row]) -> None:

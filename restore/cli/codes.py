@@ -142,10 +142,12 @@ def embed(
     if codes.shape[1] == 1:
         out().print(f"wrote {path}; codes of one number are not drawn", soft_wrap=True)
         return
-    title = f"codes of {len(codes)} pictures"
+    title, names = f"codes of {len(codes)} {part} pictures", ("z0", "z1")
     if codes.shape[1] > 2:
-        codes, title = fit_pca(codes, 2).encode(codes), f"{title}, first two principal components"
-    save_figure(draw_scatter(codes, samples.labels, title), figure, overwrite=overwrite)
+        codes = fit_pca(codes, 2).encode(codes)
+        names = ("first principal component", "second principal component")
+    drawn = draw_scatter(codes, samples.labels, title, names)
+    save_figure(drawn, figure, overwrite=overwrite)
     out().print(f"wrote {path} and {figure.name}", soft_wrap=True)
 
 
@@ -266,6 +268,7 @@ def compress(
         image = compress_pixels(pixels, n)
         share = 100 * (n * (height + width) + width) / (height * width)
         decibels = psnr(image, pixels, data_range=1)
-        results[f"{n} components: {decibels:.1f} dB, {share:.0f} % of the numbers"] = image
+        words = "1 component" if n == 1 else f"{n} components"
+        results[f"{words}: {decibels:.1f} dB, {share:.0f} % of the numbers"] = image
     save_figure(draw_compressed(pixels, results), path, overwrite=overwrite)
     out().print(f"wrote {path}", soft_wrap=True)

@@ -73,6 +73,7 @@ def test_curves_are_logarithmic_where_they_can_be() -> None:
     figure = draw_curves({"training": [(1, 5.0), (2, 2.0)], "test": [(1, 6.0)]}, "loss")
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "test"]
     (axes,) = draw_curves({"training": [(1, 5.0), (2, -2.0)]}, "loss").axes
     assert axes.get_yscale() == "linear"
@@ -80,11 +81,12 @@ def test_curves_are_logarithmic_where_they_can_be() -> None:
 
 def test_a_scatter_has_a_colour_for_each_label(generator: torch.Generator) -> None:
     points = torch.rand(30, 2, generator=generator)
-    (axes,) = draw_scatter(points, torch.arange(30) % 3, "codes").axes
+    (axes,) = draw_scatter(points, torch.arange(30) % 3, "codes", ("z0", "z1")).axes
     assert [len(part.get_offsets()) for part in axes.collections] == [10, 10, 10]
     assert len({tuple(part.get_facecolor()[0]) for part in axes.collections}) == 3
-    (axes,) = draw_scatter(points, None, "codes").axes
+    (axes,) = draw_scatter(points, None, "codes", ("z0", "z1")).axes
     assert axes.get_legend() is None
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "z1")
 
 
 def test_heat_and_mask_are_drawn_beside_the_picture(rng: np.random.Generator) -> None:
