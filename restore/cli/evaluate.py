@@ -153,11 +153,10 @@ def show(sets: list[SetScore]) -> None:
             f"{s.megapixels_per_second:6.2f}  {lowest:<30}  {gain}"
         )
         console.print(line.rstrip(), soft_wrap=True)
-    given = "" if sets[0].sigma is None else f"; noise level given to the model: {sets[0].sigma}"
-    console.print(
-        f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}{given}",
-        soft_wrap=True,
-    )
+    for s in {s.protocol: s for s in sets}.values():  # one line for all sets of one protocol
+        given = "" if s.sigma is None else f"; noise level given to the model: {s.sigma}"
+        words = f"{s.pictures} pictures, {s.precision}; {s.protocol}{given}"
+        console.print(words, soft_wrap=True)
 
 
 def record_scores(model: str, sets: list[SetScore]) -> None:

@@ -14,6 +14,8 @@ from restore.cli.console import Debug, out, rows
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
 
+# What the protocol of a score says of the pictures that the weights were chosen on.
+CHOSEN_BY, BY_TEACHER = "used to choose", "against the teacher"
 LISTED = 3  # licences of the training pictures, the most frequent first
 
 
@@ -59,12 +61,12 @@ def use_of(card: ModelCard) -> str:
         return "finds what is abnormal in pictures; see `restore anomaly`"
     if card.task == "upscale":
         source = {
-            "bicubic": "clean small pictures",
-            "second-order": "small photographs with blur, noise or JPEG artefacts",
-        }.get(card.degradation, "small pictures")
-        return f"makes {source} {card.scale} times as wide and high"
+            "bicubic": "clean pictures",
+            "second-order": "photographs with blur, noise or JPEG artefacts",
+        }.get(card.degradation, "pictures")
+        return f"enlarges {source} {card.scale} times"
     source = {
-        "gaussian": "removes white Gaussian noise, as scans and benchmarks have it",
+        "gaussian": "removes white Gaussian noise, that of most benchmarks",
         "photo": "removes camera noise and JPEG artefacts from photographs",
     }.get(card.degradation, "removes noise")
     return f"{source}; smaller and faster" if card.name.endswith("-fast") else source
@@ -82,7 +84,8 @@ def summary(card: ModelCard, path: Path) -> dict[str, str]:
     scores: dict[str, list[str]] = {}
     for score in card.scores:
         data = " ".join(str(score[key]) for key in ("data", "precision") if score.get(key))
-        scores.setdefault(f"scores on {data}", []).append(score_words(score))
+        title = "validation on" if CHOSEN_BY in score.get("protocol", "") else "scores on"
+        scores.setdefault(f"{title} {data}", []).append(score_words(score))
     lines |= {data: "; ".join(words) for data, words in scores.items()}
     lines |= {f"limit {number}": words for number, words in enumerate(card.limits, 1)}
     return lines
@@ -112,4 +115,5 @@ def score_words(score: dict[str, Any]) -> str:
     lowest = ""
     if score.get("min_psnr") is not None:
         lowest = f" (lowest {score['min_psnr']:.2f} dB, {score.get('worst')})"
-    return f"{score.get('noise', '')} {ratio}{lowest}".strip()
+    target = " to the teacher's results" if BY_TEACHER in score.get("protocol", "") else ""
+    return f"{score.get('noise', '')} {ratio}{target}{lowest}".strip()

@@ -75,11 +75,24 @@ def test_every_kind_of_model_has_a_use_of_its_own() -> None:
             "pairs 37.70 dB (lowest 33.21 dB, a.png)",
         ),
         ({"noise": "none", "psnr": None}, "none unchanged"),
+        (
+            {"noise": "photo", "psnr": 52.7, "protocol": "against the teacher's answers"},
+            "photo 52.70 dB to the teacher's results",
+        ),
         ({"data": "digits", "squared_error": 2.96}, "squared error 2.96"),
     ],
 )
 def test_scores_are_told_in_words(score: dict[str, Any], words: str) -> None:
     assert score_words(score) == words
+
+
+def test_validation_scores_are_told_from_test_scores(tmp_path: Path) -> None:
+    (tmp_path / "w").touch()
+    validation = {"data": "val", "noise": "n", "psnr": 30, "protocol": "RGB, used to choose"}
+    test = {"data": "CC15", "noise": "n", "psnr": 31, "protocol": "RGB"}
+    chosen = ModelCard("w", "denoise", "A", {}, scores=[validation, test])
+    lines = summary(chosen, tmp_path / "w")
+    assert lines["validation on val"] == "n 30.00 dB" and lines["scores on CC15"] == "n 31.00 dB"
 
 
 def test_licences_are_told_the_most_frequent_first() -> None:
