@@ -108,6 +108,8 @@ def filter_pictures(weights: Tensor, shape: tuple[int, ...], count: int) -> Tens
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Figure:
     """Lines over epochs: name -> (epoch, value); a logarithmic axis if all are positive."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(6.5, 4.0)
     axes = figure.subplots()
     for name, points in curves.items():
@@ -117,7 +119,7 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.grid(True, which="both", alpha=0.25)

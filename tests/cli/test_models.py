@@ -35,7 +35,7 @@ def test_a_card_is_short_and_says_what_matters(name: str) -> None:
     words = "\n".join(lines)
     for field in ("use", "task", "trained on", "licence", "limit 1"):
         assert field in words
-    assert "scores on" in words and " MB)" in words
+    assert " dB" in words and " MB)" in words
 
 
 def test_json_holds_the_whole_card() -> None:
