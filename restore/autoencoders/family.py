@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from restore.autoencoders.base import Autoencoder
 from restore.autoencoders.convolutional import ConvolutionalAutoencoder
 from restore.autoencoders.dense import LinearAutoencoder, StackedAutoencoder, VanillaAutoencoder
 from restore.autoencoders.regularised import DenoisingAutoencoder, SparseAutoencoder
 from restore.autoencoders.variational import VariationalAutoencoder
+from restore.engine.memory import format_bytes, free_memory
 from restore.errors import InputError
 from restore.models.weights import load_network
+
+TRAINING_BYTES = 16  # a parameter: itself, its gradient, and what the optimiser keeps
 
 KINDS: dict[str, type[Autoencoder]] = {
     "linear": LinearAutoencoder,
@@ -45,7 +51,8 @@ def build(kind: str, shape: Sequence[int], **options: Any) -> Autoencoder:
     """An untrained autoencoder for pictures of a shape (channels, height, width).
 
     options: the kind's own arguments (`latent`, `hidden`, `seed` ...); None means the default
-    Raises InputError for an unknown kind, an option that the kind does not have, or a bad value.
+    Raises InputError for an unknown kind, an option that the kind does not have, a bad value, or a
+    network that is too large to be trained in the free memory.
     """
     given = {key: value for key, value in options.items() if value is not None}
     known = list(inspect.signature(class_of(kind).__init__).parameters)[2:]
@@ -53,7 +60,25 @@ def build(kind: str, shape: Sequence[int], **options: Any) -> Autoencoder:
         raise InputError(
             f"a {kind} autoencoder has no option {', '.join(unknown)}; it has {', '.join(known)}"
         )
+    _check_memory(kind, shape, given)
     return class_of(kind)(shape, **given)
+
+
+def _check_memory(kind: str, shape: Sequence[int], options: dict[str, Any]) -> None:
+    """Sizes the network without allocating it; InputError where it cannot be trained."""
+    free = free_memory(torch.device("cpu"))
+    try:
+        with torch.device("meta"):
+            network = class_of(kind)(shape, **{**options, "seed": None})
+        needed = TRAINING_BYTES * sum(p.numel() for p in network.parameters())
+    except (RuntimeError, OverflowError, TypeError):  # a size beyond 64 bits
+        needed = sys.maxsize
+    if needed > free:
+        size = format_bytes(needed) if needed < 2**60 else "far more memory"
+        raise InputError(
+            f"training so large a network takes {size} where {format_bytes(free)} are free; "
+            "give smaller layers"
+        )
 
 
 def load_autoencoder(path: str | os.PathLike[str]) -> Autoencoder:

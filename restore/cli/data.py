@@ -34,7 +34,16 @@ Patches = Annotated[
     int, option("Data", "Number of patches cut from a folder of pictures.", "--patches", min=5)
 ]
 Channels = Annotated[int, option("Data", "Channels of the patches: 1 (grey) or 3.", min=1, max=3)]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if it fits into the 64 bits that torch's generators take; else InputError."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed must be from 0 to 2^63 - 1, not {seed}")
+    return seed
+
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=check_seed)]
 Overwrite = Annotated[bool, option("Output", "Replace existing files.", "--overwrite")]
 AsJson = Annotated[bool, option("Output", "Print JSON instead of a table.", "--json")]
 

@@ -117,7 +117,7 @@ def add_noise(clean: Pixels, sigma: float) -> Pixels:
 
 
 def through_jpeg(clean: Pixels, quality: int) -> Pixels:
-    """The picture as a JPEG file of that quality, with chroma at half resolution, has it."""
+    """The picture saved as JPEG of that quality, chroma at half resolution, and loaded again."""
     buffer = io.BytesIO()
     samples = quantise(clean, 8)
     Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(

@@ -90,6 +90,10 @@ def test_impossible_code_sizes_are_refused(kind: str, latent: int) -> None:
         ("stacked", {"pretrain": 1.0}, "pretraining"),
         ("vanilla", {"beta": 1.0}, "no option beta"),
         ("vanilla", {"hidden": [0]}, "widths"),
+        ("vanilla", {"hidden": [10**9]}, "give smaller layers"),
+        ("vanilla", {"hidden": [2**70]}, "give smaller layers"),
+        ("convolutional", {"widths": [10**9, 5]}, "give smaller layers"),
+        ("sparse", {"hidden": 10**12}, "give smaller layers"),
         ("perceptual", {}, "choose one of linear"),
     ],
 )
