@@ -1,9 +1,9 @@
 """Each digit of MNIST as the normal one: `python benchmarks/anomalies.py DATA [--kinds A,B]`.
 
-Fits each kind on the normal digit among the training pictures, scores all test pictures by their
-error of reconstruction, prints the AUROC of each digit and stores it in benchmarks/anomalies.json
-at once: a run that was stopped goes on where it was. `--again` begins anew. PCA needs no training
-and stands beside them. Seconds are of the processor, all threads together.
+Trains each kind on the training pictures of the normal digit, scores all test pictures by their
+reconstruction error, prints the AUROC of each digit and stores it in benchmarks/anomalies.json at
+once, so a run that was stopped continues; `--again` starts over. PCA is measured for comparison.
+Seconds are processor time of all threads together.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore.autoencoders.anomaly import auroc
-from restore.autoencoders.detection import fit_detector, hold_back
+from restore.autoencoders.anomaly import auroc, fit_detector, hold_out
+from restore.autoencoders.data import load_samples
+from restore.autoencoders.measure import squared_errors
 from restore.autoencoders.pca import fit_pca
-from restore.autoencoders.reconstruction import squared_errors
-from restore.autoencoders.samples import load_samples
 
 STORE = Path(__file__).with_suffix(".json")
 
 
 def fitted(kind: str, pictures: Tensor, latent: int, seed: int) -> Any:
-    """A member, or PCA, that has seen normal pictures only."""
+    """An autoencoder, or PCA, fitted to normal pictures only."""
     if kind == "pca":
         return fit_pca(pictures, latent)
     network, _, epochs = fit_detector(kind, pictures, latent=latent, seed=seed)
@@ -56,9 +55,9 @@ def main() -> None:
             row = {**settings, "threads": torch.get_num_threads(), "auroc": {}, "seconds": {}}
         table[kind] = row
         for digit in (d for d in map(str, range(10)) if d not in row["auroc"]):
-            learned, _ = hold_back(split.train, int(digit))
+            train, _ = hold_out(split.train, int(digit))
             began = time.process_time()
-            network = fitted(kind, learned, given.latent, given.seed)
+            network = fitted(kind, train, given.latent, given.seed)
             row["seconds"][digit] = round(time.process_time() - began, 1)
             values = squared_errors(network, split.test.pictures)
             row["auroc"][digit] = round(auroc(values, split.test.labels != int(digit)), 4)

@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from restore.evaluation.testsets import PAIRS, Case, files_of
+from restore.evaluation.testsets import PAIRS, Case, cases_of
 from restore.image.metrics import compare
 from restore.image.picture import Picture, dequantise, quantise
 from restore.models.weights import available_models
@@ -71,7 +71,7 @@ def told_network(name: str, sigma: float) -> Method:
 def score(cases: list[Case], method: Method) -> dict[str, float]:
     """Mean PSNR and SSIM of the 8-bit results, and seconds for all of them."""
     began = time.perf_counter()
-    results = [method(case.faulty) for case in cases]
+    results = [method(case.degraded) for case in cases]
     seconds = time.perf_counter() - began
     found = [compare(r, case.clean) for r, case in zip(results, cases, strict=True)]
     return {
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    cases = list(files_of(asked.data, PAIRS))
+    cases = list(cases_of(asked.data, PAIRS))
     table = {}
     for name, found in rows(cases):
         table[name] = found

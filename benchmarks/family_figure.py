@@ -1,8 +1,9 @@
 """From the first autoencoder to the denoiser: `python benchmarks/family_figure.py DATA`.
 
-Reads the members that benchmarks/autoencoders.py kept in runs/autoencoders and the shipped
-denoiser; writes benchmarks/family.png. What goes in and what comes out are real; the bars between
-them are the layers, as tall as their map is wide and as broad as it has channels, by square roots.
+Reads the networks that benchmarks/autoencoders.py stored in runs/autoencoders and the shipped
+denoiser; writes benchmarks/family.png. Inputs and outputs are real; the bars between them are the
+layers. The height of a bar is the square root of the side of the feature map, its width that of the
+number of channels.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 import restore
+from restore.autoencoders.data import load_samples
 from restore.autoencoders.family import load_autoencoder
 from restore.autoencoders.figures import new_figure, save_figure, show_picture
-from restore.autoencoders.reconstruction import corrupted
-from restore.autoencoders.samples import load_samples
+from restore.autoencoders.measure import corrupt_with_seed
 from restore.models.weights import load_model
 
 HERE = Path(__file__).resolve().parent
-KEPT = HERE.parent / "runs" / "autoencoders"
+STORE = HERE.parent / "runs" / "autoencoders"
 CROP = (slice(60, 188), slice(60, 188))  # of samples/fur.png
 Layer = tuple[float, float]  # (side of the map in pixels, channels)
 
 
 def bars(axes: Any, layers: list[Layer], code: int | None, skips: list[tuple[int, int]]) -> None:
-    """The layers from left to right, the code among them in another colour, skips as arcs."""
+    """Draw the layers from left to right, the code in another colour, skip connections as arcs."""
     place, tops = 0.0, []
     tallest = max(side for side, _ in layers) ** 0.5
     for index, (side, channels) in enumerate(layers):
@@ -60,11 +61,11 @@ def bars(axes: Any, layers: list[Layer], code: int | None, skips: list[tuple[int
 
 
 def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, list[Any]]]:
-    """Each step of the walk: its words, what goes in, what comes out, its layers."""
+    """Each network: its title, input, output, layers, the index of its code, its skips."""
     digit = load_samples(data).test.pictures[2:3]
-    noisy = corrupted(digit, "gaussian", 0.3)
+    noisy = corrupt_with_seed(digit, "gaussian", 0.3)
     vanilla, denoising, convolutional = (
-        load_autoencoder(KEPT / f"{name}.safetensors")
+        load_autoencoder(STORE / f"{name}.safetensors")
         for name in ("vanilla", "denoising", "convolutional")
     )
     dense: list[Layer] = [(28, 1), (11, 1), (5, 1), (11, 1), (28, 1)]
@@ -76,10 +77,24 @@ def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, 
     last = 2 * len(deep) - 2
     with torch.no_grad():
         return [
-            ("autoencoder\nthe picture through a small code", digit, vanilla(digit), dense, 2, []),
-            ("denoising\ndamaged in, clean out", noisy, denoising(noisy), dense, 2, []),
             (
-                "convolutional\nmaps instead of rows of numbers",
+                "autoencoder\nfrom the picture to a small code and back",
+                digit,
+                vanilla(digit),
+                dense,
+                2,
+                [],
+            ),
+            (
+                "denoising autoencoder\nnoisy input, clean output",
+                noisy,
+                denoising(noisy),
+                dense,
+                2,
+                [],
+            ),
+            (
+                "convolutional autoencoder\nfeature maps instead of dense layers",
                 digit,
                 convolutional(digit),
                 [*maps, (5, 1), *maps[::-1]],
@@ -87,7 +102,7 @@ def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, 
                 [],
             ),
             (
-                "the denoiser\nno dense code: any size; skips: no detail lost",
+                "the denoiser\nno dense code, so any size; skip connections, so no detail is lost",
                 tensor(sample.pixels[CROP]),
                 tensor(clean),
                 [*deep, *deep[-2::-1]],
@@ -112,7 +127,7 @@ def main(data: str) -> None:
         bars(axes[1], layers, code, skips)
         axes[1].set_title(words, fontsize=9)
         show_picture(axes[2], made[0])
-    save_figure(figure, HERE / "family.png")
+    save_figure(figure, HERE / "family.png", overwrite=True)
 
 
 if __name__ == "__main__":

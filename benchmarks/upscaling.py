@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from restore.engine.device import choose_device, choose_precision, precision_name
-from restore.evaluation.superresolution import evaluate_scale, make_small
+from restore.evaluation.benchmark import evaluate_scale, make_small
 from restore.image.find import list_pictures
 from restore.image.picture import Picture, quantise
 from restore.image.read import load_image
@@ -48,8 +48,9 @@ def quality(folders: list[Path], precision: str) -> list[dict[str, Any]]:
         for scale in sorted(shipped_upscalers()):
             model = f"upscale-x{scale}"
             found = list(evaluate_scale(files, model, scale, precision=precision))
-            names = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
-            mean = {n: round(fmean(getattr(score, n) for score in found), 4) for n in names}
+            names = {"psnr": "psnr", "ssim": "ssim"}
+            names |= {"bicubic_psnr": "noisy_psnr", "bicubic_ssim": "noisy_ssim"}
+            mean = {n: round(fmean(getattr(s, f) for s in found), 4) for n, f in names.items()}
             rows.append({"data": folder.name, "scale": scale, **mean})
             print(
                 f"{folder.name:<8} x{scale}  {mean['psnr']:.3f} / {mean['ssim']:.4f}   "

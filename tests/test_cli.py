@@ -169,22 +169,21 @@ def test_strength_zero_gives_the_inputs_pixels(run: Run, noisy: Path) -> None:
 
 def test_models_lists_and_prints_cards(run: Run) -> None:
     listed = run("models").out
-    assert "denoise-gaussian" in listed and "Apache-2.0" in listed
-    card = json.loads(run("models", "denoise-gaussian").out)
+    assert "denoise-gaussian" in listed and "white Gaussian noise" in listed
+    card = json.loads(run("models", "denoise-gaussian", "--json").out)
     assert card["architecture"] == "Denoiser"
     assert run("models", "nonesuch").code == 2
 
 
-def test_evaluate_prints_a_table_and_writes_json(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_evaluate_prints_a_table_or_json(run: Run, samples: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.png").write_bytes((samples / "text-clean.png").read_bytes())
-    out = tmp_path / "scores.json"
-    ended = run(
-        "evaluate", "denoise-gaussian", "--data", folder, "--noise", "gaussian:25", "--json", out
-    )
+    words = ["evaluate", "denoise-gaussian", "--data", folder, "--noise", "gaussian:25"]
+    ended = run(*words)
     assert ended.code == 0 and "gaussian:25" in ended.out and "seed 0" in ended.out
-    stored = json.loads(out.read_text())
+    assert "a.png" in ended.out  # the worst picture is named
+    stored = json.loads(run(*words, "--json").out)
     assert stored["means"][0]["pictures"] == 1
     assert f"{stored['pictures'][0]['psnr']:.3f}" in ended.out
     assert run("evaluate", "denoise-gaussian", "--data", folder, "--noise", "salt").code == 2
@@ -199,7 +198,9 @@ def test_recorded_scores_stand_in_the_card(run: Run, samples: Path, tmp_path: Pa
     (folder / "a.png").write_bytes((samples / "text-clean.png").read_bytes())
     for _ in range(2):  # the second replaces the first
         run("evaluate", weights, "--data", folder, "--noise", "gaussian:25", "--record")
-    scores = [s for s in json.loads(run("models", weights).out)["scores"] if s["data"] == "tiny"]
+    scores = [
+        s for s in json.loads(run("models", weights, "--json").out)["scores"] if s["data"] == "tiny"
+    ]
     assert len(scores) == 1 and scores[0]["pictures"] == 1
 
 

@@ -1,1 +1,1 @@
-"""The autoencoder family: models, training, PCA, probe, anomaly detection, figures."""
+"""The autoencoder family, self-contained: models, data, training, PCA, anomalies, figures."""

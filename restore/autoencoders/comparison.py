@@ -1,4 +1,4 @@
-"""The whole family and PCA side by side: the same pictures, the same code size, one table."""
+"""All kinds of autoencoder and PCA compared: same pictures, same code size, one table."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore.autoencoders.dense import Autoencoder
+from restore.autoencoders.base import Autoencoder
+from restore.autoencoders.data import Split
 from restore.autoencoders.family import KINDS, build
-from restore.autoencoders.pca import fit_pca
-from restore.autoencoders.probe import probe
-from restore.autoencoders.reconstruction import in_batches, parameters, squared_errors
-from restore.autoencoders.samples import Samples, Split
+from restore.autoencoders.measure import code_accuracy, count_parameters, squared_errors
+from restore.autoencoders.pca import Pca, fit_pca
 from restore.autoencoders.training import SCHEDULES, Epoch, fit
 
 
 @dataclass(frozen=True)
 class Row:
-    """One member, trained and measured on the test pictures."""
+    """One model, measured on the test pictures."""
 
     name: str
-    latent: int
+    latent: int  # numbers in a code
     error: float  # squared, summed over a picture, mean over the test pictures
     parameters: int
     seconds: float  # of training
-    trained_per_second: float  # pictures, while training
-    applied_per_second: float  # pictures through encoder and decoder
-    accuracy: float | None  # of a linear classifier on the code, where there are labels
+    trained_per_second: float  # pictures, in training
+    applied_per_second: float  # pictures, encoded and decoded
+    accuracy: float | None  # of a linear classifier on the code, 0 to 1; None without labels
     reconstructions: Tensor = field(repr=False)  # of the first test pictures
-    network: Autoencoder | None = field(default=None, repr=False)
+    network: Autoencoder | None = field(default=None, repr=False)  # None for PCA
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers alone, rounded as they are printed."""
+        """The numbers alone, rounded to four decimals."""
         left_out = ("reconstructions", "network")
         values = {k: v for k, v in vars(self).items() if k not in left_out}
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
@@ -51,73 +50,67 @@ def compare(
     seed: int = 0,
     shown: int = 10,
 ) -> Iterator[Epoch | Row]:
-    """PCA first, then each kind: yields every epoch and, when a member is done, its row.
+    """Measure PCA, then train and measure each kind; yields every epoch, and a row per model.
 
-    epochs: instead of those of each kind's own schedule
+    kinds:  names from `KINDS`; default all
+    epochs: instead of the kind's own number
+    shown:  number of reconstructions that a row holds
     """
     yield pca_row(split, latent, shown)
+    changes = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
     for kind in kinds or KINDS:
         network = build(kind, split.train.shape, latent=latent, seed=seed)
-        changes: dict[str, Any] = (
-            {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
-        )
-        schedule = dataclasses.replace(SCHEDULES[kind], **changes)
+        schedule = dataclasses.replace(SCHEDULES[kind], **changes)  # type: ignore[arg-type]
         done = []
         for epoch in fit(network, split.train.pictures, schedule):
             done.append(epoch)
             yield epoch
-        yield member_row(kind, network, split, done[-1].seconds, len(done), shown)
+        yield autoencoder_row(kind, network, split, done[-1].seconds, len(done), shown)
 
 
 def pca_row(split: Split, latent: int, shown: int = 10) -> Row:
-    """PCA of the training pictures, measured as the members are."""
+    """PCA of the training pictures, measured like the autoencoders."""
     started = time.perf_counter()
     pca = fit_pca(split.train.pictures, latent)
     seconds = time.perf_counter() - started
-    size = pca.components.numel() + pca.mean.numel()
-    return _row("pca", pca, split, latent, size, seconds, len(split.train) / seconds, shown)
+    return Row(
+        name="pca",
+        latent=latent,
+        parameters=pca.components.numel() + pca.mean.numel(),
+        seconds=seconds,
+        trained_per_second=len(split.train) / seconds,
+        **_measured(pca, pca.encode, split, shown),
+    )
 
 
-def member_row(
+def autoencoder_row(
     name: str, network: Autoencoder, split: Split, seconds: float, epochs: int, shown: int = 10
 ) -> Row:
-    """A member that was trained so long, measured.
+    """A trained autoencoder, measured; `seconds` and `epochs` are those of its training."""
+    return Row(
+        name=name,
+        latent=network.latent,
+        parameters=count_parameters(network),
+        seconds=seconds,
+        trained_per_second=len(split.train) * epochs / seconds,
+        network=network,
+        **_measured(network, network.encode, split, shown),
+    )
 
-    seconds, epochs: of its training, for the pictures per second
-    """
-    rate = len(split.train) * epochs / seconds
-    size = parameters(network)
-    row = _row(name, network, split, network.latent, size, seconds, rate, shown)
-    return dataclasses.replace(row, network=network)
 
-
-def _row(
-    name: str,
-    coder: Any,  # a PCA or a member: `encode`, and a call that goes through the code and back
-    split: Split,
-    latent: int,
-    size: int,
-    seconds: float,
-    rate: float,
-    shown: int,
-) -> Row:
+def _measured(
+    model: Pca | Autoencoder, encode: Callable[[Tensor], Tensor], split: Split, shown: int
+) -> dict[str, Any]:
+    """The fields of a row that the test pictures decide."""
     test = split.test.pictures
     started = time.perf_counter()
-    error = float(squared_errors(coder, test).mean())
-    applied = len(test) / (time.perf_counter() - started)
+    error = float(squared_errors(model, test).mean())
+    seconds = time.perf_counter() - started
     with torch.no_grad():
-        reconstructions = coder(test[:shown])
-    found = accuracy(coder.encode, split.train, split.test)
-    return Row(name, latent, error, size, seconds, rate, applied, found, reconstructions)
-
-
-def accuracy(encode: Callable[[Tensor], Tensor], train: Samples, test: Samples) -> float | None:
-    """Accuracy on the test codes of a linear classifier on the code; None without labels."""
-    if train.labels is None or test.labels is None:
-        return None
-    return probe(
-        in_batches(encode, train.pictures),
-        train.labels,
-        in_batches(encode, test.pictures),
-        test.labels,
-    )
+        reconstructions = model(test[:shown])
+    return {
+        "error": error,
+        "applied_per_second": len(test) / seconds,
+        "accuracy": code_accuracy(encode, split.train, split.test),
+        "reconstructions": reconstructions,
+    }

@@ -1,7 +1,8 @@
-"""Figures that people look at, as PNG files: grids of pictures, curves, scatter plots, tables."""
+"""Figures as PNG files: rows and grids of pictures, curves, scatter plots, heat maps."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from restore.errors import InputError, WriteError
+from restore.errors import InputError
+from restore.image.atomic import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,25 +22,33 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """As PNG. Raises InputError for another name, WriteError where it cannot be written."""
+def save_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
+    """Write a PNG file, whole or not at all.
+
+    Raises InputError for a name that does not end in .png, WriteError where the file exists and
+    `overwrite` is not set, or cannot be written.
+    """
+    check_figure_name(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight", facecolor="white")
+    write_aside(path, buffer.getvalue(), overwrite)
+
+
+def check_figure_name(path: Path) -> None:
+    """Raises InputError for a name that does not end in .png."""
     if path.suffix.lower() != ".png":
-        raise InputError(f"figures are written as .png; {path} is named otherwise")
-    try:
-        figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
+        raise InputError(f"figures are written as PNG; {path} must end in .png")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """In inches. Without pyplot, which keeps every figure alive and may open windows."""
+    """An empty figure, size in inches; without pyplot, which may open windows."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw_rows(rows: Mapping[str, Tensor], title: str = "") -> Figure:
-    """A row of pictures under each name: name -> (N, C, H, W) in [0, 1], N at most 24."""
+    """One row of pictures beside each name: name -> (N, C, H, W) in [0, 1], N at most 24."""
     count = max(len(x) for x in rows.values())
     figure = new_figure(1.5 + 0.75 * count, 0.4 + 0.8 * len(rows))
     grid: Any = figure.subplots(len(rows), count, squeeze=False)
@@ -56,39 +66,39 @@ def draw_rows(rows: Mapping[str, Tensor], title: str = "") -> Figure:
 
 
 def show_picture(axes: Axes, picture: Tensor) -> None:
-    """One picture (C, H, W) in [0, 1], pixel by pixel, without axes."""
+    """Draw one picture (C, H, W) in [0, 1] without axes or interpolation."""
     pixels = picture.detach().clamp(0, 1).permute(1, 2, 0).numpy()
     axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
 
 
-def tile_pictures(pictures: Tensor, columns: int, gap: int = 2) -> Array:
-    """(N, C, H, W) in [0, 1] side by side as one `(height, width, C)` array, white between them."""
+def picture_grid(pictures: Tensor, columns: int, gap: int = 2) -> Array:
+    """Pictures (N, C, H, W) in [0, 1] in a grid: `(height, width, C)`, with white gaps."""
     count, channels, height, width = pictures.shape
     rows = -(-count // columns)
     tall, wide = rows * (height + gap) + gap, columns * (width + gap) + gap
-    sheet = np.ones((tall, wide, channels), np.float32)
+    grid = np.ones((tall, wide, channels), np.float32)
     for index, picture in enumerate(pictures.detach().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
         top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
+        grid[top : top + height, left : left + width] = picture
+    return grid
 
 
-def draw_sheet(pictures: Tensor, columns: int, title: str = "") -> Figure:
-    """Pictures in a grid without names."""
-    sheet = tile_pictures(pictures, columns)
-    height, width = sheet.shape[:2]
+def draw_grid(pictures: Tensor, columns: int, title: str = "") -> Figure:
+    """Pictures (N, C, H, W) in [0, 1] in a grid."""
+    pixels = picture_grid(pictures, columns)
+    height, width = pixels.shape[:2]
     figure = new_figure(7.0, 0.4 + 7.0 * height / width)
     axes = figure.subplots()
-    show_picture(axes, torch.from_numpy(sheet).permute(2, 0, 1))
+    show_picture(axes, torch.from_numpy(pixels).permute(2, 0, 1))
     axes.set_title(title, fontsize=10)
     return figure
 
 
 def filter_pictures(weights: Tensor, shape: tuple[int, ...], count: int) -> Tensor:
-    """The strongest rows of a first layer as pictures (count, C, H, W), zero being mid-grey.
+    """The rows of a first layer with the largest norms as pictures (count, C, H, W).
 
-    weights: (units, C*H*W); each is scaled on its own, so that its pattern can be seen
+    weights: (units, C*H*W); each row is scaled to its own largest value, zero is mid-grey
     """
     strongest = weights.norm(dim=1).argsort(descending=True)[:count]
     rows = weights.detach()[strongest]
@@ -97,7 +107,9 @@ def filter_pictures(weights: Tensor, shape: tuple[int, ...], count: int) -> Tens
 
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Figure:
-    """Lines over epochs: name -> (epoch, value); the axis is logarithmic where all are positive."""
+    """Lines over epochs: name -> (epoch, value); a logarithmic axis if all are positive."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(6.5, 4.0)
     axes = figure.subplots()
     for name, points in curves.items():
@@ -107,6 +119,7 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.grid(True, which="both", alpha=0.25)
@@ -114,28 +127,38 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -
     return figure
 
 
-def draw_scatter(points: Tensor, labels: Tensor | None, title: str) -> Figure:
-    """Points (N, 2), coloured by their label where there are labels."""
+def draw_scatter(
+    points: Tensor, labels: Tensor | None, title: str, names: tuple[str, str]
+) -> Figure:
+    """Points (N, 2), coloured by label where there are labels (N,); `names` are of the axes."""
     figure = new_figure(6.5, 5.5)
     axes = figure.subplots()
     x, y = points.detach().numpy().T
     if labels is None:
         axes.scatter(x, y, s=4)
     else:
-        names = labels.unique().tolist()
-        for index, name in enumerate(names):
-            chosen = (labels == name).numpy()
-            colour = f"C{index}" if len(names) <= 10 else None
-            axes.scatter(x[chosen], y[chosen], s=5, color=colour, label=str(name))
-        if len(names) <= 20:
-            axes.legend(markerscale=3, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        classes = labels.unique().tolist()
+        for index, label in enumerate(classes):
+            chosen = (labels == label).numpy()
+            colour = f"C{index}" if len(classes) <= 10 else None
+            axes.scatter(x[chosen], y[chosen], s=5, color=colour, label=str(label))
+        if len(classes) <= 20:
+            axes.legend(
+                title="label",
+                markerscale=3,
+                fontsize=8,
+                loc="center left",
+                bbox_to_anchor=(1.0, 0.5),
+            )
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
     axes.set_title(title, fontsize=10)
     return figure
 
 
-def draw_compressed(pixels: Array, kept: Mapping[str, Array]) -> Figure:
-    """A picture `(height, width, channels)` and what is left of it, under their names."""
-    panels = {"original": pixels, **kept}
+def draw_compressed(pixels: Array, compressed: Mapping[str, Array]) -> Figure:
+    """A picture `(height, width, channels)` and its compressed versions, each under its name."""
+    panels = {"original": pixels, **compressed}
     columns = 3
     lines = -(-len(panels) // columns)
     height, width = pixels.shape[:2]
@@ -150,22 +173,26 @@ def draw_compressed(pixels: Array, kept: Mapping[str, Array]) -> Figure:
 
 
 def draw_heat(picture: Array, heat: Array, mask: Array | None, title: str) -> Figure:
-    """A picture `(height, width, channels)`, its heat map over it, the mask of what is found."""
+    """A picture, its heat map, and the mask of its anomalies.
+
+    picture: `(height, width, channels)` in [0, 1]; heat and mask: `(height, width)`
+    """
     panels = 2 if mask is None else 3
     height, width = picture.shape[:2]
     figure = new_figure(4.2 * panels, 0.5 + 4.0 * min(2.0, height / width))
     grid = figure.subplots(1, panels)
-    grey = picture.mean(2)
     for axes in grid:
         axes.axis("off")
     show_picture(grid[0], torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))))
     grid[0].set_title("picture", fontsize=10)
-    grid[1].imshow(grey, cmap="gray", vmin=0, vmax=1)
-    shown = grid[1].imshow(heat, cmap="inferno", alpha=0.7, vmin=0)
-    figure.colorbar(shown, ax=grid[1], fraction=0.046)
-    grid[1].set_title("error of reconstruction", fontsize=10)
+    # opaque, or the colours would not be those of the bar
+    shown = grid[1].imshow(heat, cmap="inferno", vmin=0, interpolation="nearest")
+    figure.colorbar(shown, ax=grid[1], fraction=0.046, pad=0.02)
+    grid[1].set_title("reconstruction error", fontsize=10)
     if mask is not None:
         grid[2].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        grid[2].set_title("above the threshold", fontsize=10)
+        grid[2].set_title(
+            f"above the threshold: {100 * mask.mean():.1f} % of the pixels", fontsize=10
+        )
     figure.suptitle(title, fontsize=10)
     return figure

@@ -1,6 +1,6 @@
-"""Principal component analysis: the best linear autoencoder, found without training.
+"""Principal component analysis (PCA): the best linear autoencoder, computed without training.
 
-Pearson (1901), Hotelling (1933); by the eigenvectors of the covariance, in double precision.
+Pearson (1901), Hotelling (1933). Computed from the eigenvectors of the covariance in float64.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from torch import Tensor
 from restore.errors import InputError
 from restore.image.picture import Pixels
 
-COMPONENTS = (1, 5, 9, 13, 17, 21, 25, 29)  # of the classic figure of a compressed picture
+COMPONENTS = (1, 5, 9, 13, 17, 21, 25, 29)  # shown in the figures
 
 
 @dataclass(frozen=True)
 class Pca:
-    """A mean (size,) and orthonormal rows (components, size), the leading ones first; float32."""
+    """A fitted PCA: mean (size,), orthonormal components (components, size), float32.
+
+    The components are sorted by variance, largest first; `shape` is that of one picture.
+    """
 
     mean: Tensor
     components: Tensor
-    shape: tuple[int, ...]  # of one picture
+    shape: tuple[int, ...]
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, *shape) -> (N, components)."""
@@ -36,16 +39,16 @@ class Pca:
         return rows.view(-1, *self.shape)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Through the code and back."""
+        """The reconstruction: (N, *shape) -> (N, *shape), not clipped."""
         return self.decode(self.encode(x))
 
     def keep(self, components: int) -> Pca:
-        """The same with fewer components."""
+        """The same PCA with its first `components` only."""
         return Pca(self.mean, self.components[:components], self.shape)
 
 
 def fit_pca(x: Tensor, components: int) -> Pca:
-    """The leading principal components of pictures (N, *shape).
+    """Fit the leading principal components of pictures (N, *shape).
 
     Raises InputError unless 1 <= components <= the smaller of N and the size of a picture.
     """
@@ -53,12 +56,12 @@ def fit_pca(x: Tensor, components: int) -> Pca:
     most = min(rows.shape)
     if not 1 <= components <= most:
         raise InputError(
-            f"{components} components cannot be had of {rows.shape[0]} pictures of "
-            f"{rows.shape[1]} samples; give 1 to {most}"
+            f"{rows.shape[0]} pictures of {rows.shape[1]} values have 1 to {most} principal "
+            f"components, not {components}"
         )
     mean = rows.mean(0)
     centred = rows - mean
-    if rows.shape[1] <= 4096:  # the covariance is small: much cheaper than the SVD of all pictures
+    if rows.shape[1] <= 4096:  # a small covariance is much cheaper than an SVD
         vectors = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1).T
     else:
         vectors = torch.linalg.svd(centred, full_matrices=False).Vh
@@ -67,10 +70,10 @@ def fit_pca(x: Tensor, components: int) -> Pca:
 
 
 def principal_angles(a: Tensor, b: Tensor) -> Tensor:
-    """Angles in degrees between the spans of the rows of two (k, size) matrices, ascending.
+    """Angles in degrees between the row spaces of two (k, size) matrices, ascending: (k,).
 
-    Bjorck and Golub, "Numerical methods for computing angles between linear subspaces" (1973),
-    with the sines where the cosines lose their digits.
+    Bjorck and Golub, "Numerical methods for computing angles between linear subspaces" (1973);
+    small angles come from sines, for which cosines are too coarse.
     """
     p, q = (torch.linalg.qr(m.double().T).Q for m in (a, b))
     cosines = torch.linalg.svdvals(p.T @ q).clamp(0, 1)
@@ -80,13 +83,13 @@ def principal_angles(a: Tensor, b: Tensor) -> Tensor:
 
 
 def compress(pixels: Pixels, components: int) -> Pixels:
-    """A picture whose rows are given back from that many principal components of its rows.
+    """A picture reconstructed from the principal components of its rows, for each channel.
 
-    pixels: `(height, width, channels)`; each channel has its own components. What is kept is
-    components * (height + width) + width numbers a channel instead of height * width. Clipped to
-    [0, 1]. Raises InputError for more components than the picture has rows or columns.
+    pixels: `(height, width, channels)` in [0, 1]; so is the result
+    This takes components * (height + width) + width numbers a channel instead of height * width.
+    Raises InputError for more components than the picture has rows or columns.
     """
     planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
     restored = [fit_pca(plane, components)(plane) for plane in planes]
-    kept: Pixels = torch.stack(restored).permute(1, 2, 0).clamp(0, 1).numpy()
-    return kept
+    result: Pixels = torch.stack(restored).permute(1, 2, 0).clamp(0, 1).numpy()
+    return result

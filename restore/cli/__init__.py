@@ -11,6 +11,7 @@ import typer
 
 from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train, upscale
 from restore.cli.console import complain
+from restore.cli.help import GroupedCommand
 from restore.errors import RestoreError
 
 INTERRUPTED = 130  # what typer ends with after Ctrl-C
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (denoise, upscale, compare, evaluate, models, train):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    app.command(module.__name__.rpartition(".")[2], cls=GroupedCommand)(module.command)
 app.add_typer(autoencoder.app, name="autoencoder")
 app.add_typer(anomaly.app, name="anomaly")
 

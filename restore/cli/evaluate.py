@@ -1,169 +1,179 @@
-"""`restore evaluate`: the scores of a model over a folder, as the README's numbers are made."""
+"""`restore evaluate`: the scores of a model on a test set, as the documentation reports them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, out
+from restore.cli.help import option
 from restore.errors import InputError
 
 if TYPE_CHECKING:
-    from restore.evaluation.benchmark import SetScore
+    from restore.evaluation.benchmark import PictureScore, SetScore
     from restore.evaluation.testsets import Degradation
 
 DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
-Score = TypeVar("Score")
-Scored = tuple["list[SetScore]", list[Any]]  # the means of each set, and each picture's scores
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A name from `restore models`, a file, or bicubic.")],
-    data: Annotated[Path, typer.Option(help="A folder of clean pictures, or of pairs.")],
+    model: Annotated[
+        str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
+    ],
+    data: Annotated[
+        Path, option("Test set", "A folder of clean pictures; with --pairs, of two folders.")
+    ],
     noise: Annotated[
         list[str] | None,
-        typer.Option(help="gaussian:SIGMA, jpeg:QUALITY or none; may be given several times."),
-    ] = None,
-    scale: Annotated[
-        str | None, typer.Option(help="2, 3, 4: make the pictures small; of an upscaler its own.")
+        option(
+            "Test set",
+            "The degradation added to the pictures: gaussian:SIGMA, jpeg:QUALITY or none; may be "
+            "given several times.  [default: gaussian:15, gaussian:25, gaussian:50]",
+        ),
     ] = None,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="DATA holds the folders clean (or gt) and noisy.")
+        bool,
+        option("Test set", "Score pairs: DATA has the folders clean (or gt) and noisy.", "--pairs"),
     ] = False,
+    scale: Annotated[
+        str | None,
+        option("Test set", "How much smaller pictures are made for bicubic: 2, 3, 4 ... 8."),
+    ] = None,
     sigma: Annotated[
         str | None,
-        typer.Option(help="What the model is told of the noise: known, auto or a level, 0-255."),
+        option(
+            "Model",
+            "The noise level given to the model: known (the one added), auto, or 0 to 255.",
+        ),
     ] = None,
     ensemble: Ensemble = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every picture's score there.")
-    ] = None,
+    as_json: Annotated[
+        bool,
+        option("Output", "Print JSON, with the scores of every picture, not a table.", "--json"),
+    ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the means into the weights file's card.")
+        bool,
+        option("Output", "Store the scores in the model card of the weights file.", "--record"),
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
     debug: Debug = False,
 ) -> None:
-    """Degrade clean pictures, or take pairs; restore; print the mean PSNR and SSIM."""
+    """Score a model on a test set: mean PSNR and SSIM, and the worst pictures."""
     from restore.engine.device import choose_device, choose_precision, precision_name
-    from restore.evaluation.superresolution import parse_scale
+    from restore.evaluation.benchmark import parse_scale, to_plain
     from restore.evaluation.testsets import PAIRS, parse_degradation
 
     if pairs and noise:
-        raise InputError("--pairs brings its own noise; leave out --noise, or --pairs")
+        raise InputError("--pairs needs no --noise, the pictures have it; leave one of them out")
     factor = parse_scale(model, scale)
     if factor is not None and (noise or pairs):
         raise InputError(f"{model} is scored on pictures made small; leave --noise and --pairs out")
+    if factor is not None and sigma is not None:
+        raise InputError("an upscaler takes no noise level; leave --sigma out")
     if record and model == "bicubic":
-        raise InputError("bicubic has no card to record scores in; leave --record out")
+        raise InputError("bicubic has no model card to store scores in; leave --record out")
     chosen = precision_name(choose_precision(precision, choose_device(device)))
     used = "fp32" if model == "bicubic" else chosen
     settings: dict[str, Any] = {"device": device, "precision": precision, "tile": tile}
     settings["ensemble"] = ensemble
     if factor is not None:
-        if sigma is not None:
-            raise InputError("an upscaler is told no noise level; leave --sigma out")
-        sets, pictures = score_scale(data, model, factor, used, settings)
+        results = [score_scale(data, model, factor, used, settings)]
     else:
         degradations = (
             [PAIRS] if pairs else [parse_degradation(text) for text in noise or DEFAULT_NOISE]
         )
-        sets, pictures = score_degradations(
-            data, model, degradations, used, {**settings, "sigma": sigma}
-        )
-    show(sets)
-    if json_file is not None:
-        write_json(sets, pictures, json_file)
+        settings["sigma"] = sigma
+        results = [score_degradation(data, model, d, used, settings) for d in degradations]
+    sets = [total for total, _ in results]
+    if as_json:
+        pictures = [to_plain(score) for _, scores in results for score in scores]
+        values = {"means": [to_plain(s) for s in sets], "pictures": pictures}
+        out().print(json.dumps(values, indent=1), soft_wrap=True)
+    else:
+        show(sets)
     if record:
         record_scores(model, sets)
 
 
-def score_degradations(
-    data: Path, model: str, degradations: list[Degradation], used: str, settings: dict[str, Any]
-) -> Scored:
-    """A denoiser with each degradation."""
+def score_degradation(
+    data: Path, model: str, degradation: Degradation, precision: str, settings: dict[str, Any]
+) -> tuple[SetScore, list[PictureScore]]:
+    """A denoiser on a set with one degradation: the whole set, and each picture."""
     from restore.evaluation.benchmark import evaluate, summarise
-    from restore.evaluation.testsets import cases
+    from restore.evaluation.testsets import clean_files
 
-    pictures: list[Any] = []
-    sets = []
-    for degradation in degradations:
-        count = len(cases(data, degradation))
-        scores = follow(evaluate(data, model, degradation, **settings), count, degradation.name)
-        pictures += scores
-        sets.append(summarise(scores, data.name, used, degradation, settings["sigma"]))
-    return sets, pictures
+    count = len(clean_files(data, degradation))
+    scores = follow(evaluate(data, model, degradation, **settings), count)
+    protocol, sigma = degradation.protocol, settings["sigma"]
+    return summarise(scores, data.name, precision, protocol, sigma), scores
 
 
-def score_scale(data: Path, model: str, scale: int, used: str, settings: dict[str, Any]) -> Scored:
-    """An upscaler, or bicubic interpolation, at its scale."""
-    from restore.evaluation.superresolution import evaluate_scale, summarise_scale
+def score_scale(
+    data: Path, model: str, scale: int, precision: str, settings: dict[str, Any]
+) -> tuple[SetScore, list[PictureScore]]:
+    """An upscaler, or bicubic interpolation, at one scale: the whole set, and each picture."""
+    from restore.evaluation.benchmark import evaluate_scale, scale_protocol, summarise
     from restore.image.find import list_pictures
 
     files = list_pictures(data)
-    scores = follow(evaluate_scale(files, model, scale, **settings), len(files), f"x{scale}")
-    return [summarise_scale(scores, data.name, used)], list(scores)
+    scores = follow(evaluate_scale(files, model, scale, **settings), len(files))
+    return summarise(scores, data.name, precision, scale_protocol(scale)), scores
 
 
-def follow(scores: Iterable[Score], total: int, what: str) -> list[Score]:
-    """All of them, counted on a terminal as they come."""
+def follow(scores: Iterable[PictureScore], total: int) -> list[PictureScore]:
+    """All scores, counted on a terminal as they come."""
     done = []
     for score in scores:
         done.append(score)
         if err().is_terminal:
-            err().print(f"{len(done)}/{total} {what}", end="\r")
+            err().print(f"{len(done)}/{total} pictures, {score.noise}", end="\r")
     return done
 
 
 def show(sets: list[SetScore]) -> None:
-    """The means as a table, the protocol under it."""
+    """The means with the worst cases beside them, and the protocol below."""
     console = out()
     console.print(
-        f"{'data':<12} {'degradation':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}"
+        f"{'data':<12} {'degradation':<12} {'before':>7} {'PSNR':>7} {'SSIM':>7} {'MP/s':>6}  "
+        f"{'lowest PSNR':<30}  smallest gain",
+        soft_wrap=True,
     )
     for s in sets:
-        noisy = float("inf") if s.noisy_psnr is None else s.noisy_psnr
-        console.print(
-            f"{s.data:<12} {s.noise:<12} {noisy:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
-            f"{s.megapixels_per_second:6.2f}"
+        before = float("inf") if s.noisy_psnr is None else s.noisy_psnr
+        lowest = f"{s.min_psnr:.3f} ({s.worst})"
+        gain = "" if s.min_gain is None else f"{s.min_gain:+.3f} dB ({s.least_gained})"
+        line = (
+            f"{s.data:<12} {s.noise:<12} {before:7.3f} {s.psnr:7.3f} {s.ssim:7.4f} "
+            f"{s.megapixels_per_second:6.2f}  {lowest:<30}  {gain}"
         )
-    told = "" if sets[0].told is None else f"; told the noise level ({sets[0].told})"
-    console.print(f"{sets[0].pictures} pictures, {sets[0].precision}; {sets[0].protocol}{told}")
-
-
-def write_json(sets: list[SetScore], pictures: list[Any], path: Path) -> None:
-    """The means and each picture's scores."""
-    import dataclasses
-
-    data = {
-        "means": [s.to_dict() for s in sets],
-        "pictures": [dataclasses.asdict(p) for p in pictures],
-    }
-    try:
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        console.print(line.rstrip(), soft_wrap=True)
+    for s in {s.protocol: s for s in sets}.values():  # one line for all sets of one protocol
+        given = "" if s.sigma is None else f"; noise level given to the model: {s.sigma}"
+        words = f"{s.pictures} pictures, {s.precision}; {s.protocol}{given}"
+        console.print(words, soft_wrap=True)
 
 
 def record_scores(model: str, sets: list[SetScore]) -> None:
-    """Put the means into the card, in place of older ones of the same data, noise and precision."""
+    """Store the scores in the model card; they replace older ones of the same measurement."""
+    from restore.evaluation.benchmark import to_plain
     from restore.models.weights import find_weights, read_card, replace_scores
 
     path = find_weights(model)
-    new = [s.to_dict() for s in sets]
-    keys = [_measured(s) for s in new]
-    kept = [s for s in read_card(path).scores if _measured(s) not in keys]
+    new = [to_plain(s) for s in sets]
+    measured = [identity(s) for s in new]
+    others = [s for s in read_card(path).scores if identity(s) not in measured]
     for score in new:
         score.pop("megapixels_per_second")  # a property of the machine, not of the weights
-    replace_scores(path, kept + new)
+    replace_scores(path, others + new)
 
 
-def _measured(score: dict[str, Any]) -> tuple[Any, ...]:
-    """What a newer score takes the place of an older one by."""
-    return tuple(score.get(key) for key in ("data", "noise", "precision", "told"))
+def identity(score: dict[str, Any]) -> tuple[Any, ...]:
+    """What was measured: data, degradation, precision, and the noise level given to the model."""
+    given = score.get("sigma", score.get("told"))  # its name in older cards
+    return score.get("data"), score.get("noise"), score.get("precision"), given

@@ -1,11 +1,11 @@
-"""`restore models`: which weights there are, and what each says about itself."""
+"""`restore models`: which models there are, and the model card of each."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,33 +14,106 @@ from restore.cli.console import Debug, out, rows
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
 
+# What the protocol of a score says of the pictures that the weights were chosen on.
+CHOSEN_BY, BY_TEACHER = "used to choose", "against the teacher"
+LISTED = 3  # licences of the training pictures, the most frequent first
+
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="A model, to print its whole card.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A model or a weights file, to print its card.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole card, or all cards, as JSON.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """List the models, or print the card of one."""
-    from restore.models.weights import available_models, read_card
+    """List the models that are shipped, or print the model card of one."""
+    from restore.models.weights import available_models, find_weights, read_card
 
-    if name is not None:
-        card = dataclasses.asdict(read_card(name))
-        out().print(json.dumps(card, indent=2, ensure_ascii=False), soft_wrap=True)
+    if name is None:
+        cards = {model: read_card(path) for model, path in available_models().items()}
+        if as_json:
+            print_json({model: dataclasses.asdict(card) for model, card in cards.items()})
+        elif cards:
+            rows({model: use_of(card) for model, card in cards.items()})
+            out().print("`restore models NAME` prints the model card of one", soft_wrap=True)
         return
-    for model, path in available_models().items():
-        out().print(model)
-        rows(summary(read_card(path), path))
+    card = read_card(name)
+    if as_json:
+        print_json(dataclasses.asdict(card))
+        return
+    out().print(card.name)
+    rows(summary(card, find_weights(name)))
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Indented, to standard output."""
+    out().print(json.dumps(values, indent=2, ensure_ascii=False), soft_wrap=True)
+
+
+def use_of(card: ModelCard) -> str:
+    """What a model is for, in one line."""
+    if card.task == "autoencoder":
+        return "codes of small pictures: reconstruct, embed, probe; see `restore autoencoder`"
+    if card.task == "anomaly":
+        return "finds what is abnormal in pictures; see `restore anomaly`"
+    if card.task == "upscale":
+        source = {
+            "bicubic": "clean pictures",
+            "second-order": "photographs with blur, noise or JPEG artefacts",
+        }.get(card.degradation, "pictures")
+        return f"enlarges {source} {card.scale} times"
+    source = {
+        "gaussian": "removes white Gaussian noise, that of most benchmarks",
+        "photo": "removes camera noise and JPEG artefacts from photographs",
+    }.get(card.degradation, "removes noise")
+    return f"{source}; smaller and faster" if card.name.endswith("-fast") else source
 
 
 def summary(card: ModelCard, path: Path) -> dict[str, str]:
-    """What tells one model from another: task, size, licence, and its scores by data set."""
+    """The card in a few lines: use, task, size, training data, licence, scores, limits."""
+    lines = {
+        "use": use_of(card),
+        "task": card.task if card.scale == 1 else f"{card.task} by {card.scale}",
+        "file": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
+        "trained on": trained_on(card.trained_on),
+        "licence": card.licence,
+    }
     scores: dict[str, list[str]] = {}
     for score in card.scores:
-        text = f"{score['noise']} {score['psnr']:.2f} dB"
-        precision = f" ({score['precision']})" if "precision" in score else ""
-        scores.setdefault(score["data"] + precision, []).append(text)
-    return {
-        "task": card.task,
-        "file": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
-        "licence": card.licence,
-        **{data: ", ".join(texts) for data, texts in scores.items()},
-    }
+        data = " ".join(str(score[key]) for key in ("data", "precision") if score.get(key))
+        title = "validation on" if CHOSEN_BY in score.get("protocol", "") else "scores on"
+        scores.setdefault(f"{title} {data}", []).append(score_words(score))
+    lines |= {data: "; ".join(words) for data, words in scores.items()}
+    lines |= {f"limit {number}": words for number, words in enumerate(card.limits, 1)}
+    return lines
+
+
+def trained_on(sources: dict[str, Any]) -> str:
+    """How many pictures of which data, and under which licences."""
+    words = f"{sources.get('pictures', 'unknown')} pictures"
+    if "data" in sources:
+        words += f" of {sources['data']}"
+    licences = sources.get("licences")
+    if isinstance(licences, dict) and licences:
+        ordered = sorted(licences, key=lambda name: -licences[name])
+        listed = [f"{licences[name]} {name}" for name in ordered[:LISTED]]
+        words += f": {', '.join(listed)}"
+        if rest := sum(licences[name] for name in ordered[LISTED:]):
+            words += f", {rest} others"
+    return words
+
+
+def score_words(score: dict[str, Any]) -> str:
+    """One score of a card, such as "gaussian:25 31.33 dB (lowest 24.10 dB, test012.png)"."""
+    if "psnr" not in score:  # of an autoencoder
+        names = ("squared_error", "negative_elbo", "activation", "denoising_error")
+        return ", ".join(f"{n.replace('_', ' ')} {score[n]:.4g}" for n in names if n in score)
+    ratio = "unchanged" if score["psnr"] is None else f"{score['psnr']:.2f} dB"
+    lowest = ""
+    if score.get("min_psnr") is not None:
+        lowest = f" (lowest {score['min_psnr']:.2f} dB, {score.get('worst')})"
+    target = " to the teacher's results" if BY_TEACHER in score.get("protocol", "") else ""
+    return f"{score.get('noise', '')} {ratio}{target}{lowest}".strip()

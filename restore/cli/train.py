@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,41 +10,64 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restore.cli.console import Debug, Device, Precision, err, out, parse_seconds
+from restore.cli.data import Overwrite
+from restore.cli.help import option
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or a TOML file.")],
-    data: Annotated[Path, typer.Option(help="A folder of clean pictures to train on.")],
+    recipe: Annotated[
+        str, typer.Argument(help="The name of a shipped recipe, or a recipe in a TOML file.")
+    ],
+    data: Annotated[Path, option("Data", "A folder of clean pictures to train on.")],
     val: Annotated[
-        Path | None, typer.Option(help="A folder of others to choose the weights by.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Weights file; default: NAME.safetensors.")
+        Path | None,
+        option(
+            "Data",
+            "A folder of other clean pictures; the weights with the best score there are kept.",
+        ),
     ] = None,
     start_from: Annotated[
-        str | None, typer.Option(help="A model whose weights are trained further.")
+        str | None, option("Training", "A model to start from, instead of random weights.")
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="A model whose answers are the aim, not clean pictures.")
+        str | None,
+        option("Training", "A model to learn from: its results are the target (distillation)."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    steps: Annotated[
+        int | None, option("Training", "Number of training steps; default: the recipe's.")
+    ] = None,
+    seed: Annotated[int | None, option("Training", "Random seed; default: the recipe's.")] = None,
     time_limit: Annotated[
-        str | None, typer.Option(help="Stop after, e.g. 90s, 75m, 1h30m.")
+        str | None, option("Training", "Stop after this time, such as 90s, 75m or 1h30m.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+    resume: Annotated[
+        bool, option("Training", "Continue from the checkpoint of a stopped training.", "--resume")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        option(
+            "Output",
+            "The weights file; default: the recipe's name with .safetensors.",
+            "-o",
+            "--output",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Default: where it pays.")
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the training step; default: for long trainings where a compiler exists.",
+        ),
     ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     debug: Debug = False,
 ) -> None:
-    """Train a network; a checkpoint beside the weights file lets it go on with --resume."""
+    """Train a network; with --resume, continue a training that was stopped."""
     from restore.training.job import Job, run_job
 
     limit = parse_seconds(time_limit)
@@ -61,18 +85,37 @@ def command(
         device=device,
         precision=precision,
     )
-    written = show(run_job(job, time_limit=limit, compiled=compiled))
+    written = show(run_job(job, time_limit=limit, compiled=compiled), limit)
     out().print(f"wrote {written}", soft_wrap=True)
 
 
-def show(events: Iterable[Progress | str | Path]) -> Path:
-    """A live bar on a terminal, a line at each validation in a pipe; returns the file written."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+class Clock:
+    """How much time a training still needs for all its steps, and how much its limit leaves."""
+
+    def __init__(self, limit: float | None) -> None:
+        """`limit`: seconds from the first step, or None."""
+        self.limit = limit
+        self.started: float | None = None
+        self.first_step = 0
+
+    def left(self, step: int, steps: int) -> tuple[float | None, float | None]:
+        """Seconds to the last step, None after the first one; seconds of the limit, if any."""
+        now = time.monotonic()
+        if self.started is None:
+            self.started, self.first_step = now, step
+        elapsed, done = now - self.started, step - self.first_step
+        to_the_end = (steps - step) * elapsed / done if done else None
+        return to_the_end, None if self.limit is None else max(0.0, self.limit - elapsed)
+
+
+def show(events: Iterable[Progress | str | Path], limit: float | None = None) -> Path:
+    """A progress bar on a terminal, a line for each validation; returns the file written."""
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = err()
+    console, clock = err(), Clock(limit)
     written = Path()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(), TextColumn("{task.description}"))
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         for event in events:
@@ -81,18 +124,29 @@ def show(events: Iterable[Progress | str | Path]) -> Path:
             elif isinstance(event, str):
                 console.print(event, soft_wrap=True)
             else:
-                bar.update(task, completed=event.step, total=event.steps, description=line(event))
+                words = line(event, *clock.left(event.step, event.steps))
+                bar.update(task, completed=event.step, total=event.steps, description=words)
                 if event.psnr is not None:
-                    console.print(f"step {event.step}/{event.steps}  {line(event)}", soft_wrap=True)
+                    console.print(words, soft_wrap=True)
     return written
 
 
-def line(event: Progress) -> str:
-    """Loss, validation PSNR, speed and time left in one line."""
-    best = "" if event.best is None else f"best {event.best:.3f} dB  "
-    psnr = "" if event.psnr is None else f"validation {event.psnr:.3f} dB  "
-    minutes, seconds = divmod(round(event.seconds_left), 60)
-    return (
-        f"loss {event.loss:.5f}  {psnr}{best}{event.pictures_per_second:.1f} pictures/s  "
-        f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
-    )
+def line(event: Progress, to_the_end: float | None, of_the_limit: float | None) -> str:
+    """Steps, loss, scores and speed; the time to the last step, and what is left of the limit."""
+    parts = [f"step {event.step}/{event.steps}", f"loss {event.loss:.5f}"]
+    if event.psnr is not None:
+        parts.append(f"validation {event.psnr:.3f} dB")
+    if event.best is not None:
+        parts.append(f"best {event.best:.3f} dB")
+    parts.append(f"{event.pictures_per_second:.1f} pictures/s")
+    if to_the_end is not None:
+        parts.append(f"{clock_time(to_the_end)} to the last step")
+    if of_the_limit is not None:
+        parts.append(f"{clock_time(of_the_limit)} to the time limit")
+    return "  ".join(parts)
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as hours:minutes:seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -1,1 +1,1 @@
-"""How good it is: scores, benchmark sets, reports."""
+"""How good a model is: its scores on test sets, by the protocols of the field."""

@@ -1,7 +1,7 @@
-"""What a model is scored on: clean pictures with a degradation added, or real pairs.
+"""Test sets: clean pictures to which a degradation is added, or real pairs of pictures.
 
 Gaussian noise follows the protocol of the field (Zhang et al., DnCNN and FFDNet; Zamir et al.,
-Restormer): `numpy.random.seed(0)` before each picture, noise of sigma/255 added to the floats,
+Restormer): `numpy.random.seed(0)` before each picture, noise of sigma/255 on pixels in [0, 1],
 neither clipped nor rounded.
 """
 
@@ -24,8 +24,8 @@ from restore.image.picture import Picture, Pixels, dequantise, quantise
 from restore.image.read import load_image
 
 CLEAN_FOLDERS = ("clean", "gt", "reference")
-FAULTY_FOLDERS = ("noisy", "input", "degraded")
-WORDS = {
+DEGRADED_FOLDERS = ("noisy", "input", "degraded")
+PROTOCOLS = {
     "gaussian": "noise from seed 0 for each picture, not clipped",
     "jpeg": "JPEG by Pillow, 4:2:0",
     "none": "the clean picture itself",
@@ -35,20 +35,26 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Degradation:
-    """A degradation of clean pictures: "gaussian" of a sigma, "jpeg" of a quality, or "none"."""
+    """A degradation of clean pictures, or `PAIRS` of pictures that are degraded already."""
 
-    kind: str
-    level: float = 0.0
+    kind: str  # "gaussian", "jpeg", "none" or "pairs"
+    level: float = 0.0  # sigma from 0 to 255, or JPEG quality from 1 to 100
 
     @property
     def name(self) -> str:
-        """As it is written on the command line, e.g. "gaussian:25"."""
+        """As the command line has it, such as "gaussian:25"."""
         return self.kind if self.kind in ("none", "pairs") else f"{self.kind}:{self.level:g}"
 
     @property
     def channel(self) -> Channel:
-        """What the field scores: luma where JPEG is the degradation, all channels elsewhere."""
+        """The channels that the field scores: luma for JPEG, all of them otherwise."""
         return "y" if self.kind == "jpeg" else "rgb"
+
+    @property
+    def protocol(self) -> str:
+        """How a denoiser is scored on it, in a few words."""
+        channels = "luma" if self.channel == "y" else "all channels"
+        return f"{PROTOCOLS[self.kind]}; result 8 bit; {channels}, no border; mean over pictures"
 
 
 PAIRS = Degradation("pairs")
@@ -56,61 +62,62 @@ PAIRS = Degradation("pairs")
 
 @dataclass(frozen=True)
 class Case:
-    """A picture with its degradation, and without."""
+    """A picture of a test set, degraded and clean, in the same channels."""
 
-    name: str
-    faulty: Picture
+    name: str  # of the clean file
+    degraded: Picture
     clean: Picture
 
 
 def parse_degradation(text: str) -> Degradation:
-    """The degradation in words. Raises InputError for what is not "gaussian:S", "jpeg:Q" or "none".
+    """The degradation for "gaussian:SIGMA", "jpeg:QUALITY" or "none".
 
-    S: sigma from 0 to 255; Q: a whole quality from 1 to 100
+    SIGMA: noise level from 0 to 255; QUALITY: a whole number from 1 to 100
+    Raises InputError for anything else.
     """
     match = re.fullmatch(r"(none)|(gaussian):(\d+(?:\.\d+)?)|(jpeg):(\d+)", text)
     if match is None:
-        raise InputError(f"'{text}' is no degradation; write gaussian:SIGMA, jpeg:QUALITY or none")
+        raise InputError(f"a degradation is gaussian:SIGMA, jpeg:QUALITY or none, not '{text}'")
     if match[1]:
         return Degradation("none")
     degradation = Degradation(match[2] or match[4], float(match[3] or match[5]))
     low, high = (1, 100) if degradation.kind == "jpeg" else (0, 255)
     if not low <= degradation.level <= high:
         raise InputError(
-            f"{degradation.kind} has a level from {low} to {high}, not {degradation.level:g}"
+            f"the level of {degradation.kind} is from {low} to {high}, not {degradation.level:g}"
         )
     return degradation
 
 
-def cases(folder: Path, degradation: Degradation) -> list[Path]:
-    """The clean files that the cases of a folder are made of, sorted."""
+def clean_files(folder: Path, degradation: Degradation) -> list[Path]:
+    """The clean files of a test set, sorted. Raises ReadError for a folder without any."""
     return list_pictures(_subfolder(folder, CLEAN_FOLDERS) if degradation == PAIRS else folder)
 
 
 def make_case(clean_file: Path, degradation: Degradation) -> Case:
-    """One clean file and its degradation; of pairs, the file of that name in the other folder."""
+    """A clean file and its degraded version; for pairs, the degraded file of the same name."""
     clean = load_image(clean_file)
     if degradation == PAIRS:
-        faulty = load_image(_partner(clean_file))
+        degraded = load_image(_partner(clean_file))
     elif degradation.kind == "gaussian":
-        faulty = clean.replace(pixels=add_noise(clean.pixels, degradation.level), alpha=None)
+        degraded = clean.replace(pixels=add_noise(clean.pixels, degradation.level), alpha=None)
     elif degradation.kind == "jpeg":
-        faulty = clean.replace(
+        degraded = clean.replace(
             pixels=through_jpeg(clean.pixels, int(degradation.level)), alpha=None
         )
     else:
-        faulty = clean
-    return Case(clean_file.name, faulty, clean)
+        degraded = clean
+    return Case(clean_file.name, degraded, clean)
 
 
 def add_noise(clean: Pixels, sigma: float) -> Pixels:
-    """The benchmark's noise, the same in every run and for every method: seed 0, HWC order."""
+    """The noise of the protocol: seed 0, drawn in the order of `(height, width, channels)`."""
     noise = np.random.RandomState(0).normal(0, sigma / 255, clean.shape)
     return (clean + noise).astype(np.float32)
 
 
 def through_jpeg(clean: Pixels, quality: int) -> Pixels:
-    """The picture written as a JPEG of that quality (chroma at half resolution) and read again."""
+    """The picture saved as JPEG of that quality, chroma at half resolution, and loaded again."""
     buffer = io.BytesIO()
     samples = quantise(clean, 8)
     Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(
@@ -124,28 +131,28 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
         if (folder / name).is_dir():
             return folder / name
     raise ReadError(
-        f"{folder} holds no pairs; put clean pictures into {folder / 'clean'} and the faulty ones, "
-        f"under the same names, into {folder / 'noisy'}"
+        f"{folder} holds no pairs; put clean pictures into {folder / 'clean'} and degraded "
+        f"ones of the same names into {folder / 'noisy'}"
     )
 
 
 def _partner(clean_file: Path) -> Path:
-    folder = _subfolder(clean_file.parent.parent, FAULTY_FOLDERS)
+    folder = _subfolder(clean_file.parent.parent, DEGRADED_FOLDERS)
     found = [f for f in list_pictures(folder) if f.stem == clean_file.stem]
     if not found:
-        raise ReadError(f"{folder} has no picture named like {clean_file.name}")
+        raise ReadError(f"{folder} has no picture of the name {clean_file.name}")
     return found[0]
 
 
 def fit_channels(case: Case) -> Case:
-    """Both in the same channels: a grey one of the two becomes RGB."""
-    if case.faulty.channels == case.clean.channels:
+    """Both pictures in the same channels: if only one is grey, it becomes RGB."""
+    if case.degraded.channels == case.clean.channels:
         return case
-    faulty, clean = (p.replace(pixels=as_rgb(p.pixels)) for p in (case.faulty, case.clean))
-    return Case(case.name, faulty, clean)
+    degraded, clean = (p.replace(pixels=as_rgb(p.pixels)) for p in (case.degraded, case.clean))
+    return Case(case.name, degraded, clean)
 
 
-def files_of(folder: Path, degradation: Degradation) -> Iterator[Case]:
-    """Every case of a folder, one at a time."""
-    for file in cases(folder, degradation):
+def cases_of(folder: Path, degradation: Degradation) -> Iterator[Case]:
+    """Every picture of a test set, loaded one at a time."""
+    for file in clean_files(folder, degradation):
         yield fit_channels(make_case(file, degradation))

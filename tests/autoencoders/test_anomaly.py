@@ -1,4 +1,4 @@
-"""Anomalies: AUROC by its definition, heat maps of a known error, digits, scratches on photos."""
+"""Anomaly detection: AUROC by its definition, heat maps of a known error, digits, photographs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import torch
 from torch import Tensor
 
 from restore.autoencoders.anomaly import (
+    Thresholds,
     auroc,
+    detector_card,
+    fit_detector,
     gaussian_blur,
     heat_map,
+    hold_out,
     quantile,
     scores,
     set_thresholds,
-    tile_positions,
+    thresholds_of,
+    window_positions,
 )
-from restore.autoencoders.dense import Autoencoder
-from restore.autoencoders.detection import fit_detector, hold_back
-from restore.autoencoders.samples import Samples, load_samples
-from restore.errors import InputError
+from restore.autoencoders.base import Autoencoder
+from restore.autoencoders.data import Samples, load_samples
+from restore.errors import InputError, WeightsError
 from restore.image.color import as_grey
 from restore.image.read import load_image
 
@@ -30,7 +34,7 @@ MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
 
 
 class Flat(Autoencoder):
-    """Gives back mid-grey, whatever it sees."""
+    """Reconstructs everything as mid-grey."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.full_like(x, 0.5)
@@ -55,7 +59,7 @@ def test_labels_of_one_kind_or_another_number_are_refused() -> None:
 
 @pytest.mark.parametrize(("size", "side", "stride"), [(10, 10, 3), (11, 10, 3), (50, 8, 3)])
 def test_windows_cover_every_pixel(size: int, side: int, stride: int) -> None:
-    positions = tile_positions(size, side, stride)
+    positions = window_positions(size, side, stride)
     covered = {p + i for p in positions for i in range(side)}
     assert covered == set(range(size))
 
@@ -69,9 +73,9 @@ def test_the_heat_is_the_error_at_each_pixel(
     assert np.allclose(heat, np.abs(pixels - 0.5).mean(2), atol=1e-6)
 
 
-def test_pictures_that_do_not_fit_the_detector_are_refused() -> None:
+def test_pictures_of_another_size_or_kind_are_refused() -> None:
     for shape in ((7, 20, 3), (20, 20, 1)):
-        with pytest.raises(InputError, match="the detector is for"):
+        with pytest.raises(InputError, match="the detector needs"):
             heat_map(Flat((3, 8, 8), 4), np.zeros(shape, np.float32))
 
 
@@ -97,15 +101,15 @@ def test_thresholds_are_quantiles_of_the_normal(generator: torch.Generator) -> N
             quantile(x, share)
 
 
-def test_only_normal_pictures_are_learned_and_none_twice() -> None:
+def test_normal_pictures_are_divided_and_others_left_out() -> None:
     x = torch.arange(100.0).view(-1, 1, 1, 1)
-    learned, held = hold_back(Samples(x, torch.arange(100) % 2), 1)
+    learned, held = hold_out(Samples(x, torch.arange(100) % 2), 1)
     together = torch.cat([learned, held]).flatten()
     assert sorted(together.tolist()) == [float(i) for i in range(1, 100, 2)]
     with pytest.raises(InputError, match="too few"):
-        hold_back(Samples(x, torch.arange(100)), 1)
+        hold_out(Samples(x, torch.arange(100)), 1)
     with pytest.raises(InputError, match="no labels"):
-        hold_back(Samples(x), 1)
+        hold_out(Samples(x), 1)
 
 
 def test_one_digit_against_the_rest() -> None:
@@ -116,7 +120,7 @@ def test_one_digit_against_the_rest() -> None:
     assert split.test.labels is not None
     found = []
     for digit in (0, 2):
-        learned, _ = hold_back(split.train, digit)
+        learned, _ = hold_out(split.train, digit)
         network, _, epochs = fit_detector("vanilla", learned, latent=16, epochs=15)
         list(epochs)
         found.append(auroc(scores(network, split.test.pictures), split.test.labels != digit))
@@ -152,3 +156,23 @@ def scratch(pixels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
         row, column = rng.integers(1, height), rng.integers(1, width)
         marked[row - 1 : row + 1, column - 1 : column + 1] = True
     return np.where(marked[:, :, None], np.float32(1), pixels), marked
+
+
+def test_the_card_holds_the_thresholds(generator: torch.Generator) -> None:
+    x = torch.rand(40, 1, 6, 6, generator=generator)
+    network, schedule, epochs = fit_detector("linear", x, latent=2, epochs=1)
+    assert schedule.batch == 4  # at least ten steps in an epoch
+    found = Thresholds(3.5, 0.25, 0.99)
+    network.card = detector_card(network, "x", 7, schedule, list(epochs), found, 40)
+    assert network.card.task == "anomaly" and network.card.trained_on["normal"] == 7
+    assert thresholds_of(network, "a file") == found
+    for wrong in ({}, {"thresholds": None}, {"thresholds": {"picture": "x"}}):
+        object.__setattr__(network.card, "training", wrong)
+        with pytest.raises(WeightsError, match="is not an anomaly detector"):
+            thresholds_of(network, "a file")
+
+
+def test_few_pictures_get_more_epochs(generator: torch.Generator) -> None:
+    x = torch.rand(100, 1, 6, 6, generator=generator)
+    _, schedule, _ = fit_detector("linear", x, latent=2)
+    assert schedule.epochs * (100 // schedule.batch) >= 500

@@ -41,8 +41,8 @@ def test_angles_between_known_planes(degrees: float) -> None:
 
 
 @pytest.mark.parametrize("components", [0, 5, 13])
-def test_components_that_cannot_be_had_are_refused(components: int) -> None:
-    with pytest.raises(InputError, match="give 1 to 4"):
+def test_more_components_than_there_are_are_refused(components: int) -> None:
+    with pytest.raises(InputError, match="have 1 to 4 principal"):
         fit_pca(torch.rand(4, 1, 3, 4), components)
 
 

@@ -1,4 +1,4 @@
-"""The denoising and the sparse member: corruption, penalties and targets, by closed forms."""
+"""The denoising and the sparse autoencoder: corruptions, penalties and targets, in closed form."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_sparsity_penalties_in_closed_form() -> None:
     assert sparsity_penalty(a, 0.05, "l1").item() == pytest.approx(0.6)
 
 
-def test_a_fresh_sparse_layer_begins_near_its_target() -> None:
+def test_an_untrained_sparse_layer_starts_near_its_target() -> None:
     network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
     assert 0.05 < network.features(torch.rand(50, 1, 12, 12)).mean().item() < 0.2
 
 
-def test_corruptions_are_what_they_say(generator: torch.Generator) -> None:
+def test_corruptions_have_their_level(generator: torch.Generator) -> None:
     x = torch.full((100, 1, 20, 20), 0.5)
     noise = corrupt(x, "gaussian", 0.3, generator) - x
     assert noise.std().item() == pytest.approx(0.3, rel=0.02)
@@ -41,16 +41,16 @@ def test_corruptions_are_what_they_say(generator: torch.Generator) -> None:
 
 
 def test_the_denoising_loss_compares_with_the_clean_picture() -> None:
-    class Given(DenoisingAutoencoder):
+    class Unchanged(DenoisingAutoencoder):
         def forward(self, x: Tensor) -> Tensor:
             return x
 
     x = torch.rand(50, 1, 20, 20)
-    loss = Given((1, 20, 20), 4, level=0.3).loss(x, torch.Generator().manual_seed(0)).total
-    assert float(loss) == pytest.approx(400 * 0.09, rel=0.05)  # of what it gave back: the noise
+    loss = Unchanged((1, 20, 20), 4, level=0.3).loss(x, torch.Generator().manual_seed(0)).total
+    assert float(loss) == pytest.approx(400 * 0.09, rel=0.05)  # the error is the noise
 
 
-def test_centring_holds_the_sparse_target_and_spares_what_is_trained() -> None:
+def test_centring_keeps_the_sparse_target_and_trained_weights() -> None:
     mean = torch.rand(1, 12, 12)
     network = SparseAutoencoder((1, 12, 12), 4, target=0.1)
     network.centre(mean)

@@ -1,9 +1,10 @@
-"""The autoencoder and anomaly commands, run as a person runs them, on a few small pictures."""
+"""`restore autoencoder`, run as a person runs it, on a few small pictures."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from restore.cli import app
-from restore.errors import InputError, RestoreError
+from restore.errors import InputError, RestoreError, WriteError
 
 
 @pytest.fixture
@@ -83,13 +84,14 @@ def test_members_report_what_is_their_own(folder: Path) -> None:
     train("convolutional", "--hidden", "4,8")
 
 
-def test_compare_prints_and_stores_the_table(folder: Path) -> None:
-    words = ["--latent", "2", "--kinds", "linear,vanilla", "--epochs", "1", "--json", "t.json"]
-    out = run("autoencoder", "compare", "--data", "x.npz", *words)
+def test_compare_prints_a_table_or_json(folder: Path) -> None:
+    words = ["autoencoder", "compare", "--data", "x.npz", "--latent", "2"]
+    words += ["--kinds", "linear,vanilla", "--epochs", "1"]
+    out = run(*words)
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["pca", "linear", "vanilla"]
-    stored = json.loads((folder / "t.json").read_text())
-    assert [row["latent"] for row in stored] == [2, 2, 2]
-    assert (folder / "comparison.png").is_file()
+    rows = json.loads(run(*words, "--json", "-o", "second.png"))
+    assert [row["latent"] for row in rows] == [2, 2, 2]
+    assert (folder / "comparison.png").is_file() and (folder / "second.png").is_file()
 
 
 def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
@@ -97,48 +99,19 @@ def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
     assert (folder / "c.png").stat().st_size > 10_000
 
 
-def test_anomalies_are_fitted_and_scored(folder: Path) -> None:
-    words = ["--data", "x.npz", "--kind", "linear", "--latent", "1", "--epochs", "60"]
-    run("anomaly", "fit", *words, "--normal", "0", "-o", "a.safetensors")
-    out = run("anomaly", "score", "a.safetensors", "x.npz", "--normal", "0", "--json", "s.json")
-    assert float(out.split("AUROC")[1].split(",")[0]) > 0.95
-    assert len(json.loads((folder / "s.json").read_text())["scores"]) == 12
-    picture = np.tile(np.linspace(0, 200, 12, dtype=np.uint8)[:, None], (1, 30))
-    truth = np.zeros((12, 30), np.uint8)
-    truth[3:5, 10:14] = 255
-    Image.fromarray(np.maximum(picture, truth)).save("p.png")
-    Image.fromarray(truth).save("truth.png")
-    out = run(
-        "anomaly",
-        "score",
-        "a.safetensors",
-        "p.png",
-        "--truth",
-        "truth.png",
-        "--mask",
-        "mask.png",
-        "--heat",
-        "heat.png",
-    )
-    assert float(out.split("AUROC per pixel")[1].split()[0]) > 0.9
-    with Image.open("mask.png") as mask:
-        assert mask.size == (30, 12)
-        assert set(np.unique(np.asarray(mask))) <= {0, 255}
-    assert (folder / "heat.png").is_file()
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["autoencoder", "train", "vanilla", "--latent", "0"], "from 1 to 144"),
         (["autoencoder", "train", "linear", "--latent", "145"], "from 1 to 144"),
-        (["autoencoder", "train", "sparse", "--target", "1"], "between 0 and 1"),
+        (["autoencoder", "train", "sparse", "--target", "1"], "above 0 and below 1"),
         (["autoencoder", "train", "vanilla", "--beta", "2"], "no option beta"),
-        (["autoencoder", "train", "vanilla", "--hidden", "a"], "no widths"),
-        (["autoencoder", "train", "perceptual"], "the family is linear"),
+        (["autoencoder", "train", "vanilla", "--hidden", "a"], "widths of layers"),
+        (["autoencoder", "train", "vanilla", "--hidden", "1000000000"], "give smaller layers"),
+        (["autoencoder", "train", "vanilla", "--rate", "nan"], "rate above 0"),
+        (["autoencoder", "train", "vanilla", "--seed", "9" * 25], "the seed must be"),
+        (["autoencoder", "train", "perceptual"], "choose one of linear"),
         (["autoencoder", "train", "vanilla", "--precision", "fp8"], "no precision"),
-        (["anomaly", "fit", "--quantile", "1"], "quantile"),
-        (["anomaly", "fit", "--normal", "7"], "too few"),
     ],
 )
 def test_bad_input_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:
@@ -157,9 +130,45 @@ def test_a_mistake_ends_with_one_line_and_exit_code_2(folder: Path, root: Path) 
 
 def test_weights_of_another_kind_are_refused(folder: Path) -> None:
     train("linear")
-    for words in (
-        ["autoencoder", "generate", "linear-3.safetensors"],
-        ["anomaly", "score", "linear-3.safetensors", "x.npz"],
+    with pytest.raises(RestoreError, match="only a variational autoencoder can"):
+        run("autoencoder", "generate", "linear-3.safetensors")
+
+
+def test_no_file_is_replaced_unless_wanted(folder: Path, samples: Path) -> None:
+    train("variational", "-o", "v.safetensors")
+    shutil.copy(samples / "grey-clean.png", folder / "p.png")
+    words = {
+        ("reconstruct", "v.safetensors", "--data", "x.npz"): ["v-reconstructions.png"],
+        ("embed", "v.safetensors", "--data", "x.npz"): ["v-codes.npz", "v-codes.png"],
+        ("embed", "v.safetensors", "--data", "x.npz", "-o", "c.csv"): ["c.csv", "c.png"],
+        ("generate", "v.safetensors", "--count", "4"): ["v-samples.png", "v-samples-walk.png"],
+        ("compress", "p.png"): ["p-compressed.png"],
+        ("compare", "--data", "x.npz", "--kinds", "linear", "--epochs", "1"): ["comparison.png"],
+        ("train", "linear", "--data", "x.npz", "--latent", "2", "--epochs", "1"): [
+            "linear-2.safetensors",
+            "linear-2-curves.png",
+        ],
+    }
+    for command, names in words.items():
+        for name in names:
+            (folder / name).write_text("mine")
+            with pytest.raises(WriteError, match="exists; give another name, or --overwrite"):
+                run("autoencoder", *command)
+            assert (folder / name).read_text() == "mine"
+            (folder / name).unlink()
+        assert not [name for name in names if (folder / name).exists()]  # refused before any work
+        for name in names:
+            (folder / name).write_text("mine")
+        run("autoencoder", *command, "--overwrite")
+        assert all((folder / name).read_bytes() != b"mine" for name in names)
+
+
+def test_outputs_are_checked_before_data_is_read(folder: Path) -> None:
+    for name, sentence in (
+        ("no/a.safetensors", "there is no folder"),
+        ("a.pt", r"must end in \.safetensors"),
     ):
-        with pytest.raises(RestoreError, match=r"only a variational|no detector"):
-            run(*words)
+        with pytest.raises(RestoreError, match=sentence):
+            run("autoencoder", "train", "linear", "--data", "missing.npz", "-o", name)
+    with pytest.raises(RestoreError, match=r"must end in \.png"):
+        run("autoencoder", "compare", "--data", "missing.npz", "-o", "a.jpg")

@@ -122,15 +122,16 @@ def test_evaluate_scores_upscalers_and_bicubic(
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.png").write_bytes((samples / "text-clean.png").read_bytes())
-    data = ("--data", folder, "--json", tmp_path / "s.json")
+    data = ("--data", folder)
     code, out, _ = call("bicubic", *data, "--scale", 3, name="evaluate")
     assert code == 0 and "bicubic:3" in out and "border of 3 shaved" in out
-    plain = json.loads((tmp_path / "s.json").read_text())["means"][0]
+    _, out, _ = call("bicubic", *data, "--scale", 3, "--json", name="evaluate")
+    plain = json.loads(out)["means"][0]
     assert plain["psnr"] == plain["noisy_psnr"]
-    code, out, _ = call(upscaling_weights, *data, "--record", name="evaluate")
-    scored = json.loads((tmp_path / "s.json").read_text())["means"][0]
+    code, out, _ = call(upscaling_weights, *data, "--record", "--json", name="evaluate")
+    scored = json.loads(out)["means"][0]
     assert code == 0 and scored["noisy_psnr"] == plain["psnr"] != scored["psnr"]
-    code, out, _ = call(upscaling_weights, name="models")
+    code, out, _ = call(upscaling_weights, "--json", name="models")
     assert code == 0 and json.loads(out)["scores"][-1]["noise"] == "bicubic:3"
     for wrong in (("--scale", 2), ("--noise", "gaussian:25")):
         assert call(upscaling_weights, *data, *wrong, name="evaluate")[0] == 2

@@ -31,7 +31,7 @@ def folder_of(*parts: str) -> Path:
 def test_real_cameras_are_denoised_as_the_card_says() -> None:
     folder = folder_of("bench", "CC15")
     scores = list(evaluate(folder, MODEL, PAIRS, precision="fp32"))
-    total = summarise(scores, "CC15", "fp32", PAIRS)
+    total = summarise(scores, "CC15", "fp32", PAIRS.protocol)
     assert total.noisy_psnr == pytest.approx(33.41, abs=0.01)
     (recorded,) = [
         s["psnr"]

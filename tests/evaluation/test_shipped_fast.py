@@ -54,8 +54,8 @@ def test_the_small_gaussian_model_is_five_decibels_above_non_local_means() -> No
     degradation = Degradation("gaussian", 25)
     total = summarise(
         list(evaluate(folder, "denoise-gaussian-fast", degradation, precision="fp32")),
-        "",
-        "",
-        degradation,
+        "CBSD68",
+        "fp32",
+        degradation.protocol,
     )
     assert total.psnr == pytest.approx(recorded["CBSD68", "gaussian:25"], abs=0.002)

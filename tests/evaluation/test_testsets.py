@@ -13,8 +13,8 @@ from restore.evaluation.testsets import (
     PAIRS,
     Degradation,
     add_noise,
-    cases,
-    files_of,
+    cases_of,
+    clean_files,
     make_case,
     parse_degradation,
 )
@@ -60,20 +60,20 @@ def test_jpeg_is_pillows(samples: Path, tmp_path: Path) -> None:
     with Image.open(samples / "fur-clean.png") as picture:
         picture.convert("RGB").save(tmp_path / "f.jpg", quality=30)
     case = make_case(samples / "fur-clean.png", Degradation("jpeg", 30))
-    assert np.array_equal(case.faulty.pixels, load_image(tmp_path / "f.jpg").pixels)
+    assert np.array_equal(case.degraded.pixels, load_image(tmp_path / "f.jpg").pixels)
 
 
 def test_a_pair_is_found_by_its_name(samples: Path, tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="holds no pairs; put clean pictures into"):
-        cases(tmp_path, PAIRS)
+        clean_files(tmp_path, PAIRS)
     for folder, suffix in (("clean", ".png"), ("noisy", ".webp")):
         (tmp_path / folder).mkdir()
         with Image.open(samples / "grey-clean.png") as picture:
             picture.save(tmp_path / folder / f"a{suffix}", lossless=True)
-    (case,) = files_of(tmp_path, PAIRS)
+    (case,) = cases_of(tmp_path, PAIRS)
     # WebP has no grey of its own: both are compared in colour
-    assert case.faulty.channels == case.clean.channels == 3
-    assert np.array_equal(case.faulty.pixels, case.clean.pixels)
+    assert case.degraded.channels == case.clean.channels == 3
+    assert np.array_equal(case.degraded.pixels, case.clean.pixels)
     (tmp_path / "noisy" / "a.webp").rename(tmp_path / "noisy" / "b.webp")
-    with pytest.raises(ReadError, match=r"no picture named like a\.png"):
-        list(files_of(tmp_path, PAIRS))
+    with pytest.raises(ReadError, match=r"no picture of the name a\.png"):
+        list(cases_of(tmp_path, PAIRS))

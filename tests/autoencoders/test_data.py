@@ -1,4 +1,4 @@
-"""Pictures for the family: IDX against bytes written by hand, NumPy files, folders, bad input."""
+"""Data for autoencoders: folders of IDX files, NumPy files, patches, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from restore.autoencoders.idx import read_idx
-from restore.autoencoders.samples import load_samples, make_samples
+from restore.autoencoders import data
+from restore.autoencoders.data import load_samples, make_samples
 from restore.errors import InputError, ReadError, TrainingError
 
 
@@ -33,50 +33,15 @@ def digits(tmp_path: Path, pictures: np.ndarray) -> Path:
     return tmp_path
 
 
-def test_idx_is_read_plain_and_zipped(tmp_path: Path, pictures: np.ndarray) -> None:
-    for name, data in (("plain", idx(pictures)), ("zip", gzip.compress(idx(pictures)))):
-        (tmp_path / name).write_bytes(data)
-        assert np.array_equal(read_idx(tmp_path / name), pictures)
-    floats = np.array([1.5, -2.0], ">f4")
-    (tmp_path / "f").write_bytes(bytes([0, 0, 13, 1]) + struct.pack(">I", 2) + floats.tobytes())
-    assert read_idx(tmp_path / "f").tolist() == [1.5, -2.0]
-
-
-def test_every_length_of_a_truncated_idx_is_refused(tmp_path: Path, pictures: np.ndarray) -> None:
-    path, whole = tmp_path / "x", idx(pictures)
-    for data in (whole, gzip.compress(whole)):
-        for length in {0, 1, 3, 4, 9, 15, 16, 40, len(data) - 9, len(data) - 1}:
-            path.write_bytes(data[:length])
-            with pytest.raises(ReadError, match=r"truncated|not an IDX"):
-                read_idx(path)
-    path.write_bytes(whole + b"x")
-    with pytest.raises(ReadError, match="longer"):
-        read_idx(path)
-
-
-@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n0000", b"0008", b"\0\0\x07\x01\0\0\0\0"])
-def test_what_is_not_idx_is_refused(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "x").write_bytes(data)
-    with pytest.raises(ReadError, match="not an IDX file"):
-        read_idx(tmp_path / "x")
-
-
-def test_a_lying_header_allocates_nothing(tmp_path: Path) -> None:
-    header = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31)
-    (tmp_path / "x").write_bytes(header)
-    with pytest.raises(ReadError, match="too many"):
-        read_idx(tmp_path / "x")
-
-
 def test_a_folder_of_one_idx_set_is_divided(digits: Path, pictures: np.ndarray) -> None:
     split = load_samples(str(digits))
     assert (len(split.train), len(split.test)) == (8, 2)
     assert split.train.shape == (1, 6, 4)
-    assert torch.equal(split.test.pictures[:, 0] * 255, torch.from_numpy(pictures[8:]).float())
+    assert torch.allclose(split.test.pictures[:, 0] * 255, torch.from_numpy(pictures[8:]).float())
     assert split.test.labels is not None and split.test.labels.tolist() == [8, 9]
 
 
-def test_a_folder_with_training_pictures_is_taken_as_it_is(
+def test_a_folder_with_a_training_and_a_test_set_is_not_divided(
     digits: Path, pictures: np.ndarray
 ) -> None:
     (digits / "train-images-idx3-ubyte").write_bytes(idx(pictures[:7]))
@@ -87,7 +52,7 @@ def test_a_folder_with_training_pictures_is_taken_as_it_is(
 
 def test_labels_that_do_not_match_are_refused(digits: Path, pictures: np.ndarray) -> None:
     (digits / "t10k-labels-idx1-ubyte").write_bytes(idx(np.arange(9)))
-    with pytest.raises(InputError, match=r"labels do not match.*10 pictures, they are 9"):
+    with pytest.raises(InputError, match=r"labels do not match.*10 pictures, and there are 9"):
         load_samples(str(digits))
     with pytest.raises(InputError, match="whole numbers"):
         make_samples(pictures, np.full(10, 0.5))
@@ -114,14 +79,14 @@ def test_numpy_files(tmp_path: Path, pictures: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((10, 5, 5, 2)), "pictures are"),
+        (np.zeros((10, 5, 5, 2)), "pictures must be"),
         (np.full((10, 5, 5), 255.0), "in \\[0, 1\\]"),
         (np.full((10, 5, 5), np.nan), "in \\[0, 1\\]"),
         (np.zeros((0, 5, 5)), "no pictures"),
         (np.zeros((10, 5, 5), np.int64), "no known range"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray, message: str) -> None:
+def test_arrays_that_are_not_pictures_are_refused(array: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_samples(array)
 
@@ -134,15 +99,26 @@ def test_patches_of_test_and_training_come_from_different_pictures(tmp_path: Pat
     levels = [(255 * part.pictures).round().unique().tolist() for part in (split.train, split.test)]
     assert levels == [[20, 60, 100, 140], [180]]
     again = load_samples(str(tmp_path), patch=8, count=100)
-    assert torch.equal(split.train.pictures, again.train.pictures)
+    torch.testing.assert_close(split.train.pictures, again.train.pictures)
 
 
-def test_data_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ReadError, match="there is no 'cifar'"):
         load_samples("cifar")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ReadError, match="--download"):
         load_samples("mnist")
     Image.new("L", (40, 40)).save(tmp_path / "one.png")
-    with pytest.raises(TrainingError, match="one picture"):
+    with pytest.raises(TrainingError, match="only one picture"):
         load_samples(str(tmp_path), patch=8)
+
+
+def test_more_patches_than_memory_are_refused_before_a_picture_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_store", lambda *_: pytest.fail("a picture was read"))
+    with pytest.raises(InputError, match="give fewer or smaller ones"):
+        load_samples(str(tmp_path), patch=100_000, count=10**9)
+    for patch, count in ((0, 10), (8, 4)):
+        with pytest.raises(InputError, match="at least"):
+            load_samples(str(tmp_path), patch=patch, count=count)
