@@ -152,7 +152,7 @@ for room in rooms:  # the memory that is left, made less until it does not hold 
         print("refused:", error)
         break
     resource.setrlimit(resource.RLIMIT_DATA, (highest, highest))
-    assert np.abs(result.image - free).max() < 1e-5 if precision == "fp32" else 0.02
+    assert np.abs(result.image - free).max() < (1e-5 if precision == "fp32" else 0.02)
 """
 
 
