@@ -89,9 +89,16 @@ def fork(work: Any) -> int:
     return child
 
 
-def killed(work: Any, delay: float) -> bool:
-    """Run `work` in a process of its own and kill it; whether it was still running."""
+def killed(work: Any, folder: Path, pattern: str, count: int, delay: float) -> bool:
+    """Run `work` in a process of its own and kill it; whether it was still running.
+
+    It is killed some seconds (`delay`) after so many files of the pattern lie in the folder.
+    """
     child = fork(work)
+    while sum(1 for _ in folder.glob(pattern)) < count:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.001)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -111,13 +118,14 @@ def kill_batches(root: Path, kills: int, rng: random.Random) -> dict[str, Any]:
     source, output = root / "in", root / "out"
     make_pictures(source, 18)
     whole = digests(source)
-    took = duration(lambda: run(source, output))
+    each = duration(lambda: run(source, output)) / 18
     truth = digests(output)
     check(len(truth) == 18, "a whole run is not whole")
     hit = partial = stray = 0
     for _ in range(kills):
         shutil.rmtree(output)
-        hit += killed(lambda: run(source, output), rng.uniform(0, took))
+        moment = "[!.]*", rng.randrange(17), rng.uniform(0, each)
+        hit += killed(lambda: run(source, output), output, *moment)
         found = digests(output) if output.exists() else {}
         check(found.items() <= truth.items(), "a result is neither whole nor absent")
         partial += 0 < len(found) < len(truth)
@@ -136,13 +144,14 @@ def kill_in_place(root: Path, kills: int, rng: random.Random) -> dict[str, Any]:
     make_pictures(pristine, 18)
     originals = digests(pristine)
     shutil.copytree(pristine, reference)
-    took = duration(lambda: run(reference, None, in_place=True, backup=True))
+    each = duration(lambda: run(reference, None, in_place=True, backup=True)) / 18
     truth = {n: d for n, d in digests(reference).items() if not n.endswith(".orig")}
     hit = partial = 0
     for _ in range(kills):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(pristine, folder)
-        hit += killed(lambda: run(folder, None, in_place=True, backup=True), rng.uniform(0, took))
+        moment = "*.orig", rng.randrange(17), rng.uniform(0, each)
+        hit += killed(lambda: run(folder, None, in_place=True, backup=True), folder, *moment)
         found, replaced = digests(folder), 0
         for name, original in originals.items():
             kept = found.get(f"{name}.orig", original)

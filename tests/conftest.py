@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+# Before torch is imported, and for every process that a test starts: a thread that waits for others
+# sleeps. By default it spins, and beside busy processes small networks then take 40 times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
@@ -35,6 +42,33 @@ class Identity(BaseNetwork):
 @pytest.fixture
 def identity() -> type[Identity]:
     return Identity
+
+
+SamePicture = Callable[[Any, Any], None]
+
+
+def same_picture(mine: Any, theirs: Any) -> None:
+    """AssertionError unless two results are the same picture, computed in different ways.
+
+    Floats may differ by 1e-5, samples of 8 and 16 bits by one level. A convolution library chooses
+    the order of its sums by the CPU, the tensor's shape and the number of threads, and a value next
+    to k + 0.5 rounds the other way. That is rare: `benchmarks/exactness.json` has the measured
+    shares, far below the 1 in 1000 that 8-bit samples may differ in here.
+    """
+    mine, theirs = np.asarray(mine), np.asarray(theirs)
+    assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
+    if mine.dtype.kind == "f":
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+        return
+    apart = np.abs(mine.astype(np.int64) - theirs.astype(np.int64))
+    assert apart.max(initial=0) <= 1, f"{apart.max()} levels apart"
+    if mine.dtype == np.uint8:
+        assert np.count_nonzero(apart) <= 2 + mine.size / 1000, f"{np.count_nonzero(apart)} differ"
+
+
+@pytest.fixture
+def assert_same_picture() -> SamePicture:
+    return same_picture
 
 
 @pytest.fixture

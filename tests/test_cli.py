@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,20 +236,20 @@ def test_other_times_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "command", ["", "denoise", "upscale", "compare", "evaluate", "models", "train"]
 )
-def test_help_answers_at_once_and_needs_no_torch(command: str) -> None:
+def test_help_imports_little_and_no_torch(command: str) -> None:
     code = (
-        "import sys, time; started = time.perf_counter(); "
-        f"sys.argv = ['restore', *{command.split()!r}, '--help']\n"
+        f"import sys; sys.argv = ['restore', *{command.split()!r}, '--help']\n"
         "from restore.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "assert 'torch' not in sys.modules and 'cv2' not in sys.modules\n"
-        "print('seconds', time.perf_counter() - started)"
+        "print('modules', len(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
     assert "Usage" in done.stdout
-    assert float(done.stdout.split()[-1]) < 0.5
+    # What an answer waits for; seconds would depend on the machine. torch alone imports 1,500.
+    assert int(done.stdout.split()[-1]) < 600
 
 
 def test_the_module_is_the_command(samples: Path) -> None:
@@ -270,17 +269,21 @@ def test_interrupting_leaves_no_partial_file(tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     values = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
     Image.fromarray(values).save(large, compress_level=0)
+    words = ["denoise", str(large), "--precision", "fp32", "--device", "cpu", "--verbose"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "restore", "denoise", str(large), "--precision", "fp32"],
+        [sys.executable, "-m", "restore", *words],
         env=environment(),
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         # where the tests run in the background, a shell has the signal ignored
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(4)  # past the imports, within the network
+    assert process.stdout is not None
+    planned = next((line for line in process.stdout if "plan:" in line), None)
+    assert planned is not None  # the network begins next, and takes seconds
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "interrupted" in err and "Traceback" not in err
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 130, said
+    assert "interrupted" in said and "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["large.png"]

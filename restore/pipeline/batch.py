@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from restore.models.network import Network
 
 
-def denoise_files(
+def denoise_files(  # noqa: PLR0913 (a public keyword API)
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None = None,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
@@ -73,8 +73,7 @@ def denoise_files(
         inputs,
         output,
         lambda: denoising(model, strength, ensemble, sigma),
-        saving,
-        backup,
+        _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,
         compute=Compute(device, precision, tile, memory),
@@ -82,7 +81,7 @@ def denoise_files(
     )
 
 
-def upscale_files(
+def upscale_files(  # noqa: PLR0913 (a public keyword API)
     inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None = None,
     scale: Any = None,
@@ -119,8 +118,7 @@ def upscale_files(
         inputs,
         output,
         lambda: upscaling(size, model, back_projection, ensemble),
-        saving,
-        backup,
+        _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,
         compute=Compute(device, precision, tile, memory),
@@ -133,7 +131,6 @@ def _batch(
     output: str | os.PathLike[str] | None,
     make_task: Callable[[], Task],
     saving: Saving,
-    backup: bool,
     *,
     recursive: bool,
     skip_existing: bool,
@@ -141,16 +138,6 @@ def _batch(
     report: Tiles | None,
 ) -> Batch:
     """A batch of any task; what can be refused before a picture is read is refused."""
-    if saving.in_place != backup:
-        raise InputError(
-            "replacing pictures and keeping their originals go together: pass both --in-place and "
-            "--backup / in_place=True, backup=True, or neither"
-        )
-    if saving.in_place and saving.file_format is not None:
-        raise InputError("a picture restored in place keeps its format; leave the format out")
-    check_format("JPEG", None, quality=saving.quality)
-    if saving.file_format is not None:
-        format_of(Path("result"), saving.file_format)
     task = make_task()
     listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     jobs = plan_jobs(listed, output, saving, recursive=recursive)
@@ -165,6 +152,21 @@ def _batch(
         for each in compute.resolve_each()
     ]
     return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
+
+
+def _checked(saving: Saving, backup: bool) -> Saving:
+    """The settings, or InputError where they contradict each other."""
+    if saving.in_place != backup:
+        raise InputError(
+            "replacing pictures and keeping their originals go together: pass both --in-place and "
+            "--backup / in_place=True, backup=True, or neither"
+        )
+    if saving.in_place and saving.file_format is not None:
+        raise InputError("a picture restored in place keeps its format; leave the format out")
+    check_format("JPEG", None, quality=saving.quality)
+    if saving.file_format is not None:
+        format_of(Path("result"), saving.file_format)
+    return saving
 
 
 class Batch:

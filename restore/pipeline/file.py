@@ -149,7 +149,7 @@ def denoise_file(
     )
 
 
-def upscale_file(
+def upscale_file(  # noqa: PLR0913 (a public keyword API)
     source: str | os.PathLike[str],
     target: str | os.PathLike[str] | None = None,
     *,

@@ -50,7 +50,7 @@ class Rows(Protocol):
         """Rows."""
 
 
-def denoise_windows(
+def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     source: Rows,
     target: Any,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,

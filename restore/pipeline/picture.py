@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from restore.models.network import Network
 
 
-def denoise(
+def denoise(  # noqa: PLR0913 (a public keyword API)
     image: Any,
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     *,
@@ -81,7 +81,7 @@ def denoise(
     )
 
 
-def upscale(
+def upscale(  # noqa: PLR0913 (a public keyword API)
     image: Any,
     scale: Any = None,
     model: str | os.PathLike[str] | Network | None = None,

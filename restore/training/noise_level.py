@@ -8,6 +8,7 @@ It sees what the denoiser of photographs sees: the same degradations, patterns a
 from __future__ import annotations
 
 import argparse
+import logging
 import platform
 import time
 from functools import partial
@@ -33,6 +34,8 @@ LIMITS = [
     "among it.",
     "Texture without any order, such as sand, looks like noise and is counted in part.",
 ]
+
+log = logging.getLogger(__name__)
 
 
 def true_levels(noise: Tensor, cell: int = NoiseEstimator.cell) -> Tensor:
@@ -75,7 +78,7 @@ def train_estimator(
         schedule.step()
         mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
         if step % 100 == 0:
-            print(f"step {step}: loss {mean:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+            log.info("step %d: loss %.4f, %.0f s", step, mean, time.monotonic() - started)
     return network.eval()
 
 
@@ -137,7 +140,7 @@ def main() -> None:
         limits=LIMITS,
     )
     save_weights(network, card, asked.output)
-    print(f"{asked.output}: error {error:.4f}")
+    log.info("%s: error %.4f", asked.output, error)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
-"""Devices and precisions are found out, and wrong names answered with the right ones."""
+"""Devices and precisions are detected; a wrong name is answered with the valid ones."""
 
 from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -22,12 +27,40 @@ def test_devices_that_are_not_there_are_refused_with_those_that_are(name: str) -
         runtime.choose_device(name)
 
 
-@pytest.mark.parametrize("units", [True, False])
-def test_auto_precision_on_a_cpu_follows_its_matrix_units(
-    monkeypatch: pytest.MonkeyPatch, units: bool
+@pytest.mark.parametrize(("speedup", "dtype"), [(4.2, "bf16"), (2.0, "bf16"), (0.6, "fp32")])
+def test_auto_precision_on_a_cpu_follows_the_measured_speed(
+    monkeypatch: pytest.MonkeyPatch, speedup: float, dtype: str
 ) -> None:
-    monkeypatch.setattr(runtime, "has_bf16_matrix_units", lambda: units)
-    assert runtime.choose_precision("auto", CPU) == (torch.bfloat16 if units else torch.float32)
+    measured: list[float] = []
+    monkeypatch.setattr(runtime, "_bf16_speedup", lambda: measured.append(speedup) or speedup)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    runtime.has_fast_bf16.cache_clear()
+    try:
+        chosen = [runtime.choose_precision("auto", CPU) for _ in range(3)]
+    finally:
+        runtime.has_fast_bf16.cache_clear()
+    assert {runtime.precision_name(c) for c in chosen} == {dtype}
+    assert len(measured) == 1  # once a process, so that it cannot change within a batch
+
+
+def test_measuring_leaves_the_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    assert runtime._bf16_speedup() > 0
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs x86")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_a_cpu_that_emulates_bf16_takes_fp32() -> None:
+    code = (
+        "import torch; from restore.engine.device import choose_precision; "
+        "print(choose_precision('auto', torch.device('cpu')))"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "torch.float32"
 
 
 def test_precisions_by_name() -> None:

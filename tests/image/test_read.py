@@ -278,7 +278,7 @@ def test_truncated_files_are_refused_at_every_length(kind, host_allows, monkeypa
 def test_mutated_files_raise_nothing_but_read_errors(kind):
     rng = random.Random(kind)
     whole = truncatable()[kind]
-    began, refused = time.monotonic(), 0
+    began, refused = time.process_time(), 0
     for _ in range(60):
         data = bytearray(whole)
         front = rng.random() < 0.5  # headers are where the harm is
@@ -293,7 +293,7 @@ def test_mutated_files_raise_nothing_but_read_errors(kind):
             refused += 1
             assert "\n" not in str(error) and "0x" not in str(error)
     assert refused > 0
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_messages_name_the_file(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tifffile
 
 from restore.engine.compute import Compute
 from restore.errors import ReadError, WriteError
+from restore.image.picture import quantise
 from restore.image.read import load_image
 from restore.image.tiff_write import TiffStrips, unfinished
 from restore.models.denoiser import Denoiser
@@ -42,7 +44,12 @@ KINDS: list[tuple[str, int, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("dtype", "channels", "kind"), KINDS, ids=str)
 def test_in_parts_is_as_in_memory(
-    small_network: Denoiser, tmp_path: Path, dtype: str, channels: int, kind: dict[str, Any]
+    small_network: Denoiser,
+    tmp_path: Path,
+    dtype: str,
+    channels: int,
+    kind: dict[str, Any],
+    assert_same_picture: Callable[..., None],
 ) -> None:
     source = tmp_path / "in.tif"
     samples = noisy(150, 70, channels, dtype)
@@ -52,7 +59,7 @@ def test_in_parts_is_as_in_memory(
     _, whole = denoise_file(source, tmp_path / "whole.tif", model=small_network, **SETTINGS)
     assert parts == tmp_path / "parts.tif" and done.start == 0
     one, other = load_image(parts), load_image(whole)
-    np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert_same_picture(*(quantise(picture.pixels, one.depth) for picture in (one, other)))
     assert (one.alpha is None) == (other.alpha is None)
     if one.alpha is not None and other.alpha is not None:
         np.testing.assert_array_equal(one.alpha, other.alpha)
@@ -83,7 +90,11 @@ def test_profile_and_camera_go_along(
 
 @pytest.mark.parametrize("killed_after", [1, 3])
 def test_a_killed_run_goes_on(
-    small_network: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+    small_network: Denoiser,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_after: int,
+    assert_same_picture: Callable[..., None],
 ) -> None:
     source, target = tmp_path / "in.tif", tmp_path / "out.tif"
     tifffile.imwrite(source, noisy(400, 24), photometric="rgb", rowsperstrip=16)
@@ -108,7 +119,8 @@ def test_a_killed_run_goes_on(
         file.write(b"half a strip")  # as a kill in the middle of a write leaves it
     done, _ = denoise_huge(source, target, small_network, **SETTINGS)
     assert done.start > 0
-    assert target.read_bytes() == whole.read_bytes()
+    assert target.stat().st_size == whole.stat().st_size
+    assert_same_picture(*(tifffile.imread(path) for path in (target, whole)))
     assert not aside.exists() and not journal.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ def noisy(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_bands_are_the_whole(small_network: Denoiser, shape: tuple[int, ...], dtype: str) -> None:
+def test_bands_are_the_whole(
+    small_network: Denoiser,
+    shape: tuple[int, ...],
+    dtype: str,
+    assert_same_picture: Callable[..., None],
+) -> None:
     picture = noisy(shape, dtype)
     if dtype == "float32" and shape[-1] == 4:
         picture[:, :, 3] = picture[:, :, 3].clip(0, 1)
@@ -34,11 +40,13 @@ def test_bands_are_the_whole(small_network: Denoiser, shape: tuple[int, ...], dt
     settings: dict[str, Any] = {"precision": "fp32", "strength": 0.8, "device": "cpu"}
     done = denoise_windows(picture, target, small_network, **settings)
     whole = denoise(picture, small_network, **settings).image
-    np.testing.assert_array_equal(target, whole)
+    assert_same_picture(target, whole)
     assert (done.height, done.width) == shape[:2] and done.memory > 0
 
 
-def test_strips_with_halos_are_the_whole(small_network: Denoiser) -> None:
+def test_strips_with_halos_are_the_whole(
+    small_network: Denoiser, assert_same_picture: Callable[..., None]
+) -> None:
     heights: list[int] = []
 
     class Unknown(BaseNetwork):  # no layers that could be streamed, as on a GPU
@@ -62,26 +70,30 @@ def test_strips_with_halos_are_the_whole(small_network: Denoiser) -> None:
     assert max(heights) < 300 and done.memory <= 900_000
     assert [first for first, _ in rows] == np.cumsum([0, *(len(b) for _, b in rows[:-1])]).tolist()
     whole = denoise(picture, small_network, precision="fp32", device="cpu").image
-    np.testing.assert_array_equal(np.concatenate([band for _, band in rows]), whole)
+    assert_same_picture(np.concatenate([band for _, band in rows]), whole)
 
 
-def test_it_goes_on_where_an_earlier_run_came(small_network: Denoiser) -> None:
+def test_it_goes_on_where_an_earlier_run_came(
+    small_network: Denoiser, assert_same_picture: Callable[..., None]
+) -> None:
     picture = noisy((200, 30, 3), "uint8")
     target = np.zeros_like(picture)
     denoise_windows(picture, target, small_network, start=96, precision="fp32", device="cpu")
     whole = denoise(picture, small_network, precision="fp32", device="cpu").image
-    np.testing.assert_array_equal(target[96:], whole[96:])
+    assert_same_picture(target[96:], whole[96:])
     assert not target[:96].any()
 
 
-def test_a_memory_map_goes_through(small_network: Denoiser, tmp_path: Path) -> None:
+def test_a_memory_map_goes_through(
+    small_network: Denoiser, tmp_path: Path, assert_same_picture: Callable[..., None]
+) -> None:
     picture = noisy((64, 40, 3), "uint8")
     picture.tofile(tmp_path / "in")
     source = np.memmap(tmp_path / "in", np.uint8, "r", shape=picture.shape)
     target = np.memmap(tmp_path / "out", np.uint8, "w+", shape=picture.shape)
     denoise_windows(source, target, small_network, precision="fp32", device="cpu")
     whole = denoise(picture, small_network, precision="fp32", device="cpu").image
-    np.testing.assert_array_equal(target, whole)
+    assert_same_picture(target, whole)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +125,11 @@ def test_noise_is_not_added_to_parts(small_network: Denoiser) -> None:
 
 
 @pytest.mark.parametrize("sigma", [30, "auto"])
-def test_a_noise_level_is_told_to_parts_too(telling_network: Denoiser, sigma: Any) -> None:
+def test_a_noise_level_is_told_to_parts_too(
+    telling_network: Denoiser, sigma: Any, assert_same_picture: Callable[..., None]
+) -> None:
     picture = noisy((200, 48, 3), "uint8")
     target = np.zeros_like(picture)
     settings: dict[str, Any] = {"precision": "fp32", "device": "cpu", "sigma": sigma}
     denoise_windows(picture, target, telling_network, **settings)
-    np.testing.assert_array_equal(target, denoise(picture, telling_network, **settings).image)
+    assert_same_picture(target, denoise(picture, telling_network, **settings).image)

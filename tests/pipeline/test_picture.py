@@ -78,9 +78,8 @@ def test_every_kind_gives_the_same_pixels(small_network: Denoiser, samples: Path
         for image in (path, str(path), array, Image.open(path), tensor, restore.load_image(path))
     ]
     for result in results:
-        assert np.array_equal(
-            np.rint(result * 255) if result.dtype.kind == "f" else result, results[0]
-        )
+        levels = result * 255 if result.dtype.kind == "f" else result.astype(float)
+        assert np.abs(levels - results[0]).max() < 0.51
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ def picture(samples: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float()
 
 
+def differing(mine: Tensor, theirs: Tensor) -> float:
+    """The share of values that differ: a coefficient may round the other way in another order."""
+    return float(((mine - theirs).abs() > 1e-6).float().mean())
+
+
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 90, 100])
 def test_it_is_pillows_within_a_level(picture: Tensor, quality: int) -> None:
     ours = jpeg(picture, torch.tensor([quality])) * 255
@@ -34,15 +39,15 @@ def test_it_is_pillows_within_a_level(picture: Tensor, quality: int) -> None:
 def test_each_picture_has_its_quality(picture: Tensor) -> None:
     pair = jpeg(picture.repeat(2, 1, 1, 1), torch.tensor([10, 95]))
     for index, quality in enumerate((10, 95)):
-        assert torch.equal(pair[index], jpeg(picture, torch.tensor([quality]))[0])
+        assert differing(pair[index], jpeg(picture, torch.tensor([quality]))[0]) < 0.01
 
 
 def test_the_grid_of_blocks_moves_with_the_shift(picture: Tensor) -> None:
     quality = torch.tensor([20])
     moved = jpeg(picture[..., 5:, 3:], quality, (5, 3))
     whole = jpeg(picture, quality)[..., 5:, 3:]
-    assert torch.equal(moved[..., 12:, 14:], whole[..., 12:, 14:])
-    assert not torch.equal(jpeg(picture[..., 5:, 3:], quality), whole)
+    assert differing(moved[..., 12:, 14:], whole[..., 12:, 14:]) < 0.01
+    assert differing(jpeg(picture[..., 5:, 3:], quality), whole) > 0.5
 
 
 def test_any_size_and_only_levels(picture: Tensor) -> None:
