@@ -185,9 +185,7 @@ def of_size(model: str, size: str) -> str:
     shipped = available_models()
     if best + FAST not in shipped:
         listed = "".join(f"take {name}, or " for name in shipped if name.endswith(FAST))
-        raise InputError(
-            f"there is no fast version of '{model}'; {listed}take the model as it is"
-        )
+        raise InputError(f"there is no fast version of '{model}'; {listed}take the model as it is")
     return best + FAST
 
 
