@@ -66,11 +66,15 @@ Memory = Annotated[
 
 
 def _without_types(params: list[Any]) -> list[Any]:
-    """The parameters, described on help pages by the metavar or the name, not by a Python type."""
+    """The parameters, described on help pages by the metavar or the name, not by a Python type.
+
+    Limits of numbers are told by the help texts, not as `x>=1`.
+    """
     for param in params:
         switch = getattr(param, "is_flag", False) or param.param_type_name == "argument"
         shown = "" if switch else param.metavar or str(param.name).upper()
         param.display_type_rich = lambda ctx, shown=shown: shown
+        param._get_number_range_help_str = str
     return params
 
 
