@@ -23,7 +23,7 @@ HALF = 2  # bytes
 SIDE = 512  # of the picture that goes through
 
 
-def counted(name: str) -> tuple[float, float]:
+def counted(name: str, side: int = SIDE) -> tuple[float, float]:
     """Operations and bytes for each pixel of a picture."""
     network = load_model(name)
     assert isinstance(network, nn.Module)
@@ -51,8 +51,8 @@ def counted(name: str) -> tuple[float, float]:
         elif isinstance(layer, ResidualBlock):
             layer.register_forward_hook(block)
     with torch.inference_mode():
-        network(torch.zeros(1, network.channels, SIDE, SIDE))
-    return operations / SIDE**2, traffic / SIDE**2
+        network(torch.zeros(1, network.channels, side, side))
+    return operations / side**2, traffic / side**2
 
 
 def main() -> None:

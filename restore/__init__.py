@@ -54,9 +54,9 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from restore.errors import installed_version
 
-        return version("restore")
+        return installed_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'restore' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -13,7 +13,21 @@
 
 A message is one sentence: what is wrong and what would be right. The command line prints it and
 ends with exit code 2; anything outside this tree is a defect and keeps its traceback.
+
+The name and the version of the installed package are here too, for every room may need them.
 """
+
+from importlib.metadata import PackageNotFoundError, version
+
+DISTRIBUTION = "restore-images"  # its name for pip; `restore` on PyPI is another project
+
+
+def installed_version() -> str:
+    """The version of the installed package; "unknown" where it runs from a folder."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class RestoreError(Exception):

@@ -6,28 +6,50 @@ Heavy imports happen inside the commands, so that `restore --help` answers at on
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train, upscale
-from restore.cli.console import complain
-from restore.cli.help import GroupedCommand
-from restore.errors import RestoreError
+from restore.cli.console import Command, Group, complain, examples, out
+from restore.errors import RestoreError, installed_version
 
 INTERRUPTED = 130  # what typer ends with after Ctrl-C
 
 app = typer.Typer(
     name="restore",
-    help="Restore photographs with convolutional autoencoders.",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    epilog=examples("restore denoise photo.jpg", "restore upscale small.png --scale 2"),
 )
 for module in (denoise, upscale, compare, evaluate, models, train):
-    app.command(module.__name__.rpartition(".")[2], cls=GroupedCommand)(module.command)
-app.add_typer(autoencoder.app, name="autoencoder")
-app.add_typer(anomaly.app, name="anomaly")
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
+app.add_typer(autoencoder.app, name="autoencoder", cls=Group)
+app.add_typer(anomaly.app, name="anomaly", cls=Group)
+for group in (app, autoencoder.app, anomaly.app):
+    for registered in group.registered_commands:
+        registered.cls = Command
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version, and end."""
+    if wanted:
+        out().print(f"restore {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Denoise and enlarge photographs with convolutional autoencoders."""
 
 
 def main() -> None:

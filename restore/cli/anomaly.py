@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli.autoencoder import follow
-from restore.cli.console import Debug, out, rows
+from restore.cli.console import Debug, option, out, rows
 from restore.cli.data import (
     AsJson,
     Channels,
@@ -24,7 +24,6 @@ from restore.cli.data import (
     check_outputs,
     check_weights_name,
 )
-from restore.cli.help import WIDTH, GroupedCommand, option
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,14 +35,13 @@ app = typer.Typer(
     help="Train a detector on normal pictures, then find anomalies in others.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"max_content_width": WIDTH},
 )
 Normal = Annotated[
     int | None, option("Data", "The label of normal pictures; default: all pictures are normal.")
 ]
 
 
-@app.command(cls=GroupedCommand)
+@app.command()
 def fit(
     data: Data,
     normal: Normal = None,
@@ -110,7 +108,7 @@ def fit(
     )
 
 
-@app.command(cls=GroupedCommand)
+@app.command()
 def score(
     weights: Detector,
     target: Annotated[

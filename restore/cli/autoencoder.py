@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli import codes
-from restore.cli.console import Debug, err, out, rows
+from restore.cli.console import Debug, err, option, out, rows
 from restore.cli.data import (
     AsJson,
     Channels,
@@ -25,7 +25,6 @@ from restore.cli.data import (
     check_outputs,
     check_weights_name,
 )
-from restore.cli.help import WIDTH, GroupedCommand, option
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ app = typer.Typer(
     help="Train autoencoders on small pictures; compare them, and use their codes.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"max_content_width": WIDTH},
 )
 Epochs = Annotated[
     int | None, option("Training", "Passes over the training pictures; default: by the kind.")
@@ -46,7 +44,7 @@ Epochs = Annotated[
 KINDS_WORDS = "linear, vanilla, stacked, denoising, sparse, convolutional or variational."
 
 
-@app.command(cls=GroupedCommand)
+@app.command()
 def train(
     kind: Annotated[str, typer.Argument(help=KINDS_WORDS)],
     data: Data,
@@ -289,7 +287,7 @@ def follow(epochs: Iterable[Epoch]) -> list[Epoch]:
     return done
 
 
-@app.command(cls=GroupedCommand)
+@app.command()
 def compare(
     data: Data,
     latent: Annotated[int, option("Model", "Numbers in a code, the same for all.")] = 32,
@@ -364,4 +362,4 @@ def print_table(table: list[Row]) -> None:
 
 
 for verb in (codes.reconstruct, codes.embed, codes.generate, codes.probe, codes.compress):
-    app.command(cls=GroupedCommand)(verb)
+    app.command()(verb)

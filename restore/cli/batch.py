@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:
     """Do the work of a batch and show how it goes; exit code 1 where a picture failed."""
-    with Display(batch, as_json, quiet) as display:
+    with interruption_answered(), Display(batch, as_json, quiet) as display:
         batch.report = display.tile
         for outcome in batch:
             display.add(outcome)
@@ -31,11 +34,29 @@ def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:
         raise typer.Exit(1)
 
 
+@contextmanager
+def interruption_answered() -> Iterator[None]:
+    """A word at once after Ctrl-C: the pictures in progress may take a while to stop."""
+
+    def answer(*_: object) -> None:
+        err().print("stopping; waiting for the pictures in progress", soft_wrap=True)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # ignored, or somebody else's
+        return
+    signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Display:
     """What is shown of a batch while it runs and at its end."""
 
     def __init__(self, batch: Batch, as_json: bool, quiet: bool) -> None:
-        """Nothing is shown before it is entered."""
+        """Nothing is shown before the `with` block begins."""
         self.batch, self.quiet, self.as_json = batch, quiet, as_json
         self.done = dict.fromkeys(("written", "skipped", "failed"), 0)
         self.failed: list[Outcome] = []
@@ -55,7 +76,7 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()
 
@@ -99,8 +120,8 @@ class Display:
             err().print(
                 f"{self.done['written']} restored, {self.done['skipped']} skipped, "
                 f"{self.done['failed']} failed; {self.megapixels:.1f} MP in "
-                f"{self.batch.seconds:.1f} s, {self._speed()}; the network ran "
-                f"{self.batch.network_share:.0%} of the time",
+                f"{self.batch.seconds:.1f} s, {self._speed()}, "
+                f"network busy {self.batch.network_share:.0%} of the time",
                 soft_wrap=True,
             )
         for outcome in self.failed:

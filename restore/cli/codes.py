@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, out, rows
+from restore.cli.console import Debug, option, out, rows
 from restore.cli.data import (
     Channels,
     Data,
@@ -20,7 +20,6 @@ from restore.cli.data import (
     Weights,
     check_outputs,
 )
-from restore.cli.help import option
 from restore.errors import InputError
 
 if TYPE_CHECKING:

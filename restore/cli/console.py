@@ -1,33 +1,107 @@
-"""How the commands speak: results on standard output, everything else on standard error."""
+"""How the commands speak, and the options that many of them share.
+
+Results go to standard output, everything else to standard error.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from restore.errors import InputError
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+# The groups of options on the help pages; what newcomers need is in the first, unnamed one.
+OUTPUT, MODEL, MANY = "Output files", "Model", "Many files"
+MACHINE, MESSAGES = "Machine", "Messages"
+
+
+def flag(name: str, words: str, panel: str | None = None) -> Any:
+    """A switch, off unless it is given."""
+    return typer.Option(name, help=words, rich_help_panel=panel)
+
+
+def option(panel: str, words: str, *names: str, **more: Any) -> Any:
+    """An option in a group of the help page; `more` as for `typer.Option`."""
+    return typer.Option(*names, help=words, rich_help_panel=panel, **more)
+
+
+Debug = Annotated[bool, flag("--debug", "Show the traceback of an error.", MESSAGES)]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps or xpu; several with commas, or all.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1, mps or xpu; several with commas, or all.",
+        rich_help_panel=MACHINE,
+    ),
 ]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of the convolutions: auto, fp32, bf16 or fp16.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Ensemble = Annotated[
     bool,
-    typer.Option("--ensemble", help="The mean over 8 turned and mirrored views; 8 times slower."),
+    flag("--ensemble", "Average over 8 rotated and mirrored versions; 8 times slower.", MODEL),
 ]
 Tile = Annotated[
     int | None,
-    typer.Option(help="Side of the square the network sees at once, in pixels; default: chosen."),
+    typer.Option(
+        metavar="PIXELS",
+        help="Side of the square that the network sees at once.",
+        rich_help_panel=MACHINE,
+        show_default="chosen by the memory",
+    ),
 ]
-
-
 Memory = Annotated[
-    str | None, typer.Option(help="The most memory to use, such as 2GB; default: as pays.")
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="The most memory to use, such as 2GB.",
+        rich_help_panel=MACHINE,
+        show_default="half of the free memory",
+    ),
 ]
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """The parameters, described on help pages by the metavar or the name, not by a Python type.
+
+    Limits of numbers are told by the help texts, not as `x>=1`.
+    """
+    for param in params:
+        switch = getattr(param, "is_flag", False) or param.param_type_name == "argument"
+        shown = "" if switch else param.metavar or str(param.name).upper()
+        param.display_type_rich = lambda ctx, shown=shown: shown
+        param._get_number_range_help_str = str
+    return params
+
+
+class Command(TyperCommand):
+    """A command whose help page names no Python types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As they are, with other words for their types."""
+        return _without_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """The same of a group of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As they are, with other words for their types."""
+        return _without_types(super().get_params(ctx))
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: commands to try."""
+    return "\n\n".join(("Examples:", *lines))
 
 
 def out() -> Console:
@@ -41,7 +115,7 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Standard error, for progress and complaints."""
+    """Standard error, for progress and messages."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from restore.cli.help import option
+from restore.cli.console import option
 from restore.errors import InputError, WriteError
 
 Data = Annotated[

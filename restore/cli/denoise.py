@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Memory, Precision, Tile
+from restore.cli import checks
+from restore.cli.console import (
+    MODEL,
+    Debug,
+    Device,
+    Ensemble,
+    Memory,
+    Precision,
+    Tile,
+    examples,
+    flag,
+)
 from restore.cli.restoring import (
     Backup,
     Format,
     InPlace,
     JsonLines,
     Many,
+    Messages,
     One,
     Output,
     Overwrite,
@@ -21,79 +32,113 @@ from restore.cli.restoring import (
     Quality,
     Quiet,
     Recursive,
+    Reference,
     SkipExisting,
     StripMetadata,
     Verbose,
-    parse_quality,
+    check_files,
     restore_all,
 )
 
 DEFAULT_MODEL = "denoise-photo"
+EPILOG = examples(
+    "restore denoise photo.jpg",
+    "restore denoise photo.jpg -o softer.jpg --strength 0.7",
+    "restore denoise photos --recursive -o clean/ --fast",
+)
 
-Model = Annotated[str, typer.Option(help="A name from `restore models`, or a file.")]
-Strength = Annotated[float, typer.Option(help="0 (as it was) to 1 (fully restored).")]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="A name from `restore models`, or a weights file.",
+        rich_help_panel=MODEL,
+    ),
+]
+Fast = Annotated[bool, flag("--fast", "Take the small version of the model: faster, a bit worse.")]
+Strength = Annotated[
+    float, typer.Option(metavar="0-1", help="From 0 (unchanged) to 1 (fully restored).")
+]
 SigmaOption = Annotated[
     str | None,
     typer.Option(
         "--sigma",
-        help="The noise level to take away, 0-255, or auto: as estimated, for white noise. "
-        "Default: the model finds it itself.",
+        metavar="LEVEL",
+        help="The noise level to remove, up to 255; or auto, for white noise.",
+        show_default="found by the model",
     ),
-]
-Reference = Annotated[
-    Path | None, typer.Option(help="The clean picture: prints PSNR and SSIM against it.")
 ]
 
 
 def command(
     pictures: Pictures,
     output: Output = None,
-    model: Model = DEFAULT_MODEL,
-    sigma: SigmaOption = None,
     strength: Strength = 1.0,
-    ensemble: Ensemble = False,
-    reference: Reference = None,
+    sigma: SigmaOption = None,
+    fast: Fast = False,
+    overwrite: Overwrite = False,
     file_format: Format = None,
     quality: Quality = None,
-    overwrite: Overwrite = False,
+    strip_metadata: StripMetadata = False,
+    model: Model = DEFAULT_MODEL,
+    ensemble: Ensemble = False,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     in_place: InPlace = False,
     backup: Backup = False,
-    strip_metadata: StripMetadata = False,
-    json_lines: JsonLines = False,
-    quiet: Quiet = False,
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
     memory: Memory = None,
+    reference: Reference = None,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Denoise pictures; each result is written beside its picture, never over it."""
-    size, file_quality = parse_quality(quality)
-    model = model if size is None else of_size(model, size)
-    asked: dict[str, Any] = {"model": model, "sigma": sigma, "strength": strength}
-    asked["ensemble"] = ensemble
-    asked |= {
+    """Remove noise from pictures. Each result is a new file; the pictures stay as they are."""
+    from restore.tasks.denoise import check_strength, parse_sigma
+
+    files = check_files(
+        pictures,
+        output,
+        reference,
+        saving={
+            "file_format": file_format,
+            "quality": quality,
+            "overwrite": overwrite,
+            "strip_metadata": strip_metadata,
+        },
+        batch={
+            "recursive": recursive,
+            "skip_existing": skip_existing,
+            "in_place": in_place,
+            "backup": backup,
+        },
+    )
+    check_strength(strength)
+    if sigma is not None:
+        parse_sigma(sigma)
+    checks.check_precision(precision)
+    model = checks.check_model(model)
+    settings: dict[str, Any] = {
+        "model": fast_version(model) if fast else model,
+        "sigma": sigma,
+        "strength": strength,
+        "ensemble": ensemble,
         "device": device,
         "precision": precision,
         "tile": tile,
         "memory": memory,
-        "strip_metadata": strip_metadata,
     }
-    asked |= {"file_format": file_format, "quality": file_quality, "overwrite": overwrite}
-    batch = {"recursive": recursive, "skip_existing": skip_existing}
-    batch |= {"in_place": in_place, "backup": backup}
-    shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
-    restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
+    restore_all(files, functions, settings, Messages(json_lines, quiet, verbose, debug))
 
 
-def of_size(model: str, size: str) -> str:
-    """The name of a model's fast or best version."""
+def fast_version(model: str) -> str:
+    """The name of a model's fast version."""
     from restore.tasks.denoise import of_size
 
-    return of_size(model, size)
+    return of_size(model, "fast")
 
 
 def functions() -> tuple[One, Many]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, out
-from restore.cli.help import option
+from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, option, out
 from restore.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import err, out, rows
+from restore.cli import checks
+from restore.cli.console import MANY, MESSAGES, OUTPUT, err, flag, out, rows
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,112 +21,206 @@ if TYPE_CHECKING:
     from restore.pipeline.result import LargeResult, Result
 
 
-def flag(name: str, words: str) -> Any:
-    """A switch, off unless it is given."""
-    return typer.Option(name, help=words)
-
-
 Pictures = Annotated[
-    list[Path],
-    typer.Argument(help="Pictures: files, folders, patterns such as 'photos/**/*.jpg'."),
+    list[str],
+    typer.Argument(
+        metavar="PICTURES",
+        help="Files, folders, or quoted patterns such as 'photos/**/*.jpg'.",
+        show_default=False,
+    ),
 ]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "-o",
         "--output",
-        help="A file, a folder, or a pattern such as '{stem}-new{ext}'; default: beside each.",
+        metavar="PLACE",
+        help="A file, a folder (new/ is made), or a pattern such as '{stem}-new{ext}'.",
+        show_default="beside each picture",
     ),
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", help="png, jpeg, webp, tiff ...; default: as the name.")
-]
-Quality = Annotated[
-    list[str] | None,
+    str | None,
     typer.Option(
-        help="1 to 100: of JPEG, WebP and AVIF; fast or best: which of a model's two sizes. "
-        "May be given twice."
+        "--format",
+        metavar="NAME",
+        help="png, jpeg, webp, tiff, avif, jp2 or bmp.",
+        rich_help_panel=OUTPUT,
+        show_default="by the name, else as the picture",
     ),
 ]
-Overwrite = Annotated[bool, flag("--overwrite", "Replace outputs.")]
-Recursive = Annotated[bool, flag("--recursive", "Folders in folders; -o mirrors them.")]
-SkipExisting = Annotated[
-    bool, flag("--skip-existing", "Leave out what has an output, however old.")
+Quality = Annotated[
+    str | None,
+    typer.Option(
+        metavar="1-100",
+        help="Of JPEG, WebP and AVIF files.",
+        rich_help_panel=OUTPUT,
+        show_default="as the picture",
+    ),
 ]
-InPlace = Annotated[bool, flag("--in-place", "Replace pictures; wants --backup.")]
-Backup = Annotated[bool, flag("--backup", "Keep each original as NAME.orig.")]
-StripMetadata = Annotated[bool, flag("--strip-metadata", "Leave out EXIF, XMP, IPTC and comments.")]
-JsonLines = Annotated[bool, flag("--json", "A line of JSON for each picture.")]
-Quiet = Annotated[bool, flag("--quiet", "Say nothing but failures.")]
-
-Verbose = Annotated[bool, flag("--verbose", "Say what was planned: tiles and memory.")]
-
-SIZES = ("fast", "best")
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="What the result should look like: prints PSNR and SSIM against it.",
+        rich_help_panel=MESSAGES,
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, flag("--overwrite", "Replace results that are there already.")]
+StripMetadata = Annotated[
+    bool, flag("--strip-metadata", "Leave out EXIF, GPS, XMP, IPTC and comments.", OUTPUT)
+]
+Recursive = Annotated[
+    bool, flag("--recursive", "Look into sub-folders too; -o mirrors them.", MANY)
+]
+SkipExisting = Annotated[
+    bool, flag("--skip-existing", "Skip pictures that have a result, however old.", MANY)
+]
+InPlace = Annotated[bool, flag("--in-place", "Replace the pictures; needs --backup.", MANY)]
+Backup = Annotated[bool, flag("--backup", "Keep each original as NAME.orig.", MANY)]
+JsonLines = Annotated[bool, flag("--json", "Print a line of JSON for each picture.", MESSAGES)]
+Quiet = Annotated[bool, flag("--quiet", "Print nothing but failures.", MESSAGES)]
+Verbose = Annotated[bool, flag("--verbose", "Print the plan: tiles and memory.", MESSAGES)]
 
 One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `upscale_file`
 Many = Callable[..., "Batch"]  # `denoise_files` or `upscale_files`
 
 
-def restore_all(
-    pictures: list[Path],
-    output: Path | None,
-    find: Callable[[], tuple[One, Many]],
-    asked: dict[str, Any],
+@dataclass(frozen=True)
+class Files:
+    """The files of a command, and what is to happen to them.
+
+    folder: whether the output is a folder by its name, which is made where it is missing
+    """
+
+    pictures: list[Path]
+    output: Path | None
+    folder: bool
+    reference: Path | None
+    saving: dict[str, Any]  # as `denoise_file` takes them
+    batch: dict[str, bool]  # the switches of `denoise_files`; any of them makes one file a batch
+
+    @property
+    def single(self) -> bool:
+        """Whether one file was given by its name, which is no batch."""
+        from restore.image.find import is_pattern
+        from restore.pipeline.plan import is_output_pattern
+
+        one = len(self.pictures) == 1
+        one = one and not self.pictures[0].is_dir() and not is_pattern(self.pictures[0])
+        pattern = self.output is not None and is_output_pattern(self.output)
+        return one and not pattern and not any(self.batch.values())
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What is printed."""
+
+    json_lines: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+def check_files(
+    pictures: list[str],
+    output: str | None,
+    reference: str | None,
+    saving: dict[str, Any],
     batch: dict[str, bool],
-    *,
-    reference: Path | None,
-    json_lines: bool,
-    quiet: bool,
-    verbose: bool,
-    debug: bool,
+) -> Files:
+    """The files of a command; all that names and switches can tell to be wrong is refused.
+
+    saving, batch: as in `Files`, the quality as it was typed
+    """
+    checks.check_switches(
+        overwrite=saving["overwrite"],
+        skip_existing=batch["skip_existing"],
+        in_place=batch["in_place"],
+        backup=batch["backup"],
+    )
+    checks.check_file_format(saving["file_format"])
+    files = Files(
+        pictures=[checks.local(given) for given in pictures],
+        output=None if output is None else checks.local(output),
+        folder=checks.is_folder_name(output),
+        reference=None if reference is None else checks.local(reference),
+        saving={**saving, "quality": checks.parse_quality(saving["quality"])},
+        batch=batch,
+    )
+    if files.reference is not None:
+        if not files.single:
+            raise InputError("--reference is for one picture; give one picture, or leave it out")
+        checks.check_exists(files.reference)
+    checks.check_pictures(files.pictures, recursive=batch["recursive"])
+    place = files.output
+    if place is not None and files.single and not files.folder and not place.is_dir():
+        kept = {name: value for name, value in files.saving.items() if name != "strip_metadata"}
+        checks.check_output(place, **kept)
+    return files
+
+
+def restore_all(
+    files: Files, find: Callable[[], tuple[One, Many]], settings: dict[str, Any], shown: Messages
 ) -> None:
     """Do a command's work on one picture or on many, and print what became of them.
 
-    find:  gives the functions for one file and for many; called late, for it imports torch
-    asked: what both functions understand; batch: the switches that make even one file a batch
+    find:     gives the functions for one file and for many; called late, for it imports torch
+    settings: what both functions take besides the files
     """
-    single = is_single(pictures, output) and not any(batch.values()) and not json_lines
-    if reference is not None and not single:
-        raise InputError("a reference belongs to one picture; give one picture, or no reference")
     one, many = find()
-    with plans_shown(verbose):
-        if single:
-            restore_one(one, pictures[0], output, quiet, reference=reference, **asked)
+    settings = {**settings, **files.saving}
+    with plan_shown(shown.verbose):
+        if files.single and not shown.json_lines:
+            with folder_made(files.output if files.folder else None):
+                restore_one(one, files, settings, shown.quiet)
             return
         from restore.cli.batch import restore_many
 
-        restore_many(many(pictures, output, **batch, **asked), json_lines, quiet, debug)
+        batch = many(files.pictures, files.output, **files.batch, **settings)
+        if not shown.quiet and not files.batch["recursive"]:
+            warn_of_subfolders(files)
+        restore_many(batch, shown.json_lines, shown.quiet, shown.debug)
 
 
-def parse_quality(given: list[str] | None) -> tuple[str | None, int | None]:
-    """What `--quality` says of the network, "fast" or "best", and of the file, a number.
-
-    Raises InputError for what is neither, and for two of a kind.
-    """
-    words = [text for text in given or () if text in SIZES]
-    numbers = [text for text in given or () if text.isdecimal()]
-    if len(words) + len(numbers) != len(given or ()):
-        wrong = next(text for text in given or () if text not in words and text not in numbers)
-        raise InputError(f"--quality takes fast, best, or a number from 1 to 100, not '{wrong}'")
-    if len(words) > 1 or len(numbers) > 1:
-        twice = words if len(words) > 1 else numbers
-        raise InputError(f"--quality cannot be both {' and '.join(twice[:2])}; give one of them")
-    return (words[0] if words else None), (int(numbers[0]) if numbers else None)
+def warn_of_subfolders(files: Files) -> None:
+    """Say that pictures are left out because they lie deeper."""
+    count = checks.left_out(files.pictures, files.output)
+    if count:
+        words = "1 picture" if count == 1 else f"{count} pictures"
+        err().print(
+            f"{words} in sub-folders left out; add --recursive to include them", soft_wrap=True
+        )
 
 
-def is_single(pictures: list[Path], output: Path | None) -> bool:
-    """Whether one file is asked for by its name, which is no batch."""
-    from restore.image.find import is_pattern
-    from restore.pipeline.plan import is_output_pattern
+@contextmanager
+def folder_made(folder: Path | None) -> Iterator[None]:
+    """A folder made where it is missing, and removed again where the work fails."""
+    if folder is None:
+        yield
+        return
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made a folder: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in missing:
+                place.rmdir()
+        raise
 
-    one = len(pictures) == 1 and not pictures[0].is_dir() and not is_pattern(pictures[0])
-    return one and (output is None or not is_output_pattern(output))
 
-
-def restore_one(one: One, picture: Path, output: Path | None, quiet: bool, **asked: Any) -> None:
+def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -> None:
     """One picture, and what is worth knowing about it."""
+    picture = files.pictures[0]
     with tile_progress(quiet) as report:
-        result, written = one(picture, output, report=report, **asked)
+        result, written = one(
+            picture, files.output, reference=files.reference, report=report, **settings
+        )
     if not quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
         rows(describe(result))
@@ -148,7 +244,7 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
         "time": f"{result.seconds:.2f} s, {result.megapixels_per_second:.2f} MP/s",
     }
     if result.sigma is not None:
-        lines["noise"] = f"told sigma {result.sigma:.1f} of 255"
+        lines["noise level"] = f"sigma {result.sigma:.1f} of 255"
     if result.before and result.after:
         lines["before"] = f"PSNR {result.before.psnr:.2f} dB, SSIM {result.before.ssim:.4f}"
         lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"
@@ -157,10 +253,10 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
 
 
 def describe_parts(done: LargeResult) -> dict[str, str]:
-    """The same of a picture that went through in parts."""
+    """The same of a picture that was processed in parts."""
     from restore.engine.memory import format_bytes
 
-    begun = f", begun at row {done.start} by an earlier run" if done.start else ""
+    begun = f", continued at row {done.start} of an earlier run" if done.start else ""
     return {
         "size": f"{done.width}x{done.height}, {done.height * done.width / 1e6:.2f} MP",
         "model": done.model,
@@ -172,8 +268,8 @@ def describe_parts(done: LargeResult) -> dict[str, str]:
 
 
 @contextmanager
-def plans_shown(wanted: bool) -> Iterator[None]:
-    """What the engine plans, on standard error, as it plans it."""
+def plan_shown(wanted: bool) -> Iterator[None]:
+    """The engine's plan on standard error, as it is made."""
 
     class Plans(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

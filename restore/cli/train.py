@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, err, out, parse_seconds
+from restore.cli.console import Debug, Device, Precision, err, option, out, parse_seconds
 from restore.cli.data import Overwrite
-from restore.cli.help import option
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress

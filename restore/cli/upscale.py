@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Memory, Precision, Tile
+from restore.cli import checks
+from restore.cli.console import (
+    MODEL,
+    Debug,
+    Device,
+    Ensemble,
+    Memory,
+    Precision,
+    Tile,
+    examples,
+)
 from restore.cli.restoring import (
     Backup,
     Format,
     InPlace,
     JsonLines,
     Many,
+    Messages,
     One,
     Output,
     Overwrite,
@@ -21,73 +31,113 @@ from restore.cli.restoring import (
     Quality,
     Quiet,
     Recursive,
+    Reference,
     SkipExisting,
     StripMetadata,
     Verbose,
-    parse_quality,
+    check_files,
     restore_all,
 )
-from restore.errors import InputError
 
-# Words and not numbers: what is wrong with them is said in a sentence of ours.
-Scale = Annotated[str | None, typer.Option(help="Times as large: 2, 3.5 ... up to 16.")]
-Width = Annotated[str | None, typer.Option(help="Of the result, in pixels.")]
-Height = Annotated[str | None, typer.Option(help="Of the result, in pixels.")]
-Fit = Annotated[str | None, typer.Option(help="As large as fits into a box such as 3840x2160.")]
+EPILOG = examples(
+    "restore upscale small.png --scale 2",
+    "restore upscale small.jpg --fit 3840x2160 -o large.png",
+    "restore upscale old.jpg --scale 4 --model upscale-photo-x4",
+)
+
+
+def _size(metavar: str, words: str) -> Any:
+    """A size as text, so that what is wrong with it is told in a sentence of ours."""
+    return typer.Option(metavar=metavar, help=words, show_default=False)
+
+
+Scale = Annotated[str | None, _size("FACTOR", "How many times as large: 2, 3.5 ... up to 16.")]
+Width = Annotated[str | None, _size("PIXELS", "The width of the result.")]
+Height = Annotated[str | None, _size("PIXELS", "The height of the result.")]
+Fit = Annotated[str | None, _size("WIDTHxHEIGHT", "As large as fits into a box: 3840x2160.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="A name from `restore models`, a file, or bicubic; default: by the size."),
+    typer.Option(
+        metavar="NAME",
+        help="A name from `restore models`, a weights file, or bicubic.",
+        rich_help_panel=MODEL,
+        show_default="by the size",
+    ),
 ]
 BackProjection = Annotated[
-    int, typer.Option(help="Steps, 0 to 20, that make the result shrink to the picture exactly.")
-]
-Reference = Annotated[
-    Path | None, typer.Option(help="The picture before it was small: prints PSNR and SSIM.")
+    int,
+    typer.Option(
+        metavar="STEPS",
+        help="0 to 20 corrections, so that the result shrinks to the picture again.",
+        rich_help_panel=MODEL,
+    ),
 ]
 
 
 def command(
     pictures: Pictures,
-    output: Output = None,
     scale: Scale = None,
     width: Width = None,
     height: Height = None,
     fit: Fit = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    file_format: Format = None,
+    quality: Quality = None,
+    strip_metadata: StripMetadata = False,
     model: Model = None,
     back_projection: BackProjection = 0,
     ensemble: Ensemble = False,
-    reference: Reference = None,
-    file_format: Format = None,
-    quality: Quality = None,
-    overwrite: Overwrite = False,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     in_place: InPlace = False,
     backup: Backup = False,
-    strip_metadata: StripMetadata = False,
-    json_lines: JsonLines = False,
-    quiet: Quiet = False,
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
     memory: Memory = None,
+    reference: Reference = None,
+    json_lines: JsonLines = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Make pictures larger; each result is written beside its picture, never over it."""
-    size, file_quality = parse_quality(quality)
-    if size == "fast":
-        raise InputError("upscaling has one size of network; --quality takes 1 to 100 here")
-    asked: dict[str, Any] = {"model": model, "back_projection": back_projection, "scale": scale}
-    asked |= {"width": width, "height": height, "fit": fit, "device": device}
-    asked |= {"precision": precision, "tile": tile, "memory": memory}
-    asked["strip_metadata"] = strip_metadata
-    asked["ensemble"] = ensemble
-    asked |= {"file_format": file_format, "quality": file_quality, "overwrite": overwrite}
-    batch = {"recursive": recursive, "skip_existing": skip_existing}
-    batch |= {"in_place": in_place, "backup": backup}
-    shown = {"json_lines": json_lines, "quiet": quiet, "verbose": verbose, "debug": debug}
-    restore_all(pictures, output, functions, asked, batch, reference=reference, **shown)
+    """Make pictures larger. Each result is a new file; the pictures stay as they are."""
+    from restore.tasks.target_size import make_size
+
+    files = check_files(
+        pictures,
+        output,
+        reference,
+        saving={
+            "file_format": file_format,
+            "quality": quality,
+            "overwrite": overwrite,
+            "strip_metadata": strip_metadata,
+        },
+        batch={
+            "recursive": recursive,
+            "skip_existing": skip_existing,
+            "in_place": in_place,
+            "backup": backup,
+        },
+    )
+    make_size(scale, width, height, fit)
+    checks.check_precision(precision)
+    settings: dict[str, Any] = {
+        "model": None if model is None else checks.check_model(model),
+        "scale": scale,
+        "width": width,
+        "height": height,
+        "fit": fit,
+        "back_projection": back_projection,
+        "ensemble": ensemble,
+        "device": device,
+        "precision": precision,
+        "tile": tile,
+        "memory": memory,
+    }
+    restore_all(files, functions, settings, Messages(json_lines, quiet, verbose, debug))
 
 
 def functions() -> tuple[One, Many]:

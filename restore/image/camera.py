@@ -41,7 +41,7 @@ def decode_heif(data: bytes, name: str, max_pixels: int) -> Picture:
         import pi_heif
     except ImportError:
         raise ReadError(
-            f"{name} is a HEIC file; pip install 'restore[heif]' to read it, or save it as JPEG"
+            f"{name} is a HEIC file; pip install pi-heif to read it, or save it as JPEG"
         ) from None
     file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     _check(file.size[1], file.size[0], max_pixels, name)
@@ -69,7 +69,7 @@ def decode_raw(data: bytes, name: str, max_pixels: int) -> Picture:
         import rawpy
     except ImportError:
         raise ReadError(
-            f"{name} is a camera's raw file; pip install 'restore[raw]' to read it, or develop it "
+            f"{name} is a camera's raw file; pip install rawpy to read it, or develop it "
             "first, for example to a 16-bit TIFF"
         ) from None
     try:

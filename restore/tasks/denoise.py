@@ -212,9 +212,7 @@ def of_size(model: str, size: str) -> str:
     shipped = available_models()
     if best + FAST not in shipped:
         listed = "".join(f"take {name}, or " for name in shipped if name.endswith(FAST))
-        raise InputError(
-            f"there is no fast version of '{model}'; {listed}leave 'fast' out, which is 'best'"
-        )
+        raise InputError(f"there is no fast version of '{model}'; {listed}take the model as it is")
     return best + FAST
 
 

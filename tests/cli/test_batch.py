@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from restore.cli import main
+from restore.cli.batch import interruption_answered
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
 from restore.models.weights import save_weights
@@ -59,7 +62,7 @@ def test_plain_lines_in_a_pipe_and_a_summary(restore_command: Any, photos: Path)
     ]
     assert [line[:5] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
     assert err.startswith("2 restored, 0 skipped, 0 failed; 0.2 MP in ")
-    assert "the network ran" in err and "\x1b" not in out + err
+    assert "network busy" in err and "\x1b" not in out + err
     code, out, err = restore_command(photos, "--recursive", "-o", photos.parent / "out")
     assert code == 0 and out.count("skipped:") == 2 and "0 restored, 2 skipped" in err
 
@@ -68,9 +71,9 @@ def test_a_failure_is_told_at_the_end_and_by_the_exit_code(
     restore_command: Any, photos: Path
 ) -> None:
     (photos / "bad.jpg").write_bytes(b"no picture")
-    code, out, err = restore_command(photos)
+    code, out, err = restore_command(photos, "--recursive")
     assert code == 1
-    assert "1 restored, 0 skipped, 1 failed" in err.splitlines()[0]
+    assert "2 restored, 0 skipped, 1 failed" in err.splitlines()[0]
     assert err.splitlines()[1].startswith(f"  failed: {photos}/bad.jpg is not a picture")
     assert (photos / "text-restored.png").exists() and "Traceback" not in out + err
 
@@ -106,7 +109,9 @@ def test_quoted_patterns_are_expanded(restore_command: Any, photos: Path) -> Non
     [
         (("-o", "{nix}.png"), "there are {stem}"),
         (("--in-place",), "--backup"),
-        (("--reference", "x.png"), "belongs to one picture"),
+        (("--overwrite", "--skip-existing"), "give one"),
+        (("--format", "xyz"), "JPEG, PNG, WEBP|JPEG \\("),
+        (("--reference", "x.png"), "for one picture"),
         (("--strength", "2"), "between 0"),
     ],
 )
@@ -115,8 +120,34 @@ def test_refused_up_front_with_exit_code_2(
 ) -> None:
     before = sorted(photos.rglob("*"))
     code, out, err = restore_command(photos, *more)
-    assert code == 2 and out == "" and words in err and err.startswith("restore: ")
+    assert code == 2 and out == "" and err.startswith("restore: ") and re.search(words, err), err
     assert sorted(photos.rglob("*")) == before
+
+
+def test_subfolders_that_are_left_out_are_mentioned(restore_command: Any, photos: Path) -> None:
+    code, out, err = restore_command(photos)
+    assert code == 0 and out.startswith("[1/1]")
+    assert err.startswith("1 picture in sub-folders left out; add --recursive")
+    assert "sub-folders" not in restore_command(photos, "--recursive")[2]
+    assert restore_command(photos, "--quiet", "--overwrite") == (0, "", "")
+
+
+def test_results_in_the_output_folder_are_not_left_out(restore_command: Any, photos: Path) -> None:
+    (photos / "sub" / "grey.png").unlink()
+    restore_command(photos, "-o", photos / "out")
+    assert "sub-folders" not in restore_command(photos, "-o", photos / "out", "--overwrite")[2]
+
+
+def test_an_interruption_is_answered_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), interruption_answered():
+            signal.raise_signal(signal.SIGINT)
+        assert "stopping" in capsys.readouterr().err
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_two_inputs_with_one_output_are_refused_up_front(

@@ -94,7 +94,7 @@ def test_in_a_batch_a_picture_that_is_large_enough_fails_alone(call: Any, photos
         (("--scale", "2", "--format", "gif"), "names no format"),
         (("--scale", "2", "--tile", "3"), "smallest"),
         (("--scale", "2", "--back-projection", "99"), "0 to 20"),
-        (("--scale", "2", "--quality", "fast"), "one size of network"),
+        (("--scale", "2", "--quality", "fast"), "from 1 to 100"),
         (("--scale", "2", "-o", "{folder}/none/r.png"), "no folder"),
         (("--scale", "2", "-o", "{folder}/a.png", "--overwrite"), "itself"),
     ],

@@ -1,0 +1,597 @@
+"""Fill in the measured numbers of README.md and the pages in docs/.
+
+    python docs/fill_numbers.py            write every marked table and number anew
+    python docs/fill_numbers.py --check    change nothing; exit 1 where a page is out of date
+
+The numbers come from `benchmarks/*.json` and from the cards in `weights/*.safetensors`. A page
+marks the place of a table by a pair of comments, and that of a number within a sentence likewise:
+
+    <!-- numbers: speed-12 -->
+    <!-- /numbers -->
+
+    The folder took <!--n:batch.seconds-->104<!--/--> seconds.
+
+Each table is a function of this file with `@table`; the single numbers are in `single_numbers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(<!-- numbers: ([\w-]+) -->\n).*?(<!-- /numbers -->)", re.S)
+INLINE = re.compile(r"(<!--n:([\w.-]+)-->).*?(<!--/-->)")
+DENOISERS = ("denoise-photo", "denoise-photo-fast", "denoise-gaussian", "denoise-gaussian-fast")
+GAUSSIANS = ("denoise-gaussian", "denoise-gaussian-fast")
+LEVELS = (15, 25, 50)
+SCALES = (2, 3, 4)
+MISSING = "\N{EN DASH}"
+
+# Published figures, from the papers named on the pages.
+FFDNET = {
+    "CBSD68": "33.87 / 31.21 / 27.96",
+    "Kodak24": "34.63 / 32.13 / 28.98",
+    "BSD68_gray": "31.63 / 29.19 / 26.29",
+    "Set12": "32.75 / 30.43 / 27.32",
+}
+UPSCALERS = {
+    ("Set5", "VDSR"): ("37.53 / .9587", "33.66 / .9213", "31.35 / .8838"),
+    ("Set5", "EDSR-baseline"): ("37.99 / .9604", "34.37 / .9270", "32.09 / .8938"),
+    ("Set14", "VDSR"): ("33.03 / .9124", "29.77 / .8314", "28.01 / .7674"),
+    ("Set14", "EDSR-baseline"): ("33.57 / .9175", "30.28 / .8417", "28.58 / .7813"),
+}
+USES = {
+    "denoise-photo": "photographs from cameras and phones (the default)",
+    "denoise-photo-fast": "the same, faster (`--fast`)",
+    "denoise-gaussian": "white Gaussian noise, as in papers and tests",
+    "denoise-gaussian-fast": "the same, faster",
+    "upscale-x2": "clean pictures, up to twice as large",
+    "upscale-x3": "clean pictures, up to three times as large",
+    "upscale-x4": "clean pictures, four times as large and more",
+    "upscale-photo-x4": "noisy, blurred or compressed small pictures",
+}
+
+TABLES: dict[str, Callable[[], str]] = {}
+
+
+# --- where the numbers are
+
+
+@functools.cache
+def measured(name: str) -> Any:
+    """The content of benchmarks/NAME.json."""
+    return json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def header(model: str) -> dict[str, Any]:
+    """The header of a weights file: a tensor's shape by its name, and the card."""
+    with (ROOT / "weights" / f"{model}.safetensors").open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        found: dict[str, Any] = json.loads(file.read(length))
+    return found
+
+
+def parameters(model: str) -> int:
+    """How many numbers a network has."""
+    shapes = (entry["shape"] for name, entry in header(model).items() if name != "__metadata__")
+    return sum(functools.reduce(lambda a, b: a * b, shape, 1) for shape in shapes)
+
+
+def score(model: str, data: str, noise: str) -> dict[str, Any]:
+    """A measured score from a model's card."""
+    scores = json.loads(header(model)["__metadata__"]["restore"])["scores"]
+    fitting = [s for s in scores if (s["data"], s["noise"]) == (data, noise)]
+    assert len(fitting) == 1, f"{model} has {len(fitting)} scores on {data}, {noise}"
+    return dict(fitting[0])
+
+
+@functools.cache
+def counted(model: str) -> tuple[float, float]:
+    """Operations and bytes for each pixel that goes in, as `benchmarks/floors.py` counts them."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import floors
+    finally:
+        sys.path.pop(0)
+    operations, traffic = floors.counted(model, side=64)
+    return operations, traffic
+
+
+def gmac(model: str, pixels: int) -> float:
+    """Billions of multiplications and additions for a picture of so many pixels."""
+    return counted(model)[0] / 2 * pixels / 1e9
+
+
+def speed_row(name: str, megapixels: float) -> dict[str, Any]:
+    """A row of benchmarks/speed.json, in the precision that is chosen by default."""
+    rows = [r for r in measured("speed") if (r["name"], r["megapixels"]) == (name, megapixels)]
+    return dict(next(r for r in rows if r["asked"] in ("auto", "-")))
+
+
+def speed(name: str, megapixels: float = 12.0) -> str:
+    """Megapixels per second."""
+    return f"{speed_row(name, megapixels)['megapixels_per_second']:.2f}"
+
+
+# --- how they are shown
+
+
+def table(make: Callable[[], str]) -> Callable[[], str]:
+    """The function makes the table of its own name, with hyphens for underscores."""
+    TABLES[make.__name__.replace("_", "-")] = make
+    return make
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> str:
+    """A Markdown table, whose first `left` columns are aligned to the left."""
+    names = list(head)
+    lines = [names, ["---"] * left + ["--:"] * (len(names) - left), *map(list, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def ssim_text(value: float) -> str:
+    """An SSIM without its leading zero, as the field prints it."""
+    return f"{value:.4f}".lstrip("0")
+
+
+# --- the models
+
+
+@table
+def models() -> str:
+    """What each model is for, how good and how fast it is."""
+    rows = []
+    for name, use in USES.items():
+        if name in GAUSSIANS:
+            quality = f"CBSD68 {score(name, 'CBSD68', 'gaussian:25')['psnr']:.2f} dB"
+        elif name in DENOISERS:
+            quality = f"CC15 {measured('camera')['methods'][name]['psnr']:.2f} dB"
+        elif "photo" in name:
+            quality = MISSING
+        else:
+            quality = f"Set5 {score(name, 'Set5', f'bicubic:{name[-1]}')['psnr']:.2f} dB"
+        if name in DENOISERS:
+            fast = speed(name.replace("photo", "gaussian"))  # the same layers
+        else:
+            scale = name[-2:]
+            fast = f"{measured('upscaling')['speed'][scale][f'upscale-{scale}']:.2f}"
+        rows.append((f"`{name}`", use, quality, fast))
+    return markdown(("model", "use it for", "quality (PSNR)", "megapixels/s"), rows, left=3)
+
+
+@table
+def sizes() -> str:
+    """The size, the speed and the scores of the denoisers."""
+    rows = []
+    for name in DENOISERS:
+        gaussian = "/".join(
+            f" {score(name, 'CBSD68', f'gaussian:{level}')['psnr']:.2f} "
+            for level in LEVELS
+            if name in GAUSSIANS
+        ).strip()
+        rows.append(
+            (
+                f"`{name}`",
+                f"{parameters(name) / 1e6:.2f} M",
+                f"{gmac(name, 256 * 256):.1f}",
+                speed(name.replace("photo", "gaussian")),
+                gaussian or MISSING,
+                f"{measured('camera')['methods'][name]['psnr']:.2f}",
+            )
+        )
+    head = ("", "parameters", "GMAC for 256x256", "megapixels/s", "CBSD68, sigma 15 / 25 / 50")
+    return markdown((*head, "CC15"), rows)
+
+
+# --- denoising
+
+
+@table
+def gaussian() -> str:
+    """White noise, beside the published figures of FFDNet."""
+    words = {
+        "CBSD68": "CBSD68, 68 pictures",
+        "Kodak24": "Kodak24, 24 pictures",
+        "BSD68_gray": "BSD68_gray, 68 grey pictures",
+        "Set12": "Set12, 12 grey pictures",
+    }
+    rows = []
+    for data, text in words.items():
+        ours = (score("denoise-gaussian", data, f"gaussian:{s}")["psnr"] for s in LEVELS)
+        rows.append((text, " / ".join(f"{psnr:.2f}" for psnr in ours), FFDNET[data]))
+    return markdown(("set", "`denoise-gaussian`", "FFDNet, published"), rows)
+
+
+@table
+def camera() -> str:
+    """Real pairs of camera pictures."""
+    ways = {
+        "noisy": "noisy",
+        "`denoise-photo`": "denoise-photo",
+        "`denoise-photo --ensemble`": "denoise-photo, ensemble of 8",
+        "`denoise-photo --sigma {}` (best of 4 to 30)": "denoise-photo, best sigma",
+        "`denoise-photo --fast`": "denoise-photo-fast",
+        "`denoise-gaussian`": "denoise-gaussian",
+        "`denoise-gaussian --sigma {}` (best of 4 to 30)": "denoise-gaussian, best sigma",
+        "`denoise-gaussian-fast --sigma {}` (best of 4 to 30)": "denoise-gaussian-fast, best sigma",
+        "OpenCV non-local means, best strength": "OpenCV non-local means, best",
+    }
+    found = measured("camera")["methods"]
+    rows = [
+        (
+            words.format(found[way].get("setting")),
+            f"{found[way]['psnr']:.2f}",
+            f"{found[way]['ssim']:.3f}",
+        )
+        for words, way in ways.items()
+    ]
+    return markdown(("CC15", "PSNR in dB", "SSIM"), rows)
+
+
+@table
+def jpeg() -> str:
+    """JPEG artefacts."""
+    scores = [score("denoise-photo", "LIVE1", f"jpeg:{quality}") for quality in (10, 20, 30, 40)]
+    rows = [
+        ("the JPEG itself", *(f"{s['noisy_psnr']:.2f}" for s in scores)),
+        ("`denoise-photo`", *(f"{s['psnr']:.2f}" for s in scores)),
+    ]
+    return markdown(("LIVE1, JPEG quality", "10", "20", "30", "40"), rows)
+
+
+@table
+def noise_level() -> str:
+    """The mean error of the estimated noise level."""
+    found = measured("noise_level")["rows"]
+    sigmas = sorted({row["sigma"] for row in found})
+    rows = []
+    for method in ("restore", "scikit-image"):
+        errors = {row["sigma"]: row["mean_error"] for row in found if row["method"] == method}
+        rows.append((method, *(f"{errors[sigma]:.2f}" for sigma in sigmas)))
+    return markdown(("sigma", *map(str, sigmas)), rows)
+
+
+# --- upscaling
+
+
+@table
+def upscaling() -> str:
+    """PSNR and SSIM beside published figures."""
+    found = {(row["data"], row["scale"]): row for row in measured("upscaling")["quality"]}
+    rows = []
+    for data in ("Set5", "Set14"):
+        ours = [found[data, scale] for scale in SCALES]
+        rows.append(
+            (f"{data}, `upscale-xN`", *(f"{r['psnr']:.2f} / {ssim_text(r['ssim'])}" for r in ours))
+        )
+        rows += [
+            (f"{data}, {name}", *cells) for (of, name), cells in UPSCALERS.items() if of == data
+        ]
+        cells = (f"{r['bicubic_psnr']:.2f} / {ssim_text(r['bicubic_ssim'])}" for r in ours)
+        rows.append((f"{data}, bicubic", *cells))
+    operations = (gmac(f"upscale-x{s}", 1280 * 720 // s**2) for s in SCALES)
+    rows.append(("GMAC for 1280x720 pixels, `upscale-xN`", *(f"{g:.0f}" for g in operations)))
+    rows.append(("the same, VDSR", "613", "613", "613"))
+    rows.append(("the same, EDSR-baseline", "316", "160", "114"))
+    return markdown(("", "x2", "x3", "x4"), rows)
+
+
+@table
+def upscaling_speed() -> str:
+    """Megapixels of the result per second."""
+    found = measured("upscaling")["speed"]
+    ways = {
+        "`upscale-xN`": ("upscale-x{}", ".1f"),
+        "`--model bicubic`": ("restore --model bicubic", ".0f"),
+        "OpenCV bicubic": ("OpenCV bicubic", ".0f"),
+        "OpenCV Lanczos": ("OpenCV Lanczos", ".0f"),
+        "Pillow Lanczos": ("Pillow Lanczos", ".0f"),
+    }
+    rows = [
+        (words, *(format(found[f"x{s}"][way.format(s)], digits) for s in SCALES))
+        for words, (way, digits) in ways.items()
+    ]
+    return markdown(("megapixels of the result per second", "x2", "x3", "x4"), rows)
+
+
+# --- files and batches
+
+
+@table
+def faults() -> str:
+    """What was done to running batches, and that nothing was lost."""
+    found = measured("faults")
+    beside, inside = found["SIGKILL, results beside"], found["SIGKILL, in place with backup"]
+    full, closed = found["disk that fills (tmpfs)"], found["read-only folder (tmpfs)"]
+    moved = found["sources rewritten and removed"]
+
+    def killed(row: dict[str, int], rest: str) -> str:
+        running, partly = row["killed while running"], row["left partly done"]
+        return f"{running} while it ran, {partly} with only a part of the results; {rest}"
+
+    rows = [
+        (
+            "killed at a random moment, results in a folder",
+            str(beside["tried"]),
+            killed(beside, f"the next run removed {beside['begun files swept']} unfinished files"),
+            str(beside["lost"]),
+        ),
+        (
+            "killed at a random moment, `--in-place --backup`",
+            str(inside["tried"]),
+            killed(inside, "the next run completed all"),
+            str(inside["lost"]),
+        ),
+        (
+            "a disk that fills up (600 kB)",
+            f"{full['tried']} pictures",
+            f"{full['refused by the full disk']} reported as failed, the others whole; "
+            "completed once there was room",
+            str(full["lost"]),
+        ),
+        (
+            "a read-only folder",
+            f"{closed['tried']} pictures",
+            "all refused before the network ran; written once it was allowed",
+            str(closed["lost"]),
+        ),
+        (
+            "sources rewritten or removed meanwhile",
+            f"{moved['tried']} pictures",
+            f"{moved['written']} restored as one of their versions, "
+            f"{moved['failed']} reported as failed",
+            str(moved["lost"]),
+        ),
+    ]
+    lines = markdown(("fault", "how often", "what happened", "lost"), rows, left=3)
+    return lines
+
+
+# --- speed and size
+
+
+@table
+def speed_12() -> str:
+    """Ways to denoise 12 megapixels."""
+    ours = [(f"**`{name}`**, the whole pipeline", name, "0 in float32") for name in GAUSSIANS]
+    rows = [
+        (words, f"**{speed(name)}**", f"**{speed_row(name, 12.0)['psnr']:.2f}**", difference)
+        for words, name, difference in ours
+    ]
+    for name in GAUSSIANS:
+        row = speed_row(name, 12.0)
+        rows.append(
+            (
+                f"`{name}`, untiled",
+                f"{12 / row['untiled_seconds']:.2f}",
+                f"{row['psnr']:.2f}",
+                MISSING,
+            )
+        )
+    for name in GAUSSIANS:
+        alone = speed(f"{name} convolutions alone")
+        rows.append(
+            (f"the 3x3 convolutions of `{name}` alone, in the cache", alone, MISSING, MISSING)
+        )
+    for peer in ("Real-ESRGAN", "SwinIR", "MONAI"):
+        row = speed_row(f"{peer}'s tiles", 12.0)
+        levels = f"{row['largest_difference_from_untiled'] * 255:.0f}"
+        words = f"`denoise-gaussian` in tiles as {peer} makes them"
+        rows.append((words, speed(f"{peer}'s tiles"), f"{row['psnr']:.2f}", levels))
+    classical = {
+        "OpenCV non-local means": "OpenCV NLM",
+        "wavelets (scikit-image)": "wavelet",
+        "total variation (scikit-image)": "TV",
+    }
+    for words, name in classical.items():
+        rows.append((words, speed(name), f"{speed_row(name, 12.0)['psnr']:.2f}", MISSING))
+    head = ("", "megapixels/s", "PSNR in dB", "largest difference from untiled, of 255 levels")
+    return markdown(head, rows)
+
+
+@table
+def speed_by_size() -> str:
+    """Speed and memory by the size of the picture."""
+    rows = []
+    for name in (*GAUSSIANS, "OpenCV NLM"):
+        found = [speed_row(name, megapixels) for megapixels in (1.0, 12.0, 24.0)]
+        words = "OpenCV non-local means" if name == "OpenCV NLM" else f"`{name}`"
+        speeds = (f"{row['megapixels_per_second']:.2f}" for row in found)
+        memory = (f"{row['peak_bytes'] / 1e6:,.0f} MB" for row in found[1:])
+        rows.append((words, *speeds, *memory))
+    head = ("", "1 MP", "12 MP", "24 MP", "memory at 12 MP", "memory at 24 MP")
+    return markdown(head, rows)
+
+
+@table
+def bf16() -> str:
+    """What half precision on a CPU costs."""
+    rows = []
+    for name in GAUSSIANS:
+        row = speed_row(name, 12.0)
+        millions = (1 - row["within_one_level_of_fp32"]) * 1e6
+        rows.append((f"`{name}`", f"{row['psnr_less_than_fp32']:.3f} dB", f"{millions:.1f}"))
+    head = ("12 MP in bf16", "PSNR below float32", "values in a million more than one level off")
+    return markdown(head, rows)
+
+
+@table
+def engines() -> str:
+    """Other engines with the same networks."""
+    found = measured("engines")["rows"]
+    ways = {
+        "`restore`, the whole pipeline": "restore, whole pipeline",
+        "torch, bf16": "torch",
+        "`torch.compile`, bf16": "torch.compile",
+        "ONNX Runtime, float32": "ONNX Runtime, fp32",
+        "OpenVINO, bf16": "OpenVINO",
+    }
+    rows = []
+    for words, way in ways.items():
+        of = [[r for r in found if (r["model"], r["way"]) == (name, way)] for name in GAUSSIANS]
+        speeds = [" / ".join(f"{r['megapixels_per_second']:.2f}" for r in rs) for rs in of]
+        rows.append((words, *speeds, " / ".join(f"{rs[-1]['start_seconds']:.1f} s" for rs in of)))
+    names = (f"`{name}`, 1 / 4 MP" for name in GAUSSIANS)
+    return markdown(("megapixels/s", *names, "first result of 4 MP, large / small"), rows)
+
+
+@table
+def floors() -> str:
+    """What an H200 would allow at most."""
+    teraflops, terabytes = 989, 4.8
+    rows = []
+    for name in GAUSSIANS:
+        operations, traffic = counted(name)
+        rows.append(
+            (
+                f"`{name}`",
+                f"{operations / 1e3:.0f} kFLOP",
+                f"{traffic:,.0f}",
+                f"{teraflops * 1e6 / operations:,.0f} MP/s",
+                f"{terabytes * 1e6 / traffic:,.0f} MP/s",
+            )
+        )
+    head = ("for each pixel", "operations", "bytes", "limit by operations", "limit by memory")
+    return markdown(head, rows)
+
+
+# --- autoencoders
+
+
+@table
+def family() -> str:
+    """The autoencoder family on MNIST."""
+
+    def three(value: float) -> str:
+        """Three digits that count."""
+        digits = len(str(int(value)))
+        return f"{round(value, 3 - digits):,.0f}" if digits > 3 else f"{value:,.0f}"
+
+    rows = [
+        (
+            row["name"],
+            f"{row['error']:.2f}",
+            f"{100 * row['accuracy']:.1f} %",
+            f"{row['parameters']:,}",
+            f"{row['seconds']:.1f}" if row["seconds"] < 1 else f"{row['seconds']:.0f}",
+            three(row["trained_per_second"]),
+            three(row["applied_per_second"]),
+        )
+        for row in measured("autoencoders")["table"]
+    ]
+    head = ("", "error", "probe", "parameters", "seconds to train")
+    return markdown((*head, "pictures/s, training", "pictures/s, applied (fp32)"), rows)
+
+
+@table
+def anomalies() -> str:
+    """AUROC of anomaly detection, each digit the normal one in turn."""
+    found = measured("anomalies")
+    rows = [
+        (kind, *(f"{row['auroc'][str(digit)]:.3f}" for digit in range(10)), f"{row['mean']:.3f}")
+        for kind, row in found.items()
+    ]
+    return markdown(("normal digit", *map(str, range(10)), "mean"), rows)
+
+
+# --- single numbers
+
+
+def single_numbers() -> dict[str, str]:
+    """The numbers that stand within sentences, by their names."""
+    batch, fuzz, giant = measured("batch"), measured("fuzz"), measured("gigapixel")
+    training, alone = measured("training_speed"), measured("autoencoders")["alone"]
+    errors = {row["name"]: row["error"] for row in measured("autoencoders")["table"]}
+    width, height = giant["size"]
+    colour = [measured("upscaling")["colour"][f"upscale-x{scale}"] for scale in SCALES]
+    low, high = alone["sparse, a tenth of the units below and above"]
+    gaussian, masked = (
+        alone["vanilla and denoising on gaussian 0.3"],
+        alone["vanilla and denoising on masking 0.5"],
+    )
+    return {
+        "batch.pictures": str(batch["pictures"]),
+        "batch.megapixels": f"{batch['megapixels']:.0f}",
+        "batch.seconds": f"{batch['seconds']:.0f}",
+        "batch.network": f"{100 * batch['network_share']:.1f} %",
+        "batch.alone": f"{batch['network_seconds_alone']:.0f}",
+        "batch.ratio": f"{batch['throughput_ratio']:.2f}",
+        "fuzz.files": f"{fuzz['files']:,}",
+        "fuzz.kinds": str(len(fuzz["kinds"])),
+        "fuzz.bad": str(sum(_count(fuzz[k]) for k in ("crashes", "hangs", "other_exceptions"))),
+        "fuzz.slowest": f"{fuzz['slowest_seconds']:.0f}",
+        "giant.size": f"{width:,} x {height:,}",
+        "giant.killed": f"{giant['seconds_until_killed']:.0f}",
+        "giant.seconds": f"{giant['seconds_until_killed'] + giant['seconds_of_the_rest']:.0f}",
+        "giant.peak": f"{giant['peak_of_the_process_bytes'] / 1e9:.2f} GB",
+        "upscaling.colour": f"{max(colour):.1f}",
+        "training.step": f"{training['step_tflops']:.2f}",
+        "training.peak": f"{training['convolution_tflops_of_the_mix']:.2f}",
+        "training.fraction": f"{training['fraction']:.2f}",
+        "family.pixels": f"{100 * alone['probe of the pixels']:.1f} %",
+        "family.linear": f"{errors['linear'] / errors['pca']:.3f}",
+        "family.angle": f"{alone['linear, largest angle to pca']:.1f}",
+        "family.convolutional": f"{errors['convolutional']:.2f}",
+        "family.vanilla": f"{errors['vanilla']:.2f}",
+        "family.denoising": f"{errors['denoising']:.2f}",
+        "family.stacked": f"{errors['stacked']:.2f}",
+        "family.elbo20": f"{alone['negative ELBO, code 20']:.1f}",
+        "family.elbo30": f"{alone['negative ELBO, code 30']:.1f}",
+        "family.activation": f"{alone['sparse, target and mean activation'][1]:.4f}",
+        "family.low": f"{low:.3f}",
+        "family.high": f"{high:.3f}",
+        "family.layer": f"{100 * alone['sparse, probe of the whole layer']:.1f} %",
+        "family.gaussian.vanilla": f"{gaussian[0]:.2f}",
+        "family.gaussian.denoising": f"{gaussian[1]:.2f}",
+        "family.masked.vanilla": f"{masked[0]:.2f}",
+        "family.masked.denoising": f"{masked[1]:.2f}",
+    }
+
+
+def _count(found: Any) -> int:
+    """A number, or the length of a list of cases."""
+    return found if isinstance(found, int) else len(found)
+
+
+# --- the pages
+
+
+def filled(text: str) -> str:
+    """The text of a page with its numbers as they were measured."""
+    numbers = single_numbers()
+    text = BLOCK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
+    return INLINE.sub(lambda m: m[1] + numbers[m[2]] + m[3], text)
+
+
+def main() -> int:
+    """Fill in the pages, or check them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="exit 1 where a page is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = filled(old)
+        if new != old:
+            stale.append(page.relative_to(ROOT))
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    for name in stale:
+        sys.stdout.write(f"{name} {'is out of date' if check else 'was updated'}\n")
+    if check and stale:
+        sys.stdout.write("run `python docs/fill_numbers.py`\n")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What can be told about files and options at once: before torch is imported, nothing read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from restore.errors import InputError, ReadError, RestoreError, UnknownModelError, WriteError
+from restore.image.find import find_pictures, is_pattern
+
+WEB = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+MODEL_SIZES = ("fast", "best")  # what --quality took in 0.1
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def local(given: str) -> Path:
+    """The path that a person means: `~` expanded; web addresses and `-` are refused."""
+    if WEB.match(given):
+        raise InputError(f"{given} is a web address; download the picture and give its file")
+    if given == "-":
+        raise InputError("standard input cannot be read; give the name of a file in place of '-'")
+    return Path(given).expanduser()
+
+
+def check_exists(path: Path) -> None:
+    """ReadError for a file that is not there."""
+    if not path.exists():
+        raise ReadError(f"{path} does not exist; give the name of a picture file")
+
+
+def check_pictures(pictures: list[Path], *, recursive: bool) -> None:
+    """ReadError for folders and patterns without a picture, and where no named file is there.
+
+    Of several named files, one that is missing is a failure like any other: the rest goes on.
+    """
+    several = [path for path in pictures if path.is_dir() or is_pattern(path)]
+    if several:
+        find_pictures(several, recursive=recursive)
+    elif not any(path.exists() for path in pictures):
+        check_exists(pictures[0])
+
+
+def left_out(pictures: list[Path], output: Path | None) -> int:
+    """How many pictures lie in sub-folders of the folders given, for a run without --recursive."""
+    folders = [path for path in pictures if path.is_dir()]
+    place = output if output is not None and output.is_dir() else None
+    try:
+        every = find_pictures(folders, recursive=True, leave_out=place)
+        return len(every) - len(find_pictures(folders, leave_out=place))
+    except RestoreError:  # a folder that may not be looked into, and is not asked for either
+        return 0
+
+
+def check_output(
+    output: Path, *, file_format: str | None, quality: int | None, overwrite: bool
+) -> None:
+    """WriteError for a result that cannot be written there in that format."""
+    from restore.image.write import check_writable
+
+    if file_format is None and not output.suffix:
+        raise WriteError(
+            f"{output} has no suffix that names a format; give one such as {output}.png, "
+            f"or {output}{os.sep} for a folder"
+        )
+    check_writable(output, format=file_format, quality=quality, overwrite=overwrite)
+
+
+def check_file_format(file_format: str | None) -> None:
+    """WriteError for a format that cannot be written."""
+    from restore.image.write import format_of
+
+    if file_format is not None:
+        format_of(Path("result"), file_format)
+
+
+def parse_quality(given: str | None) -> int | None:
+    """The quality of a lossy file, from 1 to 100."""
+    if given is None:
+        return None
+    if given in MODEL_SIZES:
+        raise InputError(
+            "--quality is the quality of a JPEG, WebP or AVIF file, from 1 to 100; "
+            "for the small, fast model of `restore denoise` give --fast, for the large one nothing"
+        )
+    if not given.isdecimal() or not 1 <= int(given) <= 100:
+        raise InputError(f"--quality is a whole number from 1 to 100, not '{given}'")
+    return int(given)
+
+
+def check_model(model: str) -> str:
+    """The name, or the path with `~` expanded; UnknownModelError for a file that is not there."""
+    path = Path(model).expanduser()
+    named_as_file = path.suffix == ".safetensors" or path.name != model
+    if named_as_file and not path.exists():
+        raise UnknownModelError(
+            f"{path} does not exist; give a .safetensors file, or a name from `restore models`"
+        )
+    return str(path)
+
+
+def check_precision(precision: str) -> None:
+    """InputError for a name that is none."""
+    if precision not in PRECISIONS:
+        raise InputError(f"'{precision}' is no precision; choose one of {', '.join(PRECISIONS)}")
+
+
+def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, backup: bool) -> None:
+    """InputError for switches that contradict or need each other."""
+    if overwrite and skip_existing:
+        raise InputError(
+            "--overwrite makes existing results anew and --skip-existing leaves them; give one"
+        )
+    if in_place != backup:
+        raise InputError("--in-place and --backup go together; give both, or neither")
+
+
+def is_folder_name(output: str | None) -> bool:
+    """Whether an output is a folder by its name, there or not."""
+    separators = tuple(s for s in (os.sep, os.altsep) if s)
+    return output is not None and output.endswith(separators)

@@ -1,0 +1,160 @@
+"""The README and the documentation: their commands run, their numbers are the measured ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import restore
+from restore.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
+ELSEWHERE = ("pip install", "python -m venv")  # .ci/run installs in a fresh environment
+SHORTER = {  # instead of minutes or hours
+    "restore train": "--steps 2 --no-compile",
+    "restore autoencoder train": "--epochs 1",
+    "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
+    "restore anomaly fit": "--epochs 1",
+}
+SIDE = 128  # of the crops of the samples that the commands get
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each block of code, in order."""
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def is_run(page: Path) -> bool:
+    return any(language in ("bash", "python") for language, _ in blocks(page))
+
+
+@pytest.fixture(scope="session")
+def small_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples, cropped: the commands are the documentation's, but take less time."""
+    folder = tmp_path_factory.mktemp("small")
+    for path in sorted((ROOT / "samples").glob("*.png")):
+        picture = restore.load_image(path)
+        alpha = None if picture.alpha is None else picture.alpha[:SIDE, :SIDE]
+        crop = replace(picture, pixels=picture.pixels[:SIDE, :SIDE], alpha=alpha)
+        restore.save_image(crop, folder / path.name)
+    return folder
+
+
+@pytest.fixture
+def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: the samples, and stand-ins for the data sets that a reader brings."""
+    for name in ("CBSD68", "Kodak24", "BSD68_gray", "Set12", "LIVE1", "Set5"):
+        (tmp_path / name).mkdir()
+        os.link(small_samples / "fur-clean.png", tmp_path / name / "a.png")
+    for name in ("train", "val"):  # validation asks for more than a crop
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "samples" / "fur-clean.png", tmp_path / name)
+    for part, name in (("noisy", "fur.png"), ("gt", "fur-clean.png")):
+        (tmp_path / "CC15" / part).mkdir(parents=True)
+        os.link(small_samples / name, tmp_path / "CC15" / part / "a.png")
+    (tmp_path / "samples").mkdir()
+    for path in small_samples.iterdir():
+        os.link(path, tmp_path / "samples" / path.name)
+    write_digits(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_digits(folder: Path) -> None:
+    """Something in the shape of MNIST: 100 pictures of 28x28 and their labels, in IDX files."""
+    folder.mkdir()
+    labels = (np.arange(100) % 10).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 60, (100, 28, 28), np.uint8)
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[8:20, 4 + 2 * label : 8 + 2 * label] = 255
+    for name, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+        (folder / f"t10k-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+def run_line(line: str) -> None:
+    """A line of a bash block, in this process; of `pip ... && restore ...` the second half."""
+    line = line.removeprefix("pip install . && ")
+    words = shlex.split(line, comments=True)
+    if not words or line.startswith(ELSEWHERE):
+        return
+    assert words[0] == "restore", f"nothing here runs {line!r}"
+    for start, more in SHORTER.items():
+        words += shlex.split(more) if line.startswith(start) else []
+    done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+    assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+@pytest.mark.parametrize("page", [*filter(is_run, PAGES)], ids=lambda page: page.stem)
+def test_commands_and_examples_run(page: Path, checkout: Path) -> None:
+    for language, text in blocks(page):
+        if language == "bash":
+            for line in text.replace("\\\n", " ").splitlines():
+                run_line(line)
+        elif language == "python":
+            exec(compile(text, str(page), "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_of_code_are_run_or_marked_as_text(page: Path) -> None:
+    assert {language for language, _ in blocks(page)} <= {"bash", "python", "text"}
+    assert page.read_text(encoding="utf-8").count("```") == 2 * len(blocks(page))
+
+
+def test_the_numbers_are_the_measured_ones() -> None:
+    script = ROOT / "docs" / "fill_numbers.py"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_number_that_was_not_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ROOT / "docs" / "fill_numbers.py"
+    spec = importlib.util.spec_from_file_location("fill_numbers", place)
+    assert spec is not None and spec.loader is not None
+    numbers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(numbers)
+    for page in numbers.PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name in (m[2] for m in numbers.BLOCK.finditer(text)):
+            monkeypatch.setitem(numbers.TABLES, name, lambda: "| another |\n")
+            assert numbers.filled(text) != text
+            monkeypatch.undo()
+    text = "took <!--n:batch.seconds-->1<!--/--> seconds"
+    assert numbers.filled(text) != text
+    with pytest.raises(KeyError):
+        numbers.filled(text.replace("seconds-->", "hours-->"))
+
+
+def test_every_link_within_the_repository_leads_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), (page.name, link)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="pip install mkdocs-material 'mkdocstrings[python]'")
+    pytest.importorskip("mkdocstrings")
+    words = ["-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    reference = (tmp_path / "reference" / "index.html").read_text(encoding="utf-8")
+    missing = [name for name in restore.__all__ if f'id="restore.{name}"' not in reference]
+    assert not missing
