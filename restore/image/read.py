@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
 from restore.image import camera, color, exif, jp2, png, tiff
+from restore.image.boxes import primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
 
@@ -105,11 +106,14 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
     if camera.is_heif(data) or camera.is_raw(data):
         decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
         return _from_camera(decode, data, name, max_pixels)
-    parts: list[png.Chunk] = []
     kind = _kind(data, name)
-    if kind == "PNG":
-        parts = png.chunks(data, name)
-    elif not _whole(data, kind):
+    with reporting(name):  # Pillow reads much only when it is first used, and raises then
+        return _decode_by_pillow(data, kind, name, max_pixels)
+
+
+def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
+    parts = png.chunks(data, name) if kind == "PNG" else []
+    if not _whole(data, kind):
         raise ReadError(f"{name} is truncated: its end is missing; copy it again")
     with _open(data, kind, name) as image:
         _check_size(image.height, image.width, max_pixels, name)
@@ -118,14 +122,11 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
         deep = _deeper(data, kind, parts, name)
         if kind == "PNG" and "transparency" in image.info:
             image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
-        with reporting(name):
-            image.load()
+        image.load()
         if kind == "PNG":
             png.check_pixels(data, name)
         if deep:
-            with reporting(name):
-                samples = png.decode16(data, parts, name)
-            planes = color.split(samples)
+            planes = color.split(png.decode16(data, parts, name))
         else:
             planes = _checked(lambda: color.planes(image), name)
         if kind == "AVIF" and _avif_is_grey(data):  # which Pillow spreads over three channels
@@ -287,9 +288,9 @@ def _webp_is_lossless(data: bytes) -> bool:
 
 
 def _avif_is_grey(data: bytes) -> bool:
-    """Whether the first picture is declared monochrome (AV1 in ISOBMFF, section 2.3.3)."""
-    at = data.find(b"av1C")
-    return 0 < at < len(data) - 6 and bool(data[at + 6] & 0x10)
+    """Whether the picture itself, not its alpha, is monochrome (AV1 in ISOBMFF, section 2.3.3)."""
+    codes = [box.body for box in primary_properties(data) if box.type == b"av1C"]
+    return bool(codes) and len(codes[0]) > 2 and bool(codes[0][2] & 0x10)
 
 
 def _exif_of(info: dict[Any, Any]) -> bytes | None:

@@ -309,3 +309,18 @@ def test_names_of_any_script(tmp_path):
         (tmp_path / name).write_bytes(cv2.imencode(".png", array)[1].tobytes())
         assert np.array_equal(stored(load_image(tmp_path / name)), array[..., ::-1])
         assert load_image(str(tmp_path / name)).path == tmp_path / name
+
+
+def test_a_gif_whose_second_frame_is_damaged_is_refused_in_a_sentence():
+    """Pillow looks for further frames only when it is asked for their number."""
+    frames = [Image.fromarray(samples((24, 24), seed=s)) for s in range(2)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+    second = data.index(b"\x21\xf9\x04", data.index(b"\x2c") + 20)  # its control block
+    refused = 0
+    for length in range(second + 1, len(data) - 1):
+        try:
+            decode_image(data[:length])
+        except ReadError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 5
