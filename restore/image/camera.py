@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from restore.errors import ReadError
-from restore.image import color, exif
+from restore.image import color, exif, icc
+from restore.image.boxes import primary_properties
 from restore.image.picture import Picture
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
@@ -50,13 +51,17 @@ def decode_heif(data: bytes, name: str, max_pixels: int) -> Picture:
         samples |= samples >> info["bit_depth"]  # the library only shifts: white must be 65535
     block = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
     xmp = info.get("xmp") or None
+    source: dict[str, Any] = {"mode": file.mode}
+    for box in primary_properties(data):
+        if box.type == b"colr" and (codes := icc.codes_of_nclx(box.body)):
+            source["cicp"] = codes
     return Picture(
         *color.split(samples[:, :, np.newaxis] if samples.ndim == 2 else samples),
         icc=info.get("icc_profile") or None,
         exif=exif.without_rotation(block) if block else None,
         xmp=exif.xmp_without_rotation(xmp) if xmp else None,
         format="HEIF",
-        source={"mode": file.mode},
+        source=source,
     )
 
 

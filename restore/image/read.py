@@ -1,8 +1,8 @@
 """Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
 
 Pillow decodes 8 bits. `png` and `tiff` decode 16 bits and floats, which Pillow would cut to 8
-silently. Two things are still cut: AVIF of 10 or 12 bits is read as 8, and of a phone's
-multi-picture JPEG only the picture itself is read, not its previews.
+silently; imagecodecs decodes AVIF of 10 and 12 bits. Of a phone's multi-picture JPEG only the
+picture itself is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import camera, color, exif, jp2, png, tiff
+from restore.image import camera, color, exif, icc, jp2, png, tiff
 from restore.image.boxes import primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
@@ -28,6 +28,7 @@ from restore.image.picture import Picture, Pixels, check_range
 MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+MONOCHROME, TWELVE_BITS, HIGH_BIT_DEPTH = 0x10, 0x20, 0x40  # in an AV1 configuration
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
@@ -108,36 +109,75 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
         return _from_camera(decode, data, name, max_pixels)
     kind = _kind(data, name)
     with reporting(name):  # Pillow reads much only when it is first used, and raises then
+        if kind == "PNG":
+            return _decode_png(data, name, max_pixels)
         return _decode_by_pillow(data, kind, name, max_pixels)
 
 
+def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
+    parts = png.chunks(data, name)
+    width, height, bits = struct.unpack(">IIB", parts[0].data[:9])
+    _check_size(height, width, max_pixels, name)
+    if png.frames(parts) > 1:
+        raise ReadError(_several(name, png.frames(parts), "frames"))
+    about = png.read_metadata(parts, name)
+    plain = png.without_metadata(data)
+    png.check_pixels(plain, name)
+    if bits == 16:
+        planes, mode = color.split(png.decode16(plain, parts, name)), "I;16"
+    else:
+        with _open(plain, "PNG", name) as image:
+            if "transparency" in image.info:
+                image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
+            image.load()
+            planes, mode = _checked(lambda: color.planes(image), name), image.mode
+    source = {"mode": mode, **about.source}
+    found = Picture(*planes, icc=about.icc, format="PNG", source=source)
+    return _upright(found, about.exif, about.xmp)
+
+
 def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
-    parts = png.chunks(data, name) if kind == "PNG" else []
     if not _whole(data, kind):
         raise ReadError(f"{name} is truncated: its end is missing; copy it again")
     with _open(data, kind, name) as image:
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ReadError(_several(name, image.n_frames, "frames"))
-        deep = _deeper(data, kind, parts, name)
-        if kind == "PNG" and "transparency" in image.info:
-            image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
+        _check_depth(data, kind, name)
         image.load()
-        if kind == "PNG":
-            png.check_pixels(data, name)
-        if deep:
-            planes = color.split(png.decode16(data, parts, name))
-        else:
-            planes = _checked(lambda: color.planes(image), name)
-        if kind == "AVIF" and _avif_is_grey(data):  # which Pillow spreads over three channels
-            planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
-        info, source = dict(image.info), _source(image, kind, data, parts)
-    if kind == "JPEG2000":
-        boxes = jp2.read_metadata(data)
-        info |= {"icc_profile": boxes.icc, "exif": boxes.exif, "xmp": boxes.xmp}
-    icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
-    found = Picture(*planes, icc=icc, format=kind, source=source)
-    return _upright(found, _exif_of(info), _xmp_of(info))
+        planes = _checked(lambda: color.planes(image), name)
+        info, source = dict(image.info), _source(image, kind, data)
+    if kind == "AVIF":
+        planes = _with_depth_of_avif(planes, data, source)
+    elif kind == "JPEG2000":
+        found = jp2.read_metadata(data)
+        info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
+    profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
+    picture = Picture(*planes, icc=profile, format=kind, source=source)
+    return _upright(picture, _exif_of(info), _xmp_of(info))
+
+
+def _with_depth_of_avif(planes: color.Planes, data: bytes, source: dict[str, Any]) -> color.Planes:
+    """What Pillow leaves out of an AVIF: samples of 10 and 12 bits, and that it is grey.
+
+    The code points of its colours go into `source`. Source: AV1 in ISOBMFF, section 2.3.3.
+    """
+    properties = primary_properties(data)
+    flags = next((b.body[2] for b in properties if b.type == b"av1C" and len(b.body) > 2), 0)
+    for box in properties:
+        if box.type == b"colr" and (codes := icc.codes_of_nclx(box.body)):
+            source["cicp"] = codes
+    if flags & HIGH_BIT_DEPTH:
+        import imagecodecs
+
+        samples = np.asarray(imagecodecs.avif_decode(data))
+        bits = 12 if flags & TWELVE_BITS else 10
+        samples = samples[:, :, np.newaxis] if samples.ndim == 2 else samples
+        samples = samples << (16 - bits) | samples >> (2 * bits - 16)  # white becomes 65535
+        planes = color.split(samples.astype(np.uint16))
+    if flags & MONOCHROME:  # which is spread over three channels
+        planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
+    return planes
 
 
 def _from_camera(
@@ -227,22 +267,19 @@ def _scaled_key(key: Any, header: bytes) -> Any:
     return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
 
 
-def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
-    """Whether Pillow would cut the samples to 8 bits, and another decoder is used."""
-    if kind == "PNG":
-        return parts[0].data[8] == 16
+def _check_depth(data: bytes, kind: str, name: str) -> None:
+    """ReadError for colour of more than 8 bits in formats of which Pillow decodes 8 only."""
+    cut = False
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
-        with reporting(name):
-            words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
-            cut = int(words[3]) > 255
-    else:
-        size = data.find(b"\xff\x4f\xff\x51") if kind == "JPEG2000" else -1
+        words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
+        cut = int(words[3]) > 255
+    elif kind == "JPEG2000":
+        size = data.find(b"\xff\x4f\xff\x51")
         rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
         precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
         cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
     if cut:
         raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
-    return False
 
 
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
@@ -256,15 +293,13 @@ def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
         raise ReadError(f"{name} cannot be used: {error}") from None
 
 
-def _source(image: Image.Image, kind: str, data: bytes, parts: list[png.Chunk]) -> dict[str, Any]:
+def _source(image: Image.Image, kind: str, data: bytes) -> dict[str, Any]:
     """`Picture.source` of a file: what is needed to write a similar one."""
     source: dict[str, Any] = {"mode": image.mode}
     dpi = image.info.get("dpi")
     if dpi and all(np.isfinite(float(v)) and 0 < float(v) < 1e6 for v in dpi):
         source["dpi"] = (float(dpi[0]), float(dpi[1]))
-    if kind == "PNG":
-        source["chunks"] = png.kept_chunks(parts)
-    elif kind == "WEBP":
+    if kind == "WEBP":
         source["lossless"] = _webp_is_lossless(data)
     elif kind == "JPEG":
         from PIL.JpegImagePlugin import get_sampling
@@ -285,12 +320,6 @@ def _webp_is_lossless(data: bytes) -> bool:
         length = struct.unpack_from("<I", data, at + 4)[0]
         at += 8 + length + length % 2
     return data[at : at + 4] == b"VP8L"
-
-
-def _avif_is_grey(data: bytes) -> bool:
-    """Whether the picture itself, not its alpha, is monochrome (AV1 in ISOBMFF, section 2.3.3)."""
-    codes = [box.body for box in primary_properties(data) if box.type == b"av1C"]
-    return bool(codes) and len(codes[0]) > 2 and bool(codes[0][2] & 0x10)
 
 
 def _exif_of(info: dict[Any, Any]) -> bytes | None:

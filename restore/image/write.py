@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, jp2, png, tiff_write
+from restore.image import color, icc, jp2, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
+from restore.image.boxes import primary_properties
 from restore.image.picture import Depth, Picture, quantise
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
@@ -42,6 +44,9 @@ FORMATS = {
     "JPEG2000": Format((".jp2", ".jpx"), (8, 16), True, False, 2**31 - 1),
     "BMP": Format((".bmp",), (8,), False, False, 2**31 - 1),
 }
+
+
+WITH_CODES = ("PNG", "AVIF")  # formats that name a colour space by code points
 
 
 def save_image(
@@ -145,6 +150,8 @@ def check_format(
     if picture is None:
         return
     _check_picture(picture)
+    if kind not in WITH_CODES:
+        icc.profile_of(picture, kind)  # raises where the colours cannot be told
     if picture.alpha is not None and not limits.alpha:
         keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
         raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")
@@ -184,7 +191,7 @@ def encode_image(
         if kind == "TIFF":
             return _encode_tiff(samples, picture)
         if kind == "JPEG2000":
-            boxes = jp2.Metadata(picture.icc, picture.exif, picture.xmp)
+            boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp)
             plain = _encode(samples, kind, {})
             return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
         if kind == "AVIF" and samples.shape[2] < 3:  # Pillow writes grey as colour only
@@ -192,8 +199,9 @@ def encode_image(
         options = {"JPEG": _jpeg_options, "WEBP": _webp_options, "AVIF": _avif_options}.get(
             kind, _bmp_options
         )
-        return _encode(samples, kind, options(picture, quality))
-    except (ValueError, OSError, OverflowError) as error:
+        data = _encode(samples, kind, options(picture, quality))
+        return _with_codes(data, picture) if kind == "AVIF" else data
+    except (ValueError, OSError, OverflowError, struct.error) as error:
         raise WriteError(f"the picture cannot be written as {kind}: {error}") from error
 
 
@@ -213,6 +221,7 @@ def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         picture.xmp,
         picture.source.get("dpi"),
         picture.source.get("chunks", ()),
+        picture.source.get("cicp"),
     )
     return png.with_chunks(plain, chunks)
 
@@ -222,23 +231,23 @@ def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         samples,
         alpha=picture.alpha is not None,
         compression=picture.source.get("compression", "deflate"),
-        icc=picture.icc,
+        icc=icc.profile_of(picture, "TIFF"),
         exif=picture.exif,
         xmp=picture.xmp,
         dpi=picture.source.get("dpi"),
     )
 
 
-def _metadata(picture: Picture) -> dict[str, Any]:
+def _metadata(picture: Picture, kind: str) -> dict[str, Any]:
     """Pillow's names for what JPEG and WebP hold beside pixels."""
-    found = {"icc_profile": picture.icc, "xmp": picture.xmp}
+    found = {"icc_profile": icc.profile_of(picture, kind), "xmp": picture.xmp}
     found["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
     return {k: v for k, v in found.items() if v}
 
 
 def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     """Pillow's options for a JPEG like the picture's source."""
-    source, options = picture.source, _metadata(picture)
+    source, options = picture.source, _metadata(picture, "JPEG")
     subsampling = source.get("subsampling", 0)
     options["subsampling"] = subsampling if subsampling in (0, 1, 2) else 0
     options["progressive"] = source.get("progressive", False)
@@ -260,7 +269,7 @@ def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
 
 def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     lossless = quality is None and bool(picture.source.get("lossless"))
-    options = {**_metadata(picture), "lossless": lossless, "exact": lossless}
+    options = {**_metadata(picture, "WEBP"), "lossless": lossless, "exact": lossless}
     # For lossless files Pillow reads quality as effort.
     options["quality"] = 80 if lossless else WEBP_QUALITY if quality is None else quality
     return options
@@ -268,9 +277,22 @@ def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
 
 def _avif_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     """Without subsampling of colour, and grey as grey."""
-    options = {**_metadata(picture), "quality": AVIF_QUALITY if quality is None else quality}
+    plain = picture.replace(source={}) if "cicp" in picture.source else picture
+    options = {**_metadata(plain, "AVIF"), "quality": AVIF_QUALITY if quality is None else quality}
     options["subsampling"] = "4:0:0" if picture.channels == 1 else "4:4:4"
     return options
+
+
+def _with_codes(data: bytes, picture: Picture) -> bytes:
+    """An AVIF with the code points of the picture's colours in place of sRGB's."""
+    codes = picture.source.get("cicp")
+    if codes is None or picture.icc:
+        return data
+    changed = bytearray(data)
+    for box in primary_properties(data):
+        if box.type == b"colr" and box.body[:4] == b"nclx":
+            struct.pack_into(">HH", changed, box.start + 4, *codes)
+    return bytes(changed)
 
 
 def _bmp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
