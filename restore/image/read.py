@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import camera, color, exif, icc, jp2, png, tiff
+from restore.image import bmp, camera, color, exif, icc, jp2, png, tiff
 from restore.image.boxes import primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
@@ -139,6 +139,8 @@ def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
 def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
     if not _whole(data, kind):
         raise ReadError(f"{name} is truncated: its end is missing; copy it again")
+    if kind == "BMP" and bmp.has_bit_fields(data):
+        return _decode_bit_fields(data, name, max_pixels)
     with _open(data, kind, name) as image:
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -152,9 +154,22 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
     elif kind == "JPEG2000":
         found = jp2.read_metadata(data)
         info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
+    if kind == "BMP":
+        info["icc_profile"] = bmp.profile(data)
     profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     picture = Picture(*planes, icc=profile, format=kind, source=source)
     return _upright(picture, _exif_of(info), _xmp_of(info))
+
+
+def _decode_bit_fields(data: bytes, name: str, max_pixels: int) -> Picture:
+    _check_size(*bmp.size(data), max_pixels, name)
+    samples = bmp.decode_bit_fields(data, name)
+    source: dict[str, Any] = {"mode": MODES[samples.shape[2]]}
+    across, down = struct.unpack_from("<ii", data, 38)
+    if across > 0 and down > 0:
+        source["dpi"] = (across * 0.0254, down * 0.0254)
+    planes = color.split(samples)
+    return Picture(*planes, icc=bmp.profile(data), format="BMP", source=source)
 
 
 def _with_depth_of_avif(planes: color.Planes, data: bytes, source: dict[str, Any]) -> color.Planes:

@@ -1,7 +1,7 @@
 """Picture files written whole or not at all, similar to their source, with its metadata.
 
-What a format cannot hold is refused before anything is written. PNG,
-TIFF and grey JPEG 2000 hold 16 bits, TIFF holds floats; the others hold 8 bits, BMP no metadata.
+What a format cannot hold is refused before anything is written. PNG, TIFF and grey JPEG 2000 hold
+16 bits, TIFF holds floats; the others hold 8 bits. BMP holds no metadata but its profile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, icc, jp2, png, tiff_write
+from restore.image import bmp, color, icc, jp2, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
 from restore.image.picture import Depth, Picture, quantise
@@ -42,7 +42,7 @@ FORMATS = {
     "TIFF": Format((".tif", ".tiff"), (8, 16, "float"), True, False, 2**31 - 1),
     "AVIF": Format((".avif",), (8,), True, True, 65_535),
     "JPEG2000": Format((".jp2", ".jpx"), (8, 16), True, False, 2**31 - 1),
-    "BMP": Format((".bmp",), (8,), False, False, 2**31 - 1),
+    "BMP": Format((".bmp",), (8,), True, False, 2**31 - 1),
 }
 
 
@@ -194,6 +194,10 @@ def encode_image(
             boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp)
             plain = _encode(samples, kind, {})
             return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
+        if kind == "BMP" and (picture.alpha is not None or icc.profile_of(picture, kind)):
+            if samples.shape[2] == 2:  # alpha needs colour
+                samples = samples[:, :, [0, 0, 0, 1]]
+            return bmp.encode(samples, icc.profile_of(picture, kind), picture.source.get("dpi"))
         if kind == "AVIF" and samples.shape[2] < 3:  # Pillow writes grey as colour only
             samples = np.concatenate([samples[:, :, :1]] * 2 + [samples], axis=2)
         options = {"JPEG": _jpeg_options, "WEBP": _webp_options, "AVIF": _avif_options}.get(
