@@ -13,6 +13,7 @@ import numpy as np
 
 from restore.errors import ReadError
 from restore.image import color, exif, icc
+from restore.image import xmp as xmp_module
 from restore.image.boxes import primary_properties
 from restore.image.picture import Picture
 
@@ -59,7 +60,7 @@ def decode_heif(data: bytes, name: str, max_pixels: int) -> Picture:
         *color.split(samples[:, :, np.newaxis] if samples.ndim == 2 else samples),
         icc=info.get("icc_profile") or None,
         exif=exif.without_rotation(block) if block else None,
-        xmp=exif.xmp_without_rotation(xmp) if xmp else None,
+        xmp=xmp_module.without_rotation(xmp) if xmp else None,
         format="HEIF",
         source=source,
     )

@@ -6,7 +6,6 @@ block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix 
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,10 +26,6 @@ STRUCTURE = {
     *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
     *range(529, 533), 700, 34377, 34675, 37724,
 }  # fmt: skip
-_XMP_SIZE = re.compile(
-    rb"((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:=[\"']|>))\d+(?=[\"'<])"
-)
-_XMP_ROTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([2-8])(?=[\"'<])")
 
 
 @dataclass(frozen=True)
@@ -208,14 +203,13 @@ def parse_exif(block: bytes | None) -> tuple[Layout, Directory]:
         return Layout("<"), Directory()
 
 
-def orientation(block: bytes | None, xmp: bytes | None = None) -> int:
-    """EXIF orientation 1..8 of a block (or a TIFF file), else the one in XMP, else 1."""
+def orientation(block: bytes | None) -> int | None:
+    """EXIF orientation 1..8 of a block (or a TIFF file); None where it has none."""
     layout, directory = parse_exif(block)
     value = directory.integers(ORIENTATION, layout)
     if value:
         return value[0] if 1 <= value[0] <= 8 else 1
-    found = _XMP_ROTATION.search(xmp or b"")
-    return int(found[2]) if found else 1
+    return None
 
 
 def without_rotation(block: bytes) -> bytes:
@@ -224,7 +218,7 @@ def without_rotation(block: bytes) -> bytes:
     Rebuilding it would break the absolute offsets in maker notes. The thumbnail of an EXIF block is
     unlinked, because it is rotated as the pixels were.
     """
-    if orientation(block) == 1:
+    if orientation(block) in (None, 1):
         return block
     layout, offset = header(block)
     patched = bytearray(block)
@@ -264,11 +258,6 @@ def without_thumbnail(block: bytes) -> bytes:
     return wiped if parse_exif(wiped)[1] == parse_exif(unlinked)[1] else unlinked
 
 
-def xmp_without_rotation(xmp: bytes) -> bytes:
-    """The XMP packet with every `tiff:Orientation` set to 1; its length stays."""
-    return _XMP_ROTATION.sub(rb"\g<1>1", xmp)
-
-
 def with_size(block: bytes, height: int, width: int) -> bytes:
     """The block with its pixel dimensions, where it has them, changed in place; no tag moves."""
     try:
@@ -285,13 +274,3 @@ def with_size(block: bytes, height: int, width: int) -> bytes:
             data = (LONG, 1, value.ljust(room, b"\0"))
             struct.pack_into(layout.entry, patched, at, tag, *data)
     return bytes(patched)
-
-
-def xmp_with_size(xmp: bytes, height: int, width: int) -> bytes:
-    """The XMP packet with its pixel dimensions, where it has them, changed."""
-
-    def renew(found: re.Match[bytes]) -> bytes:
-        across = b"Width" in found[1] or b"PixelX" in found[1]
-        return found[1] + str(width if across else height).encode()
-
-    return _XMP_SIZE.sub(renew, xmp)

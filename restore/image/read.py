@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import bmp, camera, color, exif, icc, jp2, png, tiff
+from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, png, tiff
+from restore.image import xmp as xmp_module
 from restore.image.boxes import primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
@@ -29,6 +30,7 @@ MAX_PIXELS = 1_000_000_000
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 MONOCHROME, TWELVE_BITS, HIGH_BIT_DEPTH = 0x10, 0x20, 0x40  # in an AV1 configuration
+SECOND_PICTURE = "its second picture (a gain map or a motion video) is left out"
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
@@ -151,6 +153,10 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         info, source = dict(image.info), _source(image, kind, data)
     if kind == "AVIF":
         planes = _with_depth_of_avif(planes, data, source)
+    elif kind == "JPEG":
+        segments = jpeg.read_metadata(data)
+        source |= {"comments": segments.comments, "app13": segments.app13}
+        info |= {"exif": segments.exif, "xmp": segments.xmp}
     elif kind == "JPEG2000":
         found = jp2.read_metadata(data)
         info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
@@ -260,20 +266,10 @@ def _several(name: str, count: int, what: str) -> str:
 def _whole(data: bytes, kind: str) -> bool:
     """Whether a file has its end, according to its own marks: some decoders do not check."""
     if kind == "JPEG":
-        return data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
+        return data.find(b"\xff\xd9", jpeg.start_of_scan(data)) > 0
     if kind == "WEBP":
         return len(data) >= 12 and struct.unpack("<I", data[4:8])[0] + 8 <= len(data)
     return True
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Where a JPEG's own pixels begin, behind a thumbnail that EXIF may hold."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        alone = data[at + 1] in (0x01, *range(0xD0, 0xD8))
-        filler = data[at + 1] == 0xFF
-        at += 1 if filler else 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
 
 
 def _scaled_key(key: Any, header: bytes) -> Any:
@@ -319,12 +315,9 @@ def _source(image: Image.Image, kind: str, data: bytes) -> dict[str, Any]:
     elif kind == "JPEG":
         from PIL.JpegImagePlugin import get_sampling
 
-        blocks = [s for m, s in getattr(image, "applist", []) if m == "APP13"]
         source["qtables"] = dict(getattr(image, "quantization", {}))
         source["subsampling"] = get_sampling(image)
         source["progressive"] = bool(image.info.get("progressive"))
-        source["comment"] = image.info.get("comment")
-        source["app13"] = blocks
     return source
 
 
@@ -348,14 +341,16 @@ def _xmp_of(info: dict[Any, Any]) -> bytes | None:
 
 
 def _upright(picture: Picture, block: bytes | None, xmp: bytes | None) -> Picture:
-    """The picture turned as its metadata asks, with metadata that no longer asks for it."""
-    return _turned(
-        picture.replace(
-            exif=exif.without_rotation(block) if block else None,
-            xmp=exif.xmp_without_rotation(xmp) if xmp else None,
-        ),
-        exif.orientation(block, xmp),
+    """The picture turned as its metadata asks, with metadata that is true of it alone."""
+    turned = exif.orientation(block)
+    alone = xmp_module.without_second_pictures(xmp) if xmp else None
+    notes = picture.notes if alone == xmp else (*picture.notes, SECOND_PICTURE)
+    upright = picture.replace(
+        exif=exif.without_rotation(block) if block else None,
+        xmp=xmp_module.without_rotation(alone) if alone else None,
+        notes=notes,
     )
+    return _turned(upright, xmp_module.orientation(xmp) if turned is None else turned)
 
 
 def _turned(picture: Picture, orientation: int) -> Picture:

@@ -22,6 +22,7 @@ from PIL import Image, TiffImagePlugin
 
 from restore.errors import ReadError
 from restore.image import color, exif
+from restore.image import xmp as xmp_module
 from restore.image.exif import (
     ORIENTATION,
     RATIONAL,
@@ -90,7 +91,7 @@ class Header:
         found = self.first(ORIENTATION)
         if ORIENTATION in self.directory.tags:
             return found if 1 <= found <= 8 else 1
-        return exif.orientation(None, self.bytes_of(XMP))
+        return xmp_module.orientation(self.bytes_of(XMP))
 
     @property
     def channels(self) -> int:
@@ -425,7 +426,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
         depth=page.depth,
         icc=None if converted else page.bytes_of(ICC),
         exif=exif.without_rotation(block) if block else None,
-        xmp=exif.xmp_without_rotation(xmp) if xmp else None,
+        xmp=xmp_module.without_rotation(xmp) if xmp else None,
         path=path,
         format="TIFF",
         source={"compression": page.compression, "dpi": page.dpi()},

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import bmp, color, icc, jp2, png, tiff_write
+from restore.image import bmp, color, exif, icc, jp2, jpeg, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
 from restore.image.picture import Depth, Picture, quantise
@@ -155,12 +155,31 @@ def check_format(
     if picture.alpha is not None and not limits.alpha:
         keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
         raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")
+    if kind == "JPEG":
+        _check_jpeg_metadata(picture, name)
     height, width = size or (picture.height, picture.width)
     if max(height, width) > limits.largest:
         raise WriteError(
             f"{name}: {width} x {height} pixels are too many for {kind}, which ends at "
             f"{limits.largest} to a side; use PNG or TIFF"
         )
+
+
+def _check_jpeg_metadata(picture: Picture, name: str) -> None:
+    """WriteError for metadata that the segments of a JPEG do not hold."""
+    # A restored picture is written without the thumbnail of its source.
+    block = exif.without_thumbnail(picture.exif) if picture.exif else b""
+    if len(block) > jpeg.LARGEST_EXIF:
+        raise WriteError(
+            f"{name}: EXIF of {len(block)} bytes is too long for JPEG, which holds "
+            f"{jpeg.LARGEST_EXIF}; use PNG, TIFF or WebP, or leave metadata out"
+        )
+    try:
+        jpeg.metadata_segments(
+            picture.xmp, picture.source.get("app13", ()), picture.source.get("comments", ())
+        )
+    except ValueError as error:
+        raise WriteError(f"{name}: {error}; use PNG or TIFF, or leave metadata out") from None
 
 
 def _depths(kind: str, picture: Picture | None) -> tuple[Depth, ...]:
@@ -257,11 +276,8 @@ def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     options["progressive"] = source.get("progressive", False)
     if source.get("dpi"):
         options["dpi"] = source["dpi"]
-    if source.get("comment"):
-        options["comment"] = source["comment"]
-    blocks = source.get("app13", ())
-    options["extra"] = b"".join(
-        b"\xff\xed" + (len(b) + 2).to_bytes(2, "big") + b for b in blocks if len(b) <= 65_533
+    options["extra"] = jpeg.metadata_segments(
+        options.pop("xmp", None), source.get("app13", ()), source.get("comments", ())
     )
     tables = source.get("qtables") if source.get("mode") in ("L", "RGB") else None
     if quality is None and tables and len(tables) >= min(2, picture.channels):
