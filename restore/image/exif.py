@@ -7,7 +7,7 @@ block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 ORIENTATION = 0x0112
@@ -273,4 +273,31 @@ def with_size(block: bytes, height: int, width: int) -> bytes:
             room = struct.calcsize(layout.offset)
             data = (LONG, 1, value.ljust(room, b"\0"))
             struct.pack_into(layout.entry, patched, at, tag, *data)
+    return bytes(patched)
+
+
+def with_values(block: bytes, values: Mapping[int, Tag]) -> bytes:
+    """The block with other values of tags that its first directory has; no other tag moves.
+
+    A value that needs more room goes behind the block's end.
+    """
+    try:
+        layout, offset = header(block)
+        entries = list(_entries(block, offset, layout))
+    except (ValueError, struct.error):
+        return block
+    patched, room = bytearray(block), struct.calcsize(layout.offset)
+    for number, kind, old, at in entries:
+        new = values.get(number)
+        if new is None or old is None:
+            continue
+        inline = at + struct.calcsize(layout.entry) - room
+        place = inline if len(old) <= room else struct.unpack_from(layout.offset, block, inline)[0]
+        if kind != new.type or len(new.data) != len(old):
+            patched += b"\0" * (len(patched) % 2)
+            place = inline if len(new.data) <= room else len(patched)
+            where = struct.pack(layout.offset, place) if place != inline else bytes(room)
+            count = len(new.data) // SIZES[new.type]
+            struct.pack_into(layout.entry, patched, at, number, new.type, count, where)
+        patched[place : place + len(new.data)] = new.data
     return bytes(patched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from restore.image import exif, xmp
+from restore.image import calibration, exif, xmp
 from restore.image.picture import Picture
 
 WORDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -25,10 +25,22 @@ def without_thumbnails(picture: Picture) -> Picture:
 
 
 def with_size(picture: Picture, height: int, width: int) -> Picture:
-    """The picture with the pixel dimensions in its EXIF and XMP, where given, changed."""
+    """The picture with metadata that is true of it once it has this size; its pixels stay.
+
+    Those are its dimensions in EXIF and XMP, and all that is measured in pixels: GeoTIFF's place,
+    OME's and ImageJ's pixel size.
+    """
+    before, after = (picture.height, picture.width), (height, width)
+    source = dict(picture.source)
+    if per_unit := source.get("pixels_per_unit"):
+        source["pixels_per_unit"] = (
+            per_unit[0] * width / before[1],
+            per_unit[1] * height / before[0],
+        )
     return picture.replace(
-        exif=exif.with_size(picture.exif, height, width) if picture.exif else None,
+        exif=calibration.with_size(picture.exif, before, after) if picture.exif else None,
         xmp=xmp.with_size(picture.xmp, height, width) if picture.xmp else None,
+        source=source,
     )
 
 

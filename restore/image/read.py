@@ -356,9 +356,10 @@ def _upright(picture: Picture, block: bytes | None, xmp: bytes | None) -> Pictur
 def _turned(picture: Picture, orientation: int) -> Picture:
     alpha = picture.alpha
     alpha = turn(alpha[:, :, np.newaxis], orientation)[:, :, 0] if alpha is not None else None
-    source, dpi = picture.source, picture.source.get("dpi")
-    if dpi and orientation >= 5:
-        source = {**source, "dpi": (dpi[1], dpi[0])}
+    source = dict(picture.source)
+    for key in ("dpi", "pixels_per_unit") if orientation >= 5 else ():
+        if source.get(key):
+            source[key] = source[key][::-1]
     return picture.replace(pixels=turn(picture.pixels, orientation), alpha=alpha, source=source)
 
 

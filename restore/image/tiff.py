@@ -22,7 +22,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import COMPRESSION_INFO as PACKINGS_OF_PILLOW
 
 from restore.errors import ReadError
-from restore.image import color, exif
+from restore.image import calibration, color, exif
 from restore.image import xmp as xmp_module
 from restore.image.exif import (
     ORIENTATION,
@@ -55,6 +55,7 @@ COLOURS = {  # samples of a pixel, by photometric interpretation
 PREMULTIPLIED, STRAIGHT, OF_COREL_DRAW = 1, 2, 999  # values of EXTRA: kinds of alpha
 MOST_EXTRA = 8  # more are no picture, but measurements
 MOST_PAGES = 10_000
+LARGEST_DPI = 1e6
 LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
 
@@ -153,7 +154,10 @@ class Header:
         if unit is None or len(x) != 8 or len(y) != 8:
             return None
         (a, b), (c, d) = (struct.unpack(self.layout.order + "II", v) for v in (x, y))
-        return (a / b * unit, c / d * unit) if a and b and c and d else None
+        if not (a and b and c and d):
+            return None
+        across, down = a / b * unit, c / d * unit
+        return (across, down) if max(across, down) < LARGEST_DPI else None
 
 
 def read_header(data: bytes, name: str) -> Header:
@@ -458,6 +462,9 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
     xmp = page.bytes_of(XMP)
     block = exif.build_exif(page.directory, page.layout.order)
     converted = page.first(PHOTOMETRIC, BLACK_IS_ZERO) in (CMYK, LAB)
+    source = {"compression": page.compression, "dpi": page.dpi()}
+    per_unit = calibration.resolution_without_unit(page.directory, page.layout)
+    source |= {"pixels_per_unit": per_unit} if per_unit else {}
     return Picture(
         np.zeros((1, 1, page.channels - page.alpha), np.float32),
         depth=page.depth,
@@ -466,7 +473,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
         xmp=xmp_module.without_rotation(xmp) if xmp else None,
         path=path,
         format="TIFF",
-        source={"compression": page.compression, "dpi": page.dpi()},
+        source=source,
         notes=(LEFT_OUT,) if len(page.extra) > page.alpha else (),
     )
 

@@ -257,7 +257,7 @@ def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         icc=icc.profile_of(picture, "TIFF"),
         exif=picture.exif,
         xmp=picture.xmp,
-        dpi=picture.source.get("dpi"),
+        source=picture.source,
     )
 
 

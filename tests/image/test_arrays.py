@@ -260,6 +260,7 @@ def test_tensor_comes_back_to_its_device():
     assert back.device == tensor.device and torch.equal(back, tensor)
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_matrices_and_masked_arrays_are_refused():
     """A matrix stays two-dimensional whatever is done to it, and took the interpreter down."""
     values = np.zeros((4, 5), np.float32)
