@@ -10,14 +10,17 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from restore.image import maker_notes
+
 ORIENTATION = 0x0112
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # of the first directory, of the EXIF one
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+SUBFILE, MAKER_NOTE = 254, 0x927C
+MOST_DIRECTORIES, MOST_TAGS = 1000, 200_000
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
-# Bytes per value of each type of the TIFF 6.0 and BigTIFF specifications.
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-SIZES |= {LONG8: 8, 17: 8, 18: 8}
+# Bytes of a value of each type, of TIFF 6.0 and of BigTIFF.
+SIZES = maker_notes.SIZES | {LONG8: 8, 17: 8, 18: 8}
 CODES = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}
 
 # Tags that say how one file stores its pixels, or that have a field of their own in `Picture`.
@@ -57,6 +60,7 @@ class Tag:
 
     type: int
     data: bytes
+    place: int = field(default=0, compare=False)  # of a maker note, from the TIFF header; 0: none
 
 
 @dataclass
@@ -104,12 +108,16 @@ def file_header(layout: Layout, offset: int) -> bytes:
 
 def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) -> Directory:
     """The directory at `offset` with those below it; ValueError where it lies beyond the end."""
-    directory = Directory()
-    for tag, kind, values, _ in _entries(data, offset, layout):
+    directory, total = Directory(), 0
+    for tag, kind, values, at in _entries(data, offset, layout):
         if values is None:
             directory.lost.add(tag)
             continue
-        directory.tags[tag] = Tag(kind, values)
+        total += len(values)
+        if total > len(data):  # healthy values do not share their bytes
+            raise ValueError("tags claim more bytes than the file has")
+        place = _place(data, at, layout) if tag == MAKER_NOTE else 0
+        directory.tags[tag] = Tag(kind, values, place)
         if tag in (EXIF, GPS, INTEROPERABILITY) and depth < 2:
             below = directory.integers(tag, layout)
             if below and 0 < below[0] < len(data):
@@ -118,6 +126,35 @@ def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) ->
     tail = data[end : end + struct.calcsize(layout.offset)]
     directory.next = struct.unpack(layout.offset, tail)[0] if tail else 0
     return directory
+
+
+def count_directories(data: bytes, offset: int, layout: Layout, skip: int) -> int:
+    """The directories of a chain whose first tag, if it is 254, has no bit of `skip` set.
+
+    It ends at the 1,000th directory or the 200,000th tag. ValueError where one lies outside.
+    """
+    seen: set[int] = set()
+    found = looked = 0
+    while offset and offset not in seen and len(seen) < MOST_DIRECTORIES and looked < MOST_TAGS:
+        seen.add(offset)
+        end = _end(data, offset, layout)
+        first = offset + struct.calcsize(layout.count)
+        looked += (end - first) // struct.calcsize(layout.entry)
+        tag, kind, _, inline = struct.unpack_from(layout.entry, data, first)
+        code = CODES.get(kind, "")
+        value = 0
+        if tag == SUBFILE and code:
+            (value,) = struct.unpack_from(layout.order + code, inline)
+        found += not value & skip
+        (offset,) = struct.unpack_from(layout.offset, data, end)
+    return found
+
+
+def _place(data: bytes, at: int, layout: Layout) -> int:
+    """Where the value of the entry at `at` begins, when it is not in the entry itself."""
+    room = struct.calcsize(layout.offset)
+    end = at + struct.calcsize(layout.entry)
+    return int(struct.unpack(layout.offset, data[end - room : end])[0])
 
 
 def _end(data: bytes, offset: int, layout: Layout) -> int:
@@ -164,7 +201,7 @@ def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
             tag = directory.tags[number]
             kind, count, data = tag.type, len(tag.data) // SIZES[tag.type], tag.data
             if len(data) > inline:
-                values += data
+                values += maker_notes.moved(data, tag.place, at) if tag.place else data
                 data = struct.pack(layout.offset, at)
         values += b"\0" * (len(values) % 2)  # the specification wants values on even offsets
         entries.append(struct.pack(layout.entry, number, kind, count, data))

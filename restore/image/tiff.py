@@ -33,6 +33,7 @@ from restore.image.exif import (
     Layout,
     Tag,
     build_directory,
+    count_directories,
     file_header,
     header,
     parse_directory,
@@ -54,7 +55,7 @@ COLOURS = {  # samples of a pixel, by photometric interpretation
 }  # fmt: skip
 PREMULTIPLIED, STRAIGHT, OF_COREL_DRAW = 1, 2, 999  # values of EXTRA: kinds of alpha
 MOST_EXTRA = 8  # more are no picture, but measurements
-MOST_PAGES = 10_000
+THUMBNAIL, MASK = 1, 4  # bits of SUBFILE: pages that are no pictures of their own
 LARGEST_DPI = 1e6
 LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
@@ -165,7 +166,7 @@ def read_header(data: bytes, name: str) -> Header:
     try:
         layout, offset = header(data)
         directory = parse_directory(data, offset, layout)
-        found = Header(layout, directory, _count_pages(data, offset, layout))
+        found = Header(layout, directory, count_directories(data, offset, layout, THUMBNAIL | MASK))
     except (ValueError, struct.error) as error:
         raise ReadError(f"{name} is damaged or truncated: {error}") from error
     if directory.lost:
@@ -178,19 +179,6 @@ def is_raw(data: bytes, page: Header) -> bool:
     return (
         data[8:10] == b"CR" or bool(page.first(SUBFILE) & 1) or DNG_VERSION in page.directory.tags
     )
-
-
-def _count_pages(data: bytes, offset: int, layout: Layout) -> int:
-    """Pages that are pictures of their own: neither thumbnails nor masks."""
-    seen: set[int] = set()
-    pages = 0
-    while offset and offset not in seen and len(seen) < MOST_PAGES:
-        seen.add(offset)
-        directory = parse_directory(data, offset, layout, depth=2)
-        kind = directory.integers(SUBFILE, layout)
-        pages += not (kind and kind[0] & 0b101)
-        offset = directory.next
-    return pages
 
 
 def check(page: Header, length: int, name: str) -> None:
