@@ -13,15 +13,21 @@ MOST_PROPERTIES = 10_000
 
 
 class Box(NamedTuple):
-    """A box: its type of four letters, its content, and where the content begins."""
+    """A box: its type of four letters, its content, where that begins, and its length as told."""
 
     type: bytes
     body: bytes
     start: int
+    size: int
 
 
-def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """The boxes between two positions of a file, up to the first incomplete one."""
+def boxes(
+    data: bytes, start: int = 0, end: int | None = None, *, whole: bool = True
+) -> Iterator[Box]:
+    """The boxes between two positions of a file, up to the first incomplete one.
+
+    whole: False gives that one, too, as far as it is there
+    """
     at, end = start, len(data) if end is None else end
     while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -29,9 +35,9 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
         if length == 1 and at + 16 <= end:
             (length,), head = struct.unpack_from(">Q", data, at + 8), 16
         stop = at + length if length else end
-        if (length and length < head) or stop > end:
+        if (length and length < head) or (whole and stop > end):
             return
-        yield Box(kind, data[at + head : stop], at + head)
+        yield Box(kind, data[at + head : stop], at + head, stop - at - head)
         at = stop
 
 
@@ -52,6 +58,15 @@ def primary_properties(data: bytes) -> list[Box]:
         return _primary_properties(data)
     except (struct.error, IndexError):
         return []
+
+
+def image_extent(data: bytes) -> tuple[int, int]:
+    """Height and width of the primary item as stored; (0, 0) where they are not told."""
+    for box in primary_properties(data):
+        if box.type == b"ispe" and len(box.body) >= 12:
+            width, height = struct.unpack_from(">II", box.body, 4)
+            return height, width
+    return 0, 0
 
 
 def _primary_properties(data: bytes) -> list[Box]:

@@ -28,9 +28,9 @@ class Metadata(NamedTuple):
 def read_metadata(data: bytes) -> Metadata:
     """The metadata of a file; a bare code stream has none."""
     icc = exif = xmp = None
-    for kind, body, _ in boxes(data) if data.startswith(SIGNATURE) else ():
+    for kind, body, *_ in boxes(data) if data.startswith(SIGNATURE) else ():
         if kind == b"jp2h":
-            profiles = [b[3:] for k, b, _ in boxes(body) if k == b"colr" and b[:1] == b"\x02"]
+            profiles = [b[3:] for k, b, *_ in boxes(body) if k == b"colr" and b[:1] == b"\x02"]
             icc = icc or next(iter(profiles), None)
         elif kind == b"uuid" and body[:16] == EXIF:
             exif = body[16:].removeprefix(b"Exif\0\0") or None
@@ -43,7 +43,7 @@ def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | No
     """The file with metadata added: profile and resolution in its header, the rest at its end."""
     parts = [
         (kind, _header(body, metadata.icc, dpi) if kind == b"jp2h" else body)
-        for kind, body, _ in boxes(data)
+        for kind, body, *_ in boxes(data)
     ]
     for mark, body in ((EXIF, metadata.exif), (XMP, metadata.xmp)):
         if body:
@@ -52,7 +52,7 @@ def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | No
 
 
 def _header(body: bytes, icc: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    parts = [(kind, content) for kind, content, _ in boxes(body)]
+    parts = [(kind, content) for kind, content, *_ in boxes(body)]
     if icc:
         parts = [(k, ICC_METHOD + icc if k == b"colr" else b) for k, b in parts]
     if dpi:  # dots per metre as numerator, denominator and power of ten, down before across

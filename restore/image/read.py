@@ -11,6 +11,7 @@ import importlib
 import io
 import math
 import os
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +23,17 @@ from PIL import Image, ImageFile
 from restore.errors import InputError, ReadError
 from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, png, tiff
 from restore.image import xmp as xmp_module
-from restore.image.boxes import primary_properties
+from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
+from restore.image.sizes import coded_size
 
 MAX_PIXELS = 1_000_000_000
+HEAD = 2**20  # bytes of a file that tell its size, at most
+MOST_BYTES_OF_A_PIXEL, MOST_BYTES_BESIDE_PIXELS = 16, 2**29
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 MONOCHROME, TWELVE_BITS, HIGH_BIT_DEPTH = 0x10, 0x20, 0x40  # in an AV1 configuration
-SECOND_PICTURE = "its second picture (a gain map or a motion video) is left out"
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
@@ -54,24 +57,44 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises ReadError where it cannot be read."""
+    """The bytes of a file. Raises ReadError where it cannot be read, or is no regular file."""
     try:
-        if path.is_dir():
-            raise ReadError(f"{path} is a folder; give a picture file")
-        if path.exists() and not path.is_file():
-            raise ReadError(f"{path} is not a regular file; give a picture file")
-        before = path.stat()
-        data = path.read_bytes()
-        after = path.stat()
+        # Without waiting for the other end of a pipe: what is opened is looked at first.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            before = os.fstat(file.fileno())
+            if stat.S_ISDIR(before.st_mode):
+                raise ReadError(f"{path} is a folder; give a picture file")
+            if not stat.S_ISREG(before.st_mode):
+                raise ReadError(f"{path} is not a regular file; give a picture file")
+            start = file.read(HEAD)
+            _check_bytes(start, before.st_size, path)
+            data = start + file.read()
+            after = os.fstat(file.fileno())
+        now = path.stat()
+    except IsADirectoryError:
+        raise ReadError(f"{path} is a folder; give a picture file") from None
     except FileNotFoundError:
         raise ReadError(f"{path} does not exist; give the name of a picture file") from None
     except PermissionError:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
         raise ReadError(f"{path} cannot be read: {first_line(error)}") from error
-    if _stamp(before) != _stamp(after) or len(data) != after.st_size:
+    if not _stamp(before) == _stamp(after) == _stamp(now) or len(data) != after.st_size:
         raise ReadError(f"{path} changed while it was read; run again when it is written")
     return data
+
+
+def _check_bytes(start: bytes, length: int, path: Path) -> None:
+    """ReadError for a file of more bytes than its pixels and much metadata take: it is read whole.
+
+    A TIFF may have its header anywhere, and is not checked.
+    """
+    height, width = (0, 0) if start[:4] in TIFF_STARTS else promised_size(start)
+    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width and (
+        start[:4] not in TIFF_STARTS
+    ):
+        raise ReadError(f"{path} is damaged: {length} bytes are too many for what its header says")
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:
@@ -85,10 +108,20 @@ def count_pixels(data: bytes) -> int:
 
 
 def promised_size(data: bytes) -> tuple[int, int]:
-    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable."""
+    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable.
+
+    The first bytes of a file suffice, except for TIFF and most raw files.
+    """
     try:
+        if coded := coded_size(data):
+            return coded
         if data[:4] in TIFF_STARTS:
-            return tiff.read_header(data, "picture").size
+            page = tiff.read_header(data, "picture")
+            return camera.raw_size(data) if tiff.is_raw(data, page) else page.size
+        if camera.is_raw(data):
+            return camera.raw_size(data)
+        if data[4:8] == b"ftyp":
+            return image_extent(data)
         with _open(data, _kind(data, "picture"), "picture") as image:
             return image.height, image.width
     except ReadError:
@@ -299,6 +332,8 @@ def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
         with reporting(name):
             found = planes()
             check_range(found.pixels, "a float picture")
+            if found.alpha is not None:
+                check_range(found.alpha, "the alpha of a float picture")
             return found
     except InputError as error:
         raise ReadError(f"{name} cannot be used: {error}") from None
@@ -344,7 +379,7 @@ def _upright(picture: Picture, block: bytes | None, xmp: bytes | None) -> Pictur
     """The picture turned as its metadata asks, with metadata that is true of it alone."""
     turned = exif.orientation(block)
     alone = xmp_module.without_second_pictures(xmp) if xmp else None
-    notes = picture.notes if alone == xmp else (*picture.notes, SECOND_PICTURE)
+    notes = picture.notes if alone == xmp else (*picture.notes, xmp_module.SECOND_PICTURE)
     upright = picture.replace(
         exif=exif.without_rotation(block) if block else None,
         xmp=xmp_module.without_rotation(alone) if alone else None,

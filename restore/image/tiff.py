@@ -39,7 +39,7 @@ from restore.image.exif import (
     parse_directory,
 )
 from restore.image.guard import quietly, reporting
-from restore.image.picture import Depth, Picture
+from restore.image.picture import Depth, Picture, check_range
 from restore.image.sizes import coded_size
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -354,6 +354,8 @@ class PageReader:
             samples = np.concatenate([rgb, samples[:, :, page.colours :]], axis=2)
         if alpha is not None and page.extra[alpha - page.colours] == PREMULTIPLIED:
             samples = _not_premultiplied(samples)
+        if alpha is not None and page.depth == "float":
+            check_range(samples[:, :, -1], f"the alpha of {self.name}")
         return samples
 
     def _as_rgb(self, samples: Samples, photometric: int) -> npt.NDArray[np.uint8]:

@@ -17,6 +17,7 @@ _SIZE = re.compile(
     rb"((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:=[\"']|>))\d+(?=[\"'<])"
 )
 _ROTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([2-8])(?=[\"'<])")
+SECOND_PICTURE = "its second picture (a gain map or a motion video) is left out"
 THUMBNAILS = (b"xmp:Thumbnails", b"xap:Thumbnails")
 # What announces a second picture in the file: a gain map, or the video of a motion photo.
 _SECOND = (
