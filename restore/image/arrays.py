@@ -97,6 +97,10 @@ def from_array(array: Array) -> Picture:
     """
     if not isinstance(array, np.ndarray):
         raise InputError(f"expected a NumPy array, not {type(array).__name__}")
+    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+        raise InputError(
+            f"a {type(array).__name__} cannot be restored; give a plain array: numpy.asarray(...)"
+        )
     return _from_samples(array, "a float array")
 
 

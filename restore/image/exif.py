@@ -6,19 +6,21 @@ block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix 
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from restore.image import maker_notes
 
 ORIENTATION = 0x0112
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # of the first directory, of the EXIF one
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+SUBFILE, MAKER_NOTE = 254, 0x927C
+MOST_DIRECTORIES, MOST_TAGS = 1000, 200_000
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
-# Bytes per value of each type of the TIFF 6.0 and BigTIFF specifications.
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-SIZES |= {LONG8: 8, 17: 8, 18: 8}
+# Bytes of a value of each type, of TIFF 6.0 and of BigTIFF.
+SIZES = maker_notes.SIZES | {LONG8: 8, 17: 8, 18: 8}
 CODES = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}
 
 # Tags that say how one file stores its pixels, or that have a field of their own in `Picture`.
@@ -27,10 +29,6 @@ STRUCTURE = {
     *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
     *range(529, 533), 700, 34377, 34675, 37724,
 }  # fmt: skip
-_XMP_SIZE = re.compile(
-    rb"((?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)(?:=[\"']|>))\d+(?=[\"'<])"
-)
-_XMP_ROTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([2-8])(?=[\"'<])")
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Tag:
 
     type: int
     data: bytes
+    place: int = field(default=0, compare=False)  # of a maker note, from the TIFF header; 0: none
 
 
 @dataclass
@@ -109,12 +108,16 @@ def file_header(layout: Layout, offset: int) -> bytes:
 
 def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) -> Directory:
     """The directory at `offset` with those below it; ValueError where it lies beyond the end."""
-    directory = Directory()
-    for tag, kind, values, _ in _entries(data, offset, layout):
+    directory, total = Directory(), 0
+    for tag, kind, values, at in _entries(data, offset, layout):
         if values is None:
             directory.lost.add(tag)
             continue
-        directory.tags[tag] = Tag(kind, values)
+        total += len(values)
+        if total > len(data):  # healthy values do not share their bytes
+            raise ValueError("tags claim more bytes than the file has")
+        place = _place(data, at, layout) if tag == MAKER_NOTE else 0
+        directory.tags[tag] = Tag(kind, values, place)
         if tag in (EXIF, GPS, INTEROPERABILITY) and depth < 2:
             below = directory.integers(tag, layout)
             if below and 0 < below[0] < len(data):
@@ -123,6 +126,35 @@ def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) ->
     tail = data[end : end + struct.calcsize(layout.offset)]
     directory.next = struct.unpack(layout.offset, tail)[0] if tail else 0
     return directory
+
+
+def count_directories(data: bytes, offset: int, layout: Layout, skip: int) -> int:
+    """The directories of a chain whose first tag, if it is 254, has no bit of `skip` set.
+
+    It ends at the 1,000th directory or the 200,000th tag. ValueError where one lies outside.
+    """
+    seen: set[int] = set()
+    found = looked = 0
+    while offset and offset not in seen and len(seen) < MOST_DIRECTORIES and looked < MOST_TAGS:
+        seen.add(offset)
+        end = _end(data, offset, layout)
+        first = offset + struct.calcsize(layout.count)
+        looked += (end - first) // struct.calcsize(layout.entry)
+        tag, kind, _, inline = struct.unpack_from(layout.entry, data, first)
+        code = CODES.get(kind, "")
+        value = 0
+        if tag == SUBFILE and code:
+            (value,) = struct.unpack_from(layout.order + code, inline)
+        found += not value & skip
+        (offset,) = struct.unpack_from(layout.offset, data, end)
+    return found
+
+
+def _place(data: bytes, at: int, layout: Layout) -> int:
+    """Where the value of the entry at `at` begins, when it is not in the entry itself."""
+    room = struct.calcsize(layout.offset)
+    end = at + struct.calcsize(layout.entry)
+    return int(struct.unpack(layout.offset, data[end - room : end])[0])
 
 
 def _end(data: bytes, offset: int, layout: Layout) -> int:
@@ -169,7 +201,7 @@ def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
             tag = directory.tags[number]
             kind, count, data = tag.type, len(tag.data) // SIZES[tag.type], tag.data
             if len(data) > inline:
-                values += data
+                values += maker_notes.moved(data, tag.place, at) if tag.place else data
                 data = struct.pack(layout.offset, at)
         values += b"\0" * (len(values) % 2)  # the specification wants values on even offsets
         entries.append(struct.pack(layout.entry, number, kind, count, data))
@@ -208,14 +240,13 @@ def parse_exif(block: bytes | None) -> tuple[Layout, Directory]:
         return Layout("<"), Directory()
 
 
-def orientation(block: bytes | None, xmp: bytes | None = None) -> int:
-    """EXIF orientation 1..8 of a block (or a TIFF file), else the one in XMP, else 1."""
+def orientation(block: bytes | None) -> int | None:
+    """EXIF orientation 1..8 of a block (or a TIFF file); None where it has none."""
     layout, directory = parse_exif(block)
     value = directory.integers(ORIENTATION, layout)
     if value:
         return value[0] if 1 <= value[0] <= 8 else 1
-    found = _XMP_ROTATION.search(xmp or b"")
-    return int(found[2]) if found else 1
+    return None
 
 
 def without_rotation(block: bytes) -> bytes:
@@ -224,7 +255,7 @@ def without_rotation(block: bytes) -> bytes:
     Rebuilding it would break the absolute offsets in maker notes. The thumbnail of an EXIF block is
     unlinked, because it is rotated as the pixels were.
     """
-    if orientation(block) == 1:
+    if orientation(block) in (None, 1):
         return block
     layout, offset = header(block)
     patched = bytearray(block)
@@ -264,11 +295,6 @@ def without_thumbnail(block: bytes) -> bytes:
     return wiped if parse_exif(wiped)[1] == parse_exif(unlinked)[1] else unlinked
 
 
-def xmp_without_rotation(xmp: bytes) -> bytes:
-    """The XMP packet with every `tiff:Orientation` set to 1; its length stays."""
-    return _XMP_ROTATION.sub(rb"\g<1>1", xmp)
-
-
 def with_size(block: bytes, height: int, width: int) -> bytes:
     """The block with its pixel dimensions, where it has them, changed in place; no tag moves."""
     try:
@@ -287,11 +313,28 @@ def with_size(block: bytes, height: int, width: int) -> bytes:
     return bytes(patched)
 
 
-def xmp_with_size(xmp: bytes, height: int, width: int) -> bytes:
-    """The XMP packet with its pixel dimensions, where it has them, changed."""
+def with_values(block: bytes, values: Mapping[int, Tag]) -> bytes:
+    """The block with other values of tags that its first directory has; no other tag moves.
 
-    def renew(found: re.Match[bytes]) -> bytes:
-        across = b"Width" in found[1] or b"PixelX" in found[1]
-        return found[1] + str(width if across else height).encode()
-
-    return _XMP_SIZE.sub(renew, xmp)
+    A value that needs more room goes behind the block's end.
+    """
+    try:
+        layout, offset = header(block)
+        entries = list(_entries(block, offset, layout))
+    except (ValueError, struct.error):
+        return block
+    patched, room = bytearray(block), struct.calcsize(layout.offset)
+    for number, kind, old, at in entries:
+        new = values.get(number)
+        if new is None or old is None:
+            continue
+        inline = at + struct.calcsize(layout.entry) - room
+        place = inline if len(old) <= room else struct.unpack_from(layout.offset, block, inline)[0]
+        if kind != new.type or len(new.data) != len(old):
+            patched += b"\0" * (len(patched) % 2)
+            place = inline if len(new.data) <= room else len(patched)
+            where = struct.pack(layout.offset, place) if place != inline else bytes(room)
+            count = len(new.data) // SIZES[new.type]
+            struct.pack_into(layout.entry, patched, at, number, new.type, count, where)
+        patched[place : place + len(new.data)] = new.data
+    return bytes(patched)

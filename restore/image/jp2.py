@@ -7,8 +7,9 @@ XMP the UUIDs that Adobe and ExifTool use.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
+
+from restore.image.boxes import boxes, pack
 
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 EXIF = b"JpgTiffExif->JP2"
@@ -24,27 +25,12 @@ class Metadata(NamedTuple):
     xmp: bytes | None
 
 
-def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each box, up to the first incomplete one."""
-    at = 0
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        head = 8
-        if length == 1 and at + 16 <= len(data):
-            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
-        end = at + length if length else len(data)
-        if (length and length < head) or end > len(data):
-            return
-        yield kind, data[at + head : end]
-        at = end
-
-
 def read_metadata(data: bytes) -> Metadata:
     """The metadata of a file; a bare code stream has none."""
     icc = exif = xmp = None
-    for kind, body in boxes(data) if data.startswith(SIGNATURE) else ():
+    for kind, body, *_ in boxes(data) if data.startswith(SIGNATURE) else ():
         if kind == b"jp2h":
-            profiles = [b[3:] for k, b in boxes(body) if k == b"colr" and b[:1] == b"\x02"]
+            profiles = [b[3:] for k, b, *_ in boxes(body) if k == b"colr" and b[:1] == b"\x02"]
             icc = icc or next(iter(profiles), None)
         elif kind == b"uuid" and body[:16] == EXIF:
             exif = body[16:].removeprefix(b"Exif\0\0") or None
@@ -57,16 +43,16 @@ def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | No
     """The file with metadata added: profile and resolution in its header, the rest at its end."""
     parts = [
         (kind, _header(body, metadata.icc, dpi) if kind == b"jp2h" else body)
-        for kind, body in boxes(data)
+        for kind, body, *_ in boxes(data)
     ]
     for mark, body in ((EXIF, metadata.exif), (XMP, metadata.xmp)):
         if body:
             parts.append((b"uuid", mark + body))
-    return b"".join(_pack(kind, body) for kind, body in parts)
+    return b"".join(pack(kind, body) for kind, body in parts)
 
 
 def _header(body: bytes, icc: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    parts = list(boxes(body))
+    parts = [(kind, content) for kind, content, *_ in boxes(body)]
     if icc:
         parts = [(k, ICC_METHOD + icc if k == b"colr" else b) for k, b in parts]
     if dpi:  # dots per metre as numerator, denominator and power of ten, down before across
@@ -77,11 +63,5 @@ def _header(body: bytes, icc: bytes | None, dpi: tuple[float, float] | None) -> 
             while sizes[axis] > 65535:
                 sizes[axis], exponents[axis] = round(sizes[axis] / 10), exponents[axis] + 1
         body = struct.pack(">HHHHbb", sizes[0], 100, sizes[1], 100, *exponents)
-        parts.append((b"res ", _pack(b"resc", body)))
-    return b"".join(_pack(kind, body) for kind, body in parts)
-
-
-def _pack(kind: bytes, body: bytes) -> bytes:
-    if len(body) + 8 < 2**32:
-        return struct.pack(">I4s", len(body) + 8, kind) + body
-    return struct.pack(">I4sQ", 1, kind, len(body) + 16) + body
+        parts.append((b"res ", pack(b"resc", body)))
+    return b"".join(pack(kind, body) for kind, body in parts)

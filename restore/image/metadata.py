@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from restore.image import exif
+from restore.image import calibration, exif, xmp
 from restore.image.picture import Picture
 
-# Thumbnails that editors put into XMP, and into image resources 1033 and 1036 of APP13.
-_XMP_THUMBNAILS = re.compile(
-    rb"<(xmp|xap):Thumbnails\b[^>]*?(?:/>|>.*?</\1:Thumbnails>)", re.DOTALL
-)
 WORDS = (b"tEXt", b"zTXt", b"iTXt")
 RESOURCES = b"Photoshop 3.0\0"
-SMALL_PICTURES = (1033, 1036)
+SMALL_PICTURES = (1033, 1036)  # numbers of the image resources that are thumbnails
 
 
 def without_thumbnails(picture: Picture) -> Picture:
@@ -24,16 +19,28 @@ def without_thumbnails(picture: Picture) -> Picture:
         source["app13"] = [_without_resources(block) for block in source["app13"]]
     return picture.replace(
         exif=exif.without_thumbnail(picture.exif) if picture.exif else None,
-        xmp=_XMP_THUMBNAILS.sub(b"", picture.xmp) if picture.xmp else None,
+        xmp=xmp.without_thumbnails(picture.xmp) if picture.xmp else None,
         source=source,
     )
 
 
 def with_size(picture: Picture, height: int, width: int) -> Picture:
-    """The picture with the pixel dimensions in its EXIF and XMP, where given, changed."""
+    """The picture with metadata that is true of it once it has this size; its pixels stay.
+
+    Those are its dimensions in EXIF and XMP, and all that is measured in pixels: GeoTIFF's place,
+    OME's and ImageJ's pixel size.
+    """
+    before, after = (picture.height, picture.width), (height, width)
+    source = dict(picture.source)
+    if per_unit := source.get("pixels_per_unit"):
+        source["pixels_per_unit"] = (
+            per_unit[0] * width / before[1],
+            per_unit[1] * height / before[0],
+        )
     return picture.replace(
-        exif=exif.with_size(picture.exif, height, width) if picture.exif else None,
-        xmp=exif.xmp_with_size(picture.xmp, height, width) if picture.xmp else None,
+        exif=calibration.with_size(picture.exif, before, after) if picture.exif else None,
+        xmp=xmp.with_size(picture.xmp, height, width) if picture.xmp else None,
+        source=source,
     )
 
 
@@ -43,7 +50,7 @@ def without_metadata(picture: Picture) -> Picture:
     That is the ICC profile and PNG's chunks of colour; the resolution stays, too.
     """
     source: dict[str, Any] = {
-        k: v for k, v in picture.source.items() if k not in ("app13", "comment", "iptc")
+        k: v for k, v in picture.source.items() if k not in ("app13", "comments")
     }
     if "chunks" in source:
         source["chunks"] = [c for c in source["chunks"] if c.type not in WORDS]

@@ -37,6 +37,7 @@ class Picture:
             and never holds a rotation (it was applied)
     path:   the file it came from, or None
     format: that file's format as Pillow spells it ("JPEG", "PNG", "TIFF" ...), or None
+    notes:  what was left out when the file was read, a sentence each
     source: what else is needed to write a similar file (mode, compression ...)
 
     Two pictures are equal only where they are the same object; compare their pixels with NumPy.
@@ -50,6 +51,7 @@ class Picture:
     xmp: bytes | None = dataclasses.field(default=None, repr=False)
     path: Path | None = None
     format: str | None = None
+    notes: tuple[str, ...] = ()
     source: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @property

@@ -15,11 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from restore.errors import ReadError
+from restore.image import icc as icc_module
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 # Chunks that stay true when the pixels change: colour, and text.
 KEPT = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
+LARGEST_TEXT = 2**26  # bytes that a text or a profile may unpack to
+RAW_PROFILES = {
+    b"Raw profile type exif": "exif",
+    b"Raw profile type APP1": "exif",
+    b"Raw profile type xmp": "xmp",
+    b"Raw profile type iptc": "iptc",
+}
+XMP_START, IPTC_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Deflate cannot shrink by more than 1032:1 (zlib's technical notes).
 MOST_SHRUNK = 1032
@@ -137,9 +146,106 @@ def decode16(data: bytes, parts: list[Chunk], name: str) -> npt.NDArray[np.uint1
     return np.ascontiguousarray(samples)
 
 
-def kept_chunks(parts: Iterable[Chunk]) -> list[Chunk]:
-    """The chunks that are copied to a file written from this one."""
-    return [c for c in parts if c.type in KEPT and not c.data.startswith(XMP_KEYWORD)]
+class Metadata(NamedTuple):
+    """What a PNG file holds beside its pixels.
+
+    source: for `Picture.source`: the resolution, colours without a profile, IPTC, and the chunks
+    that are copied to a file written from this one
+    """
+
+    icc: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+    source: dict[str, Any]
+
+
+def frames(parts: Iterable[Chunk]) -> int:
+    """The number of frames: of an animation (APNG), else 1."""
+    control = next((c.data for c in parts if c.type == b"acTL"), b"")
+    return int.from_bytes(control[:4], "big") if len(control) == 8 else 1
+
+
+def read_metadata(parts: list[Chunk], name: str) -> Metadata:
+    """The metadata of a file's chunks. Raises ReadError for text that unpacks to too much."""
+    first = {c.type: c.data for c in reversed(parts)}
+    icc = exif = xmp = None
+    source: dict[str, Any] = icc_module.colours_of_png(first)
+    if b"iCCP" in first:
+        _, _, packed = first[b"iCCP"].partition(b"\0")
+        icc = _unpacked(packed[1:], name)
+    if first.get(b"eXIf"):
+        exif = first[b"eXIf"].removeprefix(b"Exif\0\0")
+    kept = []
+    for chunk in parts:
+        if chunk.type not in KEPT:
+            continue
+        keyword = chunk.data.partition(b"\0")[0]
+        if chunk.type == b"iTXt" and keyword == XMP_KEYWORD:
+            xmp = xmp or _international_text(chunk.data, name)
+        elif chunk.type in (b"tEXt", b"zTXt") and keyword in RAW_PROFILES:
+            what, block = _raw_profile(keyword, _text(chunk, name))
+            if what == "exif":
+                exif = exif or block
+            elif what == "xmp":
+                xmp = xmp or block
+            else:
+                kept.append(chunk)
+                source.setdefault("app13", [IPTC_START + block] if block else [])
+        else:
+            kept.append(chunk)
+    resolution = first.get(b"pHYs", b"")
+    if len(resolution) == 9 and resolution[8] == 1:
+        across, down = struct.unpack(">II", resolution[:8])
+        if across and down:
+            source["dpi"] = (across * 0.0254, down * 0.0254)
+    return Metadata(icc or None, exif or None, xmp or None, {**source, "chunks": kept})
+
+
+def _text(chunk: Chunk, name: str) -> bytes:
+    """The text of a tEXt or zTXt chunk."""
+    _, _, text = chunk.data.partition(b"\0")
+    return text if chunk.type == b"tEXt" else _unpacked(text[1:], name)
+
+
+def _international_text(data: bytes, name: str) -> bytes:
+    """The text of an iTXt chunk, in UTF-8."""
+    _, _, rest = data.partition(b"\0")
+    packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+    return _unpacked(text, name) if packed else text
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(data, LARGEST_TEXT)
+    except zlib.error:
+        return b""  # pixels are whole without it
+    if unpacker.unconsumed_tail:
+        raise ReadError(f"{name} holds text or a profile of more than {LARGEST_TEXT} bytes")
+    return text
+
+
+def _raw_profile(keyword: bytes, text: bytes) -> tuple[str, bytes]:
+    """What ImageMagick and ExifTool write as "Raw profile type": lines of hexadecimal digits."""
+    lines = text.split(b"\n", 3)  # an empty line, the name, the length, the digits
+    try:
+        block = bytes.fromhex(lines[3].decode("ascii")) if len(lines) == 4 else b""
+    except ValueError:
+        block = b""
+    if block.startswith(XMP_START):
+        return "xmp", block.removeprefix(XMP_START)
+    what = RAW_PROFILES[keyword]
+    return what, block.removeprefix(b"Exif\0\0") if what == "exif" else block
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The file with only the chunks that its pixels need, so that no decoder's limit is met."""
+    needed = (
+        pack(Chunk(kind, bytes(body)))
+        for kind, body, _ in _walk(data)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+    )
+    return SIGNATURE + b"".join(needed)
 
 
 def encode16(samples: npt.NDArray[np.uint16]) -> bytes:
@@ -178,12 +284,15 @@ def metadata_chunks(
     xmp: bytes | None,
     dpi: tuple[float, float] | None,
     kept: Iterable[Chunk] = (),
+    cicp: tuple[int, int] | None = None,
 ) -> list[Chunk]:
     """The chunks that hold a picture's metadata, in an order allowed by the specification."""
     found = []
     if icc:
         found.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
     found += [c for c in kept if not (icc and c.type == b"sRGB")]
+    if cicp and not any(c.type == b"cICP" for c in found):
+        found.append(Chunk(b"cICP", bytes([*cicp, 0, 1])))
     if dpi:
         x, y = (round(v / 0.0254) for v in dpi)
         found.append(Chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))

@@ -1,8 +1,8 @@
 """Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
 
 Pillow decodes 8 bits. `png` and `tiff` decode 16 bits and floats, which Pillow would cut to 8
-silently. Two things are still cut: AVIF of 10 or 12 bits is read as 8, and of a phone's
-multi-picture JPEG only the picture itself is read, not its previews.
+silently; imagecodecs decodes AVIF of 10 and 12 bits. Of a phone's multi-picture JPEG only the
+picture itself is read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import io
 import math
 import os
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,19 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import camera, color, exif, jp2, png, tiff
+from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, png, tiff
+from restore.image import xmp as xmp_module
+from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
+from restore.image.sizes import coded_size
 
 MAX_PIXELS = 1_000_000_000
+HEAD = 2**20  # bytes of a file that tell its size, at most
+MOST_BYTES_OF_A_PIXEL, MOST_BYTES_BESIDE_PIXELS = 16, 2**29
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+MONOCHROME, TWELVE_BITS, HIGH_BIT_DEPTH = 0x10, 0x20, 0x40  # in an AV1 configuration
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLUGINS = {"JPEG2000": "Jpeg2KImagePlugin", "WEBP": "WebPImagePlugin"}
@@ -50,24 +57,44 @@ def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises ReadError where it cannot be read."""
+    """The bytes of a file. Raises ReadError where it cannot be read, or is no regular file."""
     try:
-        if path.is_dir():
-            raise ReadError(f"{path} is a folder; give a picture file")
-        if path.exists() and not path.is_file():
-            raise ReadError(f"{path} is not a regular file; give a picture file")
-        before = path.stat()
-        data = path.read_bytes()
-        after = path.stat()
+        # Without waiting for the other end of a pipe: what is opened is looked at first.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            before = os.fstat(file.fileno())
+            if stat.S_ISDIR(before.st_mode):
+                raise ReadError(f"{path} is a folder; give a picture file")
+            if not stat.S_ISREG(before.st_mode):
+                raise ReadError(f"{path} is not a regular file; give a picture file")
+            start = file.read(HEAD)
+            _check_bytes(start, before.st_size, path)
+            data = start + file.read()
+            after = os.fstat(file.fileno())
+        now = path.stat()
+    except IsADirectoryError:
+        raise ReadError(f"{path} is a folder; give a picture file") from None
     except FileNotFoundError:
         raise ReadError(f"{path} does not exist; give the name of a picture file") from None
     except PermissionError:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
         raise ReadError(f"{path} cannot be read: {first_line(error)}") from error
-    if _stamp(before) != _stamp(after) or len(data) != after.st_size:
+    if not _stamp(before) == _stamp(after) == _stamp(now) or len(data) != after.st_size:
         raise ReadError(f"{path} changed while it was read; run again when it is written")
     return data
+
+
+def _check_bytes(start: bytes, length: int, path: Path) -> None:
+    """ReadError for a file of more bytes than its pixels and much metadata take: it is read whole.
+
+    A TIFF may have its header anywhere, and is not checked.
+    """
+    height, width = (0, 0) if start[:4] in TIFF_STARTS else promised_size(start)
+    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width and (
+        start[:4] not in TIFF_STARTS
+    ):
+        raise ReadError(f"{path} is damaged: {length} bytes are too many for what its header says")
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:
@@ -81,10 +108,20 @@ def count_pixels(data: bytes) -> int:
 
 
 def promised_size(data: bytes) -> tuple[int, int]:
-    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable."""
+    """Height and width as stored, from a picture file's header; (0, 0) where it is unreadable.
+
+    The first bytes of a file suffice, except for TIFF and most raw files.
+    """
     try:
+        if coded := coded_size(data):
+            return coded
         if data[:4] in TIFF_STARTS:
-            return tiff.read_header(data, "picture").size
+            page = tiff.read_header(data, "picture")
+            return camera.raw_size(data) if tiff.is_raw(data, page) else page.size
+        if camera.is_raw(data):
+            return camera.raw_size(data)
+        if data[4:8] == b"ftyp":
+            return image_extent(data)
         with _open(data, _kind(data, "picture"), "picture") as image:
             return image.height, image.width
     except ReadError:
@@ -105,38 +142,96 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
     if camera.is_heif(data) or camera.is_raw(data):
         decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
         return _from_camera(decode, data, name, max_pixels)
-    parts: list[png.Chunk] = []
     kind = _kind(data, name)
-    if kind == "PNG":
-        parts = png.chunks(data, name)
-    elif not _whole(data, kind):
+    with reporting(name):  # Pillow reads much only when it is first used, and raises then
+        if kind == "PNG":
+            return _decode_png(data, name, max_pixels)
+        return _decode_by_pillow(data, kind, name, max_pixels)
+
+
+def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
+    parts = png.chunks(data, name)
+    width, height, bits = struct.unpack(">IIB", parts[0].data[:9])
+    _check_size(height, width, max_pixels, name)
+    if png.frames(parts) > 1:
+        raise ReadError(_several(name, png.frames(parts), "frames"))
+    about = png.read_metadata(parts, name)
+    plain = png.without_metadata(data)
+    png.check_pixels(plain, name)
+    if bits == 16:
+        planes, mode = color.split(png.decode16(plain, parts, name)), "I;16"
+    else:
+        with _open(plain, "PNG", name) as image:
+            if "transparency" in image.info:
+                image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
+            image.load()
+            planes, mode = _checked(lambda: color.planes(image), name), image.mode
+    source = {"mode": mode, **about.source}
+    found = Picture(*planes, icc=about.icc, format="PNG", source=source)
+    return _upright(found, about.exif, about.xmp)
+
+
+def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
+    if not _whole(data, kind):
         raise ReadError(f"{name} is truncated: its end is missing; copy it again")
+    if kind == "BMP" and bmp.has_bit_fields(data):
+        return _decode_bit_fields(data, name, max_pixels)
     with _open(data, kind, name) as image:
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ReadError(_several(name, image.n_frames, "frames"))
-        deep = _deeper(data, kind, parts, name)
-        if kind == "PNG" and "transparency" in image.info:
-            image.info["transparency"] = _scaled_key(image.info["transparency"], parts[0].data)
-        with reporting(name):
-            image.load()
-        if kind == "PNG":
-            png.check_pixels(data, name)
-        if deep:
-            with reporting(name):
-                samples = png.decode16(data, parts, name)
-            planes = color.split(samples)
-        else:
-            planes = _checked(lambda: color.planes(image), name)
-        if kind == "AVIF" and _avif_is_grey(data):  # which Pillow spreads over three channels
-            planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
-        info, source = dict(image.info), _source(image, kind, data, parts)
-    if kind == "JPEG2000":
-        boxes = jp2.read_metadata(data)
-        info |= {"icc_profile": boxes.icc, "exif": boxes.exif, "xmp": boxes.xmp}
-    icc = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
-    found = Picture(*planes, icc=icc, format=kind, source=source)
-    return _upright(found, _exif_of(info), _xmp_of(info))
+        _check_depth(data, kind, name)
+        image.load()
+        planes = _checked(lambda: color.planes(image), name)
+        info, source = dict(image.info), _source(image, kind, data)
+    if kind == "AVIF":
+        planes = _with_depth_of_avif(planes, data, source)
+    elif kind == "JPEG":
+        segments = jpeg.read_metadata(data)
+        source |= {"comments": segments.comments, "app13": segments.app13}
+        info |= {"exif": segments.exif, "xmp": segments.xmp}
+    elif kind == "JPEG2000":
+        found = jp2.read_metadata(data)
+        info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
+    if kind == "BMP":
+        info["icc_profile"] = bmp.profile(data)
+    profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
+    picture = Picture(*planes, icc=profile, format=kind, source=source)
+    return _upright(picture, _exif_of(info), _xmp_of(info))
+
+
+def _decode_bit_fields(data: bytes, name: str, max_pixels: int) -> Picture:
+    _check_size(*bmp.size(data), max_pixels, name)
+    samples = bmp.decode_bit_fields(data, name)
+    source: dict[str, Any] = {"mode": MODES[samples.shape[2]]}
+    across, down = struct.unpack_from("<ii", data, 38)
+    if across > 0 and down > 0:
+        source["dpi"] = (across * 0.0254, down * 0.0254)
+    planes = color.split(samples)
+    return Picture(*planes, icc=bmp.profile(data), format="BMP", source=source)
+
+
+def _with_depth_of_avif(planes: color.Planes, data: bytes, source: dict[str, Any]) -> color.Planes:
+    """What Pillow leaves out of an AVIF: samples of 10 and 12 bits, and that it is grey.
+
+    The code points of its colours go into `source`. Source: AV1 in ISOBMFF, section 2.3.3.
+    """
+    properties = primary_properties(data)
+    flags = next((b.body[2] for b in properties if b.type == b"av1C" and len(b.body) > 2), 0)
+    for box in properties:
+        if box.type == b"colr" and (codes := icc.codes_of_nclx(box.body)):
+            source["cicp"] = codes
+    if flags & HIGH_BIT_DEPTH:
+        import imagecodecs
+
+        samples = np.asarray(imagecodecs.avif_decode(data))
+        bits = 12 if flags & TWELVE_BITS else 10
+        samples = samples[:, :, np.newaxis] if samples.ndim == 2 else samples
+        samples = samples << (16 - bits) | samples >> (2 * bits - 16)  # white becomes 65535
+        planes = color.split(samples.astype(np.uint16))
+    if flags & MONOCHROME:  # which is spread over three channels
+        planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
+    return planes
 
 
 def _from_camera(
@@ -204,20 +299,10 @@ def _several(name: str, count: int, what: str) -> str:
 def _whole(data: bytes, kind: str) -> bool:
     """Whether a file has its end, according to its own marks: some decoders do not check."""
     if kind == "JPEG":
-        return data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
+        return data.find(b"\xff\xd9", jpeg.start_of_scan(data)) > 0
     if kind == "WEBP":
         return len(data) >= 12 and struct.unpack("<I", data[4:8])[0] + 8 <= len(data)
     return True
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Where a JPEG's own pixels begin, behind a thumbnail that EXIF may hold."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        alone = data[at + 1] in (0x01, *range(0xD0, 0xD8))
-        filler = data[at + 1] == 0xFF
-        at += 1 if filler else 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
 
 
 def _scaled_key(key: Any, header: bytes) -> Any:
@@ -226,22 +311,19 @@ def _scaled_key(key: Any, header: bytes) -> Any:
     return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
 
 
-def _deeper(data: bytes, kind: str, parts: list[png.Chunk], name: str) -> bool:
-    """Whether Pillow would cut the samples to 8 bits, and another decoder is used."""
-    if kind == "PNG":
-        return parts[0].data[8] == 16
+def _check_depth(data: bytes, kind: str, name: str) -> None:
+    """ReadError for colour of more than 8 bits in formats of which Pillow decodes 8 only."""
+    cut = False
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
-        with reporting(name):
-            words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
-            cut = int(words[3]) > 255
-    else:
-        size = data.find(b"\xff\x4f\xff\x51") if kind == "JPEG2000" else -1
+        words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
+        cut = int(words[3]) > 255
+    elif kind == "JPEG2000":
+        size = data.find(b"\xff\x4f\xff\x51")
         rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
         precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
         cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
     if cut:
         raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
-    return False
 
 
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
@@ -250,30 +332,27 @@ def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
         with reporting(name):
             found = planes()
             check_range(found.pixels, "a float picture")
+            if found.alpha is not None:
+                check_range(found.alpha, "the alpha of a float picture")
             return found
     except InputError as error:
         raise ReadError(f"{name} cannot be used: {error}") from None
 
 
-def _source(image: Image.Image, kind: str, data: bytes, parts: list[png.Chunk]) -> dict[str, Any]:
+def _source(image: Image.Image, kind: str, data: bytes) -> dict[str, Any]:
     """`Picture.source` of a file: what is needed to write a similar one."""
     source: dict[str, Any] = {"mode": image.mode}
     dpi = image.info.get("dpi")
     if dpi and all(np.isfinite(float(v)) and 0 < float(v) < 1e6 for v in dpi):
         source["dpi"] = (float(dpi[0]), float(dpi[1]))
-    if kind == "PNG":
-        source["chunks"] = png.kept_chunks(parts)
-    elif kind == "WEBP":
+    if kind == "WEBP":
         source["lossless"] = _webp_is_lossless(data)
     elif kind == "JPEG":
         from PIL.JpegImagePlugin import get_sampling
 
-        blocks = [s for m, s in getattr(image, "applist", []) if m == "APP13"]
         source["qtables"] = dict(getattr(image, "quantization", {}))
         source["subsampling"] = get_sampling(image)
         source["progressive"] = bool(image.info.get("progressive"))
-        source["comment"] = image.info.get("comment")
-        source["app13"] = blocks
     return source
 
 
@@ -284,12 +363,6 @@ def _webp_is_lossless(data: bytes) -> bool:
         length = struct.unpack_from("<I", data, at + 4)[0]
         at += 8 + length + length % 2
     return data[at : at + 4] == b"VP8L"
-
-
-def _avif_is_grey(data: bytes) -> bool:
-    """Whether the first picture is declared monochrome (AV1 in ISOBMFF, section 2.3.3)."""
-    at = data.find(b"av1C")
-    return 0 < at < len(data) - 6 and bool(data[at + 6] & 0x10)
 
 
 def _exif_of(info: dict[Any, Any]) -> bytes | None:
@@ -303,22 +376,25 @@ def _xmp_of(info: dict[Any, Any]) -> bytes | None:
 
 
 def _upright(picture: Picture, block: bytes | None, xmp: bytes | None) -> Picture:
-    """The picture turned as its metadata asks, with metadata that no longer asks for it."""
-    return _turned(
-        picture.replace(
-            exif=exif.without_rotation(block) if block else None,
-            xmp=exif.xmp_without_rotation(xmp) if xmp else None,
-        ),
-        exif.orientation(block, xmp),
+    """The picture turned as its metadata asks, with metadata that is true of it alone."""
+    turned = exif.orientation(block)
+    alone = xmp_module.without_second_pictures(xmp) if xmp else None
+    notes = picture.notes if alone == xmp else (*picture.notes, xmp_module.SECOND_PICTURE)
+    upright = picture.replace(
+        exif=exif.without_rotation(block) if block else None,
+        xmp=xmp_module.without_rotation(alone) if alone else None,
+        notes=notes,
     )
+    return _turned(upright, xmp_module.orientation(xmp) if turned is None else turned)
 
 
 def _turned(picture: Picture, orientation: int) -> Picture:
     alpha = picture.alpha
     alpha = turn(alpha[:, :, np.newaxis], orientation)[:, :, 0] if alpha is not None else None
-    source, dpi = picture.source, picture.source.get("dpi")
-    if dpi and orientation >= 5:
-        source = {**source, "dpi": (dpi[1], dpi[0])}
+    source = dict(picture.source)
+    for key in ("dpi", "pixels_per_unit") if orientation >= 5 else ():
+        if source.get(key):
+            source[key] = source[key][::-1]
     return picture.replace(pixels=turn(picture.pixels, orientation), alpha=alpha, source=source)
 
 

@@ -19,9 +19,11 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import COMPRESSION_INFO as PACKINGS_OF_PILLOW
 
 from restore.errors import ReadError
-from restore.image import color, exif
+from restore.image import calibration, color, exif
+from restore.image import xmp as xmp_module
 from restore.image.exif import (
     ORIENTATION,
     RATIONAL,
@@ -31,12 +33,14 @@ from restore.image.exif import (
     Layout,
     Tag,
     build_directory,
+    count_directories,
     file_header,
     header,
     parse_directory,
 )
 from restore.image.guard import quietly, reporting
-from restore.image.picture import Depth, Picture
+from restore.image.picture import Depth, Picture, check_range
+from restore.image.sizes import coded_size
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, SAMPLES, ROWS, STRIP_BYTES, X_DPI, Y_DPI, PLANAR = 273, 277, 278, 279, 282, 283, 284
@@ -49,8 +53,11 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6,
 COLOURS = {  # samples of a pixel, by photometric interpretation
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3
 }  # fmt: skip
-PREMULTIPLIED = 1  # value of EXTRA
-MOST_PAGES = 10_000
+PREMULTIPLIED, STRAIGHT, OF_COREL_DRAW = 1, 2, 999  # values of EXTRA: kinds of alpha
+MOST_EXTRA = 8  # more are no picture, but measurements
+THUMBNAIL, MASK = 1, 4  # bits of SUBFILE: pages that are no pictures of their own
+LARGEST_DPI = 1e6
+LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
 
 Samples = npt.NDArray[Any]
@@ -90,7 +97,7 @@ class Header:
         found = self.first(ORIENTATION)
         if ORIENTATION in self.directory.tags:
             return found if 1 <= found <= 8 else 1
-        return exif.orientation(None, self.bytes_of(XMP))
+        return xmp_module.orientation(self.bytes_of(XMP))
 
     @property
     def channels(self) -> int:
@@ -99,10 +106,31 @@ class Header:
         return (1 if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) else 3) + self.alpha
 
     @property
+    def colours(self) -> int:
+        """Samples of a pixel's colour, as they are stored."""
+        return COLOURS.get(self.first(PHOTOMETRIC, BLACK_IS_ZERO), 1)
+
+    @property
+    def extra(self) -> list[int]:
+        """What each sample beyond the colours is: 0 unknown, 1 premultiplied alpha, 2 alpha."""
+        beyond = self.first(SAMPLES, 1) - self.colours
+        kinds = self.directory.integers(EXTRA, self.layout)
+        if not kinds and beyond == 1:
+            return [STRAIGHT]  # which some programs do not tell
+        known = [STRAIGHT if k == OF_COREL_DRAW else k for k in kinds]
+        return (known + [0] * beyond)[: max(beyond, 0)]
+
+    @property
     def alpha(self) -> bool:
-        """Whether a pixel has a sample more than its colours."""
-        colours = COLOURS.get(self.first(PHOTOMETRIC, BLACK_IS_ZERO), 1)
-        return self.first(SAMPLES, 1) > colours
+        """Whether one of the samples beyond the colours is alpha."""
+        return self.alpha_sample is not None
+
+    @property
+    def alpha_sample(self) -> int | None:
+        """The number of the sample that is alpha."""
+        kinds = self.extra
+        found = [n for n, k in enumerate(kinds) if k in (PREMULTIPLIED, STRAIGHT)]
+        return self.colours + found[0] if found else None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -127,7 +155,10 @@ class Header:
         if unit is None or len(x) != 8 or len(y) != 8:
             return None
         (a, b), (c, d) = (struct.unpack(self.layout.order + "II", v) for v in (x, y))
-        return (a / b * unit, c / d * unit) if a and b and c and d else None
+        if not (a and b and c and d):
+            return None
+        across, down = a / b * unit, c / d * unit
+        return (across, down) if max(across, down) < LARGEST_DPI else None
 
 
 def read_header(data: bytes, name: str) -> Header:
@@ -135,7 +166,7 @@ def read_header(data: bytes, name: str) -> Header:
     try:
         layout, offset = header(data)
         directory = parse_directory(data, offset, layout)
-        found = Header(layout, directory, _count_pages(data, offset, layout))
+        found = Header(layout, directory, count_directories(data, offset, layout, THUMBNAIL | MASK))
     except (ValueError, struct.error) as error:
         raise ReadError(f"{name} is damaged or truncated: {error}") from error
     if directory.lost:
@@ -148,19 +179,6 @@ def is_raw(data: bytes, page: Header) -> bool:
     return (
         data[8:10] == b"CR" or bool(page.first(SUBFILE) & 1) or DNG_VERSION in page.directory.tags
     )
-
-
-def _count_pages(data: bytes, offset: int, layout: Layout) -> int:
-    """Pages that are pictures of their own: neither thumbnails nor masks."""
-    seen: set[int] = set()
-    pages = 0
-    while offset and offset not in seen and len(seen) < MOST_PAGES:
-        seen.add(offset)
-        directory = parse_directory(data, offset, layout, depth=2)
-        kind = directory.integers(SUBFILE, layout)
-        pages += not (kind and kind[0] & 0b101)
-        offset = directory.next
-    return pages
 
 
 def check(page: Header, length: int, name: str) -> None:
@@ -178,12 +196,20 @@ def check(page: Header, length: int, name: str) -> None:
             f"{name} stores {words} samples of {max(bits)} bits in a colour space of kind "
             f"{photometric}; save it as grey or RGB of 8 or 16 bits, or as float"
         )
-    extra = page.directory.integers(EXTRA, page.layout)
-    beyond = page.first(SAMPLES, 1) - COLOURS[photometric]
+    beyond = page.first(SAMPLES, 1) - page.colours
     if beyond < 0 or page.first(DEPTH_IN_SPACE, 1) != 1:
         raise ReadError(f"{name} is damaged: its header lists too few samples for its colours")
-    if beyond > 1 or (beyond == 1 and extra[:1] == (0,)):
-        raise ReadError(f"{name} holds extra channels that are not transparency; remove them first")
+    if beyond > MOST_EXTRA or (beyond > 1 and EXTRA not in page.directory.tags):
+        raise ReadError(
+            f"{name} has {page.first(SAMPLES, 1)} samples to a pixel, of which nothing says what "
+            "they are; save the ones to restore as grey or RGB"
+        )
+    packings = () if page.deep else PACKINGS_OF_PILLOW
+    if _only_pillow_decodes(page) and page.first(COMPRESSION, NONE) not in packings:
+        raise ReadError(
+            f"{name} is packed in a way that is not known: {page.first(COMPRESSION, NONE)}; "
+            "save it without compression, or with deflate"
+        )
     _check_parts(page, length, name)
 
 
@@ -301,8 +327,11 @@ class PageReader:
         size = self._parts.sizes[index] if self._parts.sizes else sizes[index]
         handle = self._file.filehandle
         handle.seek(offset)
-        data = handle.read(size) if offset and size else None
-        samples = self._page.decode(data, index, **self._options)[0]
+        data = handle.read(size) if offset and size else b""
+        coded = coded_size(data)
+        if coded and (coded[0] > self._parts.rows or coded[1] > self._parts.columns):
+            raise ReadError(f"{self.name} is damaged: a part of it is larger than the header says")
+        samples = self._page.decode(data, index, **self._options)[0] if data else None
         if samples is None:
             raise ReadError(f"{self.name} leaves out a part of the picture; save it anew")
         return np.asarray(samples.reshape(samples.shape[-3:]))
@@ -311,17 +340,22 @@ class PageReader:
         """Stored samples as grey or RGB, alpha last."""
         page = self.page
         bits, photometric = page.first(BITS, 1), page.first(PHOTOMETRIC, BLACK_IS_ZERO)
+        alpha = page.alpha_sample
+        if samples.shape[2] > page.colours:
+            kept = [*range(page.colours), *([] if alpha is None else [alpha])]
+            samples = samples[:, :, kept]
         if bits < 8 and photometric != PALETTE:
             samples = samples.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
         if photometric == WHITE_IS_ZERO:
             white = 1 if page.depth == "float" else np.iinfo(samples.dtype).max
             samples[:, :, 0] = white - samples[:, :, 0]
         elif photometric in (PALETTE, CMYK, LAB):
-            colours = COLOURS[photometric]
-            rgb = self._as_rgb(samples[:, :, :colours], photometric)
-            samples = np.concatenate([rgb, samples[:, :, colours:]], axis=2)
-        if page.directory.integers(EXTRA, page.layout)[:1] == (PREMULTIPLIED,):
+            rgb = self._as_rgb(samples[:, :, : page.colours], photometric)
+            samples = np.concatenate([rgb, samples[:, :, page.colours :]], axis=2)
+        if alpha is not None and page.extra[alpha - page.colours] == PREMULTIPLIED:
             samples = _not_premultiplied(samples)
+        if alpha is not None and page.depth == "float":
+            check_range(samples[:, :, -1], f"the alpha of {self.name}")
         return samples
 
     def _as_rgb(self, samples: Samples, photometric: int) -> npt.NDArray[np.uint8]:
@@ -379,12 +413,10 @@ def _only_pillow_decodes(page: Header) -> bool:
     """Whether tifffile does not know the kind: YCbCr outside JPEG, and a few old packings."""
     from tifffile import TIFF
 
-    packed = page.first(COMPRESSION, NONE)
-    plainly = page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR and packed not in (
-        JPEG,
-        JPEG_OF_12_BITS,
-    )
-    return not page.deep and (plainly or packed not in TIFF.DECOMPRESSORS)
+    packing = page.first(COMPRESSION, NONE)
+    ycbcr = page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR
+    unknown = packing not in TIFF.DECOMPRESSORS
+    return unknown or (ycbcr and packing not in (JPEG, JPEG_OF_12_BITS))
 
 
 def _decode_by_pillow(data: bytes, page: Header) -> Image.Image:
@@ -420,15 +452,19 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
     xmp = page.bytes_of(XMP)
     block = exif.build_exif(page.directory, page.layout.order)
     converted = page.first(PHOTOMETRIC, BLACK_IS_ZERO) in (CMYK, LAB)
+    source = {"compression": page.compression, "dpi": page.dpi()}
+    per_unit = calibration.resolution_without_unit(page.directory, page.layout)
+    source |= {"pixels_per_unit": per_unit} if per_unit else {}
     return Picture(
         np.zeros((1, 1, page.channels - page.alpha), np.float32),
         depth=page.depth,
         icc=None if converted else page.bytes_of(ICC),
         exif=exif.without_rotation(block) if block else None,
-        xmp=exif.xmp_without_rotation(xmp) if xmp else None,
+        xmp=xmp_module.without_rotation(xmp) if xmp else None,
         path=path,
         format="TIFF",
-        source={"compression": page.compression, "dpi": page.dpi()},
+        source=source,
+        notes=(LEFT_OUT,) if len(page.extra) > page.alpha else (),
     )
 
 

@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ from restore.image.tiff import (
     Y_DPI,
 )
 
+NO_UNIT, INCH = 1, 2  # values of UNIT
 STRIP = 1 << 20  # bytes of pixels to a strip, before compression
 CLASSIC_LIMIT = 4_000_000_000  # offsets of classic TIFF have 32 bits
 Samples = npt.NDArray[Any]
@@ -73,7 +75,7 @@ def encode(
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
+    source: dict[str, Any] | None = None,
     big: bool | None = None,
 ) -> bytes:
     """A TIFF file of `(height, width, 1..4)` samples, uint8, uint16 or float32, with its metadata.
@@ -93,7 +95,7 @@ def encode(
     directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
     for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
         directory.tags |= {tag: Tag(kind, block)} if block else {}
-    directory.tags |= resolution_tags(dpi, described, layout)
+    directory.tags |= resolution_tags(source or {}, described, layout)
     lengths = [len(s) for s in strips]
     offset = LONG8 if layout.big else LONG
     directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
@@ -133,17 +135,21 @@ def pixel_tags(
     return {t: integers_tag(LONG if t in wide else SHORT, v, layout) for t, v in numbers.items()}
 
 
-def resolution_tags(
-    dpi: tuple[float, float] | None, described: Directory, layout: Layout
-) -> dict[int, Tag]:
-    """Resolution as the EXIF block has it, else as dots per inch, else none."""
-    if dpi is None:
+def resolution_tags(source: dict[str, Any], described: Directory, layout: Layout) -> dict[int, Tag]:
+    """Dots per inch, or pixels per unit of the description, or what the EXIF block has, or none.
+
+    source: as `Picture.source` has it
+    """
+    dpi = source.get("dpi")
+    values: tuple[float, float] | None = dpi or source.get("pixels_per_unit")
+    if values is None:
         return {t: described.tags[t] for t in (X_DPI, Y_DPI, UNIT) if t in described.tags}
-    tags = {UNIT: integers_tag(SHORT, [2], layout)}
-    for tag, value in zip((X_DPI, Y_DPI), dpi, strict=True):
-        scale = 1 if float(value).is_integer() else 10_000
-        ratio = struct.pack(layout.order + "II", round(value * scale), scale)
-        tags[tag] = Tag(RATIONAL, ratio)
+    tags = {UNIT: integers_tag(SHORT, [INCH if dpi else NO_UNIT], layout)}
+    for tag, value in zip((X_DPI, Y_DPI), values, strict=True):
+        ratio = Fraction(value).limit_denominator(max(1, min(10**6, int(2**31 / max(value, 1)))))
+        tags[tag] = Tag(
+            RATIONAL, struct.pack(layout.order + "II", ratio.numerator, ratio.denominator)
+        )
     return tags
 
 
@@ -288,7 +294,7 @@ class TiffStrips:
         blocks = ((ICC, exif.UNDEFINED, self.like.icc), (XMP, 1, self.like.xmp))
         for tag, kind, block in blocks:
             directory.tags |= {tag: exif.Tag(kind, block)} if block else {}
-        directory.tags |= resolution_tags(self.like.source.get("dpi"), self._about, layout)
+        directory.tags |= resolution_tags(self.like.source, self._about, layout)
         places = 16 + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
         directory.tags[STRIP_BYTES] = exif.integers_tag(exif.LONG8, self._lengths, layout)
         directory.tags[STRIPS] = exif.integers_tag(exif.LONG8, places.tolist(), layout)

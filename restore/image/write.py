@@ -1,13 +1,14 @@
 """Picture files written whole or not at all, similar to their source, with its metadata.
 
-What a format cannot hold is refused before anything is written. PNG,
-TIFF and grey JPEG 2000 hold 16 bits, TIFF holds floats; the others hold 8 bits, BMP no metadata.
+What a format cannot hold is refused before anything is written. PNG, TIFF and grey JPEG 2000 hold
+16 bits, TIFF holds floats; the others hold 8 bits. BMP holds no metadata but its profile.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError, WriteError
-from restore.image import color, jp2, png, tiff_write
+from restore.image import bmp, color, exif, icc, jp2, jpeg, png, tiff_write
 from restore.image.atomic import exists_words, write_aside
+from restore.image.boxes import primary_properties
 from restore.image.picture import Depth, Picture, quantise
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
@@ -40,8 +42,11 @@ FORMATS = {
     "TIFF": Format((".tif", ".tiff"), (8, 16, "float"), True, False, 2**31 - 1),
     "AVIF": Format((".avif",), (8,), True, True, 65_535),
     "JPEG2000": Format((".jp2", ".jpx"), (8, 16), True, False, 2**31 - 1),
-    "BMP": Format((".bmp",), (8,), False, False, 2**31 - 1),
+    "BMP": Format((".bmp",), (8,), True, False, 2**31 - 1),
 }
+
+
+WITH_CODES = ("PNG", "AVIF")  # formats that name a colour space by code points
 
 
 def save_image(
@@ -145,15 +150,36 @@ def check_format(
     if picture is None:
         return
     _check_picture(picture)
+    if kind not in WITH_CODES:
+        icc.profile_of(picture, kind)  # raises where the colours cannot be told
     if picture.alpha is not None and not limits.alpha:
         keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
         raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")
+    if kind == "JPEG":
+        _check_jpeg_metadata(picture, name)
     height, width = size or (picture.height, picture.width)
     if max(height, width) > limits.largest:
         raise WriteError(
             f"{name}: {width} x {height} pixels are too many for {kind}, which ends at "
             f"{limits.largest} to a side; use PNG or TIFF"
         )
+
+
+def _check_jpeg_metadata(picture: Picture, name: str) -> None:
+    """WriteError for metadata that the segments of a JPEG do not hold."""
+    # A restored picture is written without the thumbnail of its source.
+    block = exif.without_thumbnail(picture.exif) if picture.exif else b""
+    if len(block) > jpeg.LARGEST_EXIF:
+        raise WriteError(
+            f"{name}: EXIF of {len(block)} bytes is too long for JPEG, which holds "
+            f"{jpeg.LARGEST_EXIF}; use PNG, TIFF or WebP, or leave metadata out"
+        )
+    try:
+        jpeg.metadata_segments(
+            picture.xmp, picture.source.get("app13", ()), picture.source.get("comments", ())
+        )
+    except ValueError as error:
+        raise WriteError(f"{name}: {error}; use PNG or TIFF, or leave metadata out") from None
 
 
 def _depths(kind: str, picture: Picture | None) -> tuple[Depth, ...]:
@@ -184,16 +210,21 @@ def encode_image(
         if kind == "TIFF":
             return _encode_tiff(samples, picture)
         if kind == "JPEG2000":
-            boxes = jp2.Metadata(picture.icc, picture.exif, picture.xmp)
+            boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp)
             plain = _encode(samples, kind, {})
             return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
+        if kind == "BMP" and (picture.alpha is not None or icc.profile_of(picture, kind)):
+            if samples.shape[2] == 2:  # alpha needs colour
+                samples = samples[:, :, [0, 0, 0, 1]]
+            return bmp.encode(samples, icc.profile_of(picture, kind), picture.source.get("dpi"))
         if kind == "AVIF" and samples.shape[2] < 3:  # Pillow writes grey as colour only
             samples = np.concatenate([samples[:, :, :1]] * 2 + [samples], axis=2)
         options = {"JPEG": _jpeg_options, "WEBP": _webp_options, "AVIF": _avif_options}.get(
             kind, _bmp_options
         )
-        return _encode(samples, kind, options(picture, quality))
-    except (ValueError, OSError, OverflowError) as error:
+        data = _encode(samples, kind, options(picture, quality))
+        return _with_codes(data, picture) if kind == "AVIF" else data
+    except (ValueError, OSError, OverflowError, struct.error) as error:
         raise WriteError(f"the picture cannot be written as {kind}: {error}") from error
 
 
@@ -213,6 +244,7 @@ def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         picture.xmp,
         picture.source.get("dpi"),
         picture.source.get("chunks", ()),
+        picture.source.get("cicp"),
     )
     return png.with_chunks(plain, chunks)
 
@@ -222,33 +254,30 @@ def _encode_tiff(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         samples,
         alpha=picture.alpha is not None,
         compression=picture.source.get("compression", "deflate"),
-        icc=picture.icc,
+        icc=icc.profile_of(picture, "TIFF"),
         exif=picture.exif,
         xmp=picture.xmp,
-        dpi=picture.source.get("dpi"),
+        source=picture.source,
     )
 
 
-def _metadata(picture: Picture) -> dict[str, Any]:
+def _metadata(picture: Picture, kind: str) -> dict[str, Any]:
     """Pillow's names for what JPEG and WebP hold beside pixels."""
-    found = {"icc_profile": picture.icc, "xmp": picture.xmp}
+    found = {"icc_profile": icc.profile_of(picture, kind), "xmp": picture.xmp}
     found["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
     return {k: v for k, v in found.items() if v}
 
 
 def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     """Pillow's options for a JPEG like the picture's source."""
-    source, options = picture.source, _metadata(picture)
+    source, options = picture.source, _metadata(picture, "JPEG")
     subsampling = source.get("subsampling", 0)
     options["subsampling"] = subsampling if subsampling in (0, 1, 2) else 0
     options["progressive"] = source.get("progressive", False)
     if source.get("dpi"):
         options["dpi"] = source["dpi"]
-    if source.get("comment"):
-        options["comment"] = source["comment"]
-    blocks = source.get("app13", ())
-    options["extra"] = b"".join(
-        b"\xff\xed" + (len(b) + 2).to_bytes(2, "big") + b for b in blocks if len(b) <= 65_533
+    options["extra"] = jpeg.metadata_segments(
+        options.pop("xmp", None), source.get("app13", ()), source.get("comments", ())
     )
     tables = source.get("qtables") if source.get("mode") in ("L", "RGB") else None
     if quality is None and tables and len(tables) >= min(2, picture.channels):
@@ -260,7 +289,7 @@ def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
 
 def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     lossless = quality is None and bool(picture.source.get("lossless"))
-    options = {**_metadata(picture), "lossless": lossless, "exact": lossless}
+    options = {**_metadata(picture, "WEBP"), "lossless": lossless, "exact": lossless}
     # For lossless files Pillow reads quality as effort.
     options["quality"] = 80 if lossless else WEBP_QUALITY if quality is None else quality
     return options
@@ -268,9 +297,22 @@ def _webp_options(picture: Picture, quality: int | None) -> dict[str, Any]:
 
 def _avif_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     """Without subsampling of colour, and grey as grey."""
-    options = {**_metadata(picture), "quality": AVIF_QUALITY if quality is None else quality}
+    plain = picture.replace(source={}) if "cicp" in picture.source else picture
+    options = {**_metadata(plain, "AVIF"), "quality": AVIF_QUALITY if quality is None else quality}
     options["subsampling"] = "4:0:0" if picture.channels == 1 else "4:4:4"
     return options
+
+
+def _with_codes(data: bytes, picture: Picture) -> bytes:
+    """An AVIF with the code points of the picture's colours in place of sRGB's."""
+    codes = picture.source.get("cicp")
+    if codes is None or picture.icc:
+        return data
+    changed = bytearray(data)
+    for box in primary_properties(data):
+        if box.type == b"colr" and box.body[:4] == b"nclx":
+            struct.pack_into(">HH", changed, box.start + 4, *codes)
+    return bytes(changed)
 
 
 def _bmp_options(picture: Picture, quality: int | None) -> dict[str, Any]:

@@ -119,8 +119,8 @@ class UpscalePicture:
         alpha = picture.alpha
         if alpha is not None:
             alpha = resize(alpha[:, :, None], height, width)[:, :, 0].clip(0, 1)
-        larger = picture.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
-        return with_size(without_thumbnails(larger), height, width)
+        about = with_size(without_thumbnails(picture), height, width)
+        return about.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
 
 
 def upscaling(

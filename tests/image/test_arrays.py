@@ -258,3 +258,12 @@ def test_tensor_comes_back_to_its_device():
     tensor = torch.rand(3, 4, 5, device="cuda")
     back = to_tensor(from_tensor(tensor), like=tensor)
     assert back.device == tensor.device and torch.equal(back, tensor)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_matrices_and_masked_arrays_are_refused():
+    """A matrix stays two-dimensional whatever is done to it, and took the interpreter down."""
+    values = np.zeros((4, 5), np.float32)
+    for array in (np.asmatrix(values), np.ma.masked_array(values, values > 0)):
+        with pytest.raises(InputError, match="give a plain array"):
+            from_array(array)

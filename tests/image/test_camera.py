@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import sys
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from restore.errors import ReadError
+from restore.errors import ReadError, WriteError
+from restore.image import camera, exif
+from restore.image.boxes import pack
 from restore.image.read import decode_image
+from restore.image.write import encode_image
 
 # Made with libheif and x265: 96x64 pixels, red 2.5 x, green 3.5 y, blue 128; HEVC, quality 70, EXIF
 # with orientation 6 and a maker; and the same with 10 bits, quality 90, without EXIF.
@@ -156,3 +160,114 @@ def test_cut_files_are_refused(cut: int) -> None:
         pytest.importorskip(module)
         with pytest.raises(ReadError):
             decode_image(data[:cut])
+
+
+def test_a_raw_file_without_its_samples_is_refused() -> None:
+    """LibRaw develops black of what is missing."""
+    data, _ = dng()
+    camera.check_raw_is_whole(data, "a.dng")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        start = page.dataoffsets[0]
+    for length in (start, start + 10, len(data) - 1):
+        with pytest.raises(ReadError, match="truncated: its samples lie beyond its end"):
+            camera.check_raw_is_whole(data[:length], "a.dng")
+    pytest.importorskip("rawpy")
+    with pytest.raises(ReadError, match="truncated"):
+        decode_image(data[: start + 10])
+
+
+def test_samples_in_a_directory_below_count_and_a_cut_preview_does_not() -> None:
+    layout = exif.Layout("<")
+
+    def page(kind: int, place: int) -> exif.Directory:
+        numbers = {254: kind, 256: 8, 257: 8, 273: place, 279: 64}
+        return exif.Directory({n: exif.integers_tag(4, [v], layout) for n, v in numbers.items()})
+
+    for kinds, whole in (((0, 1), False), ((1, 1), True)):
+        above, below = page(kinds[1], 900), page(kinds[0], 900)
+        above.tags[330] = exif.integers_tag(4, [500], layout)
+        head = exif.file_header(layout, 8) + exif.build_directory(above, 8, layout)
+        data = head.ljust(500, b"\0") + exif.build_directory(below, 500, layout)
+        data = data.ljust(930, b"\0")
+        if whole:
+            camera.check_raw_is_whole(data, "a.nef")
+        else:
+            with pytest.raises(ReadError, match="truncated"):
+                camera.check_raw_is_whole(data, "a.nef")
+
+
+def camera_exif(order: str = "<") -> bytes:
+    tags = Image.Exif()
+    tags[271], tags[0x8825] = "Maker", {1: "N", 2: (52.0, 31.0, 12.5)}
+    tags[0x8769] = {0x829A: 1 / 125, 0xA002: 160, 0xA003: 120}
+    return tags.tobytes().removeprefix(b"Exif\0\0")
+
+
+def with_preview() -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (16, 12)).save(memory, "JPEG", exif=b"Exif\0\0" + camera_exif())
+    return memory.getvalue()
+
+
+def raw_files() -> dict[str, bytes]:
+    """What matters to the EXIF of each kind of raw file, around the same tags."""
+    block, preview, layout = camera_exif(), with_preview(), exif.Layout("<")
+    assert block[:4] == b"MM\0*"
+    _, whole = exif.parse_exif(block)
+    exif_alone, gps_alone = whole.below[exif.EXIF], whole.below[exif.GPS]
+
+    def tiff(directory: exif.Directory) -> bytes:
+        big = exif.Layout(">")
+        return exif.file_header(big, 8) + exif.build_directory(directory, 8, big)
+
+    pana = exif.Directory({
+        0x0002: exif.integers_tag(3, [4000], layout), 0x011A: exif.integers_tag(3, [7], layout),
+        0x002E: exif.Tag(7, preview),
+    })  # fmt: skip
+    parts = [(b"CMT1", tiff(exif.Directory(whole.tags))), (b"CMT2", tiff(exif_alone)),
+             (b"CMT4", tiff(gps_alone))]  # fmt: skip
+    canon = pack(b"uuid", camera.CANON + b"".join(pack(k, b) for k, b in parts))
+    raf = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 200, len(preview))
+    return {
+        "ORF": b"MMOR" + block[4:],
+        "RW2": b"IIU\0" + exif.file_header(layout, 8)[4:] + exif.build_directory(pana, 8, layout),
+        "RAF": raf.ljust(200, b"\0") + preview,
+        "CR3": pack(b"ftyp", b"crx \0\0\0\1crx isom") + pack(b"moov", canon),
+        "NEF": block,
+    }
+
+
+@pytest.mark.parametrize("kind", ["ORF", "RW2", "RAF", "CR3", "NEF"])
+def test_the_exif_of_every_kind_of_raw_file_is_found(kind: str) -> None:
+    data = raw_files()[kind]
+    assert kind == "NEF" or camera.is_raw(data)
+    tags = Image.Exif()
+    tags.load(camera.raw_exif(data) or b"")
+    assert tags[271] == "Maker" and tags.get_ifd(0x8825)[1] == "N"
+    assert tags.get_ifd(0x8769)[0x829A] == pytest.approx(1 / 125)
+    assert 0x011A not in tags and 0x0002 not in tags
+    for cut in range(0, len(data), 5):
+        camera.raw_exif(data[:cut])  # raises nothing
+
+
+def test_canons_newest_and_fujifilms_files_are_checked_for_their_end() -> None:
+    crx = pack(b"ftyp", b"crx \0\0\0\1crx isom") + pack(b"mdat", bytes(500))
+    raf = b"FUJIFILMCCD-RAW ".ljust(100, b"\0") + struct.pack(">II", 200, 300) + bytes(392)
+    for data in (crx, raf):
+        camera.check_raw_is_whole(data, "a")
+        with pytest.raises(ReadError, match="truncated"):
+            camera.check_raw_is_whole(data[:-1], "a")
+
+
+def test_the_code_points_of_a_heic_are_kept() -> None:
+    """A picture in PQ became a PNG that says nothing of it."""
+    pytest.importorskip("pi_heif")
+    assert HEIC10.count(b"nclx\0\1\0\x0d") == 1
+    hdr = decode_image(HEIC10.replace(b"nclx\0\1\0\x0d", b"nclx\0\x09\0\x10"))
+    assert hdr.source["cicp"] == (9, 16)
+    again = decode_image(encode_image(hdr, "PNG"))
+    assert again.source["cicp"] == (9, 16) and again.depth == 16
+    with pytest.raises(WriteError, match="is HDR"):
+        encode_image(hdr, "TIFF")

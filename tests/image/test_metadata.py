@@ -96,7 +96,7 @@ def test_stripped_files_say_nothing_of_people_and_keep_their_colours(kind: str) 
         icc=icc,
         exif=tag.tobytes().removeprefix(b"Exif\0\0"),
         xmp=b"<x>an artist's name</x>",
-        source={"comment": b"an artist's name", "app13": [b"Photoshop 3.0\0an artist's name"]},
+        source={"comments": [b"an artist's name"], "app13": [b"Photoshop 3.0\0an artist's name"]},
     )
     assert b"an artist's name" in encode_image(picture, kind)
     data = encode_image(without_metadata(picture), kind)

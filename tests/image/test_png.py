@@ -12,6 +12,7 @@ from PIL import Image
 from restore.errors import ReadError
 from restore.image.picture import quantise
 from restore.image.read import decode_image
+from restore.image.write import encode_image
 
 
 def samples(shape, dtype=np.uint8, seed=0):
@@ -111,3 +112,59 @@ def test_wrong_checksum_is_damage():
     data[60] ^= 1
     with pytest.raises(ReadError, match="checksum"):
         decode_image(bytes(data))
+
+
+def test_text_and_profiles_of_more_than_a_megabyte_are_read():
+    """Pillow's own limit called such a healthy file damaged."""
+    text, profile = b"A" * 3_000_000, bytes(range(256)) * 8000
+    words = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(text))
+    long = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x>" + text + b"</x>"))
+    colours = chunk(b"iCCP", b"name\0\0" + zlib.compress(profile))
+    for bits in (8, 16):
+        rows = samples((4, 12 * bits // 8))
+        picture = decode_image(png(rows, bits, 0 if bits == 8 else 2, words, long, colours))
+        assert picture.icc == profile and picture.xmp == b"<x>" + text + b"</x>"
+        assert [c.type for c in picture.source["chunks"]] == [b"zTXt"]
+
+
+def test_text_that_unpacks_to_more_than_the_bound_is_refused():
+    bomb = chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(80_000_000), 9))
+    with pytest.raises(ReadError, match="text or a profile of more than"):
+        decode_image(png(samples((4, 12)), 8, 0, bomb))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("keyword", ["exif", "APP1"])
+def test_exif_in_a_raw_profile_turns_the_picture_and_is_kept(packed, keyword):
+    """ImageMagick and ExifTool write it so; the JPEG of such a file lay on its side."""
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "Maker"
+    block = tags.tobytes()
+    digits = "\n".join(block.hex()[at : at + 72] for at in range(0, 2 * len(block), 72))
+    text = f"\n{keyword}\n{len(block):8}\n{digits}\n".encode()
+    name = f"Raw profile type {keyword}".encode()
+    body = b"zTXt", name + b"\0\0" + zlib.compress(text)
+    made = chunk(*body) if packed else chunk(b"tEXt", name + b"\0" + text)
+    array = samples((4, 6), seed=3)
+    picture = decode_image(png(array, 8, 0, made))
+    assert np.array_equal(stored(picture)[:, :, 0], np.rot90(array, -1))
+    again = decode_image(encode_image(picture, "JPEG"))
+    assert (again.height, again.width) == (6, 4)
+    found = Image.Exif()
+    found.load(again.exif)
+    assert found[0x010F] == "Maker" and found.get(0x0112, 1) == 1
+    assert not decode_image(encode_image(picture, "PNG")).source["chunks"]  # not twice
+
+
+def test_a_damaged_raw_profile_is_no_reason_to_refuse_the_picture():
+    for text in (b"", b"\nexif\n", b"\nexif\n 4\nzzzz", b"\nexif\n 4\nabc"):
+        data = png(samples((4, 6)), 8, 0, chunk(b"tEXt", b"Raw profile type exif\0" + text))
+        assert decode_image(data).exif is None
+
+
+def test_iptc_in_a_raw_profile_reaches_a_jpeg():
+    block = b"8BIM\x04\x04\0\0\0\0\0\x06\x1c\x02\x19\0\x01k"  # one keyword, "k"
+    text = f"\niptc\n{len(block):8}\n{block.hex()}\n".encode()
+    data = png(samples((4, 6)), 8, 0, chunk(b"tEXt", b"Raw profile type iptc\0" + text))
+    again = decode_image(encode_image(decode_image(data), "JPEG"))
+    assert again.source["app13"] == [b"Photoshop 3.0\0" + block]

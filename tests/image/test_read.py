@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import socket
 import struct
 import time
 import zlib
@@ -13,9 +14,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from restore.errors import ReadError
+from restore.errors import ReadError, RestoreError
+from restore.image import read
 from restore.image.picture import quantise
-from restore.image.read import decode_image, load_image
+from restore.image.read import decode_image, load_image, promised_size
+from restore.image.tiff import TiffRows
 
 MODES = {
     "PNG": ["1", "L", "LA", "RGB", "RGBA", "P", "I;16"],
@@ -160,10 +163,10 @@ def test_file_without_permission(tmp_path, monkeypatch):
     path.chmod(0)
     if os.access(path, os.R_OK):  # the superuser may read anything
 
-        def refuse(_self):
+        def refuse(*_arguments):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+        monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ReadError, match="permission"):
         load_image(path)
 
@@ -178,15 +181,14 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(image_of("L"), "PNG"))
-    read = type(path).read_bytes
+    look = read.promised_size
 
-    def disturbed(self):
-        data = read(self)
-        with self.open("ab") as file:
+    def disturbed(start):
+        with path.open("ab") as file:
             file.write(b"more")
-        return data
+        return look(start)
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", disturbed)
+    monkeypatch.setattr(read, "promised_size", disturbed)
     with pytest.raises(ReadError, match="changed while it was read"):
         load_image(path)
 
@@ -309,3 +311,65 @@ def test_names_of_any_script(tmp_path):
         (tmp_path / name).write_bytes(cv2.imencode(".png", array)[1].tobytes())
         assert np.array_equal(stored(load_image(tmp_path / name)), array[..., ::-1])
         assert load_image(str(tmp_path / name)).path == tmp_path / name
+
+
+def test_a_gif_whose_second_frame_is_damaged_is_refused_in_a_sentence():
+    """Pillow looks for further frames only when it is asked for their number."""
+    frames = [Image.fromarray(samples((24, 24), seed=s)) for s in range(2)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+    second = data.index(b"\x21\xf9\x04", data.index(b"\x2c") + 20)  # its control block
+    refused = 0
+    for length in range(second + 1, len(data) - 1):
+        try:
+            decode_image(data[:length])
+        except ReadError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 5
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device here")
+def test_a_device_and_a_socket_are_refused_and_not_read(tmp_path):
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "s.png"))
+    for name in ("zero.png", "s.png"):
+        with pytest.raises(ReadError, match=r"regular file|cannot be read"):
+            load_image(tmp_path / name)
+    server.close()
+
+
+def test_a_sparse_file_is_refused_before_it_is_read_whole(tmp_path):
+    """4 GB of nothing behind a small picture were read into memory."""
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        path = tmp_path / f"a.{kind.lower()}"
+        path.write_bytes(encoded(image_of("RGB"), kind))
+        with path.open("r+b") as file:
+            file.truncate(2**33)
+        with pytest.raises(ReadError, match="bytes are too many"):
+            load_image(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "AVIF", "JPEG2000", "TIFF"])
+def test_the_size_is_known_from_the_header_alone(kind):
+    data = encoded(image_of("RGB", (400, 300)), kind)
+    assert promised_size(data) == (300, 400)
+    if kind != "TIFF":
+        assert promised_size(data[:1000]) == (300, 400)
+    for cut in range(0, 200, 7):
+        promised_size(data[:cut])  # raises nothing
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_alpha_that_is_no_number_of_use_is_refused_by_both_readers(tmp_path, value):
+    """It was accepted, and spread over its neighbours when the picture was upscaled."""
+    array = np.full((8, 8, 4), 0.5, np.float32)
+    array[3, 3, 3] = value
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, array, photometric="rgb", extrasamples=["unassalpha"])
+    with pytest.raises(RestoreError, match="alpha"):
+        load_image(path)
+    rows = TiffRows(path)
+    with pytest.raises(RestoreError, match="alpha"):
+        rows[0:8]
+    rows.close()

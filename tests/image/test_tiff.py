@@ -13,6 +13,7 @@ from restore.image import exif
 from restore.image.picture import quantise
 from restore.image.read import decode_image
 from restore.image.tiff import TiffRows
+from restore.image.write import encode_image
 
 
 def samples(shape, dtype=np.uint8, seed=0):
@@ -124,13 +125,116 @@ def test_tiff_of_unknown_range_is_refused(dtype):
         decode_image(memory.getvalue())
 
 
-def test_tiff_with_extra_channels_is_refused():
-    for extra in (["unspecified"], ["unassalpha", "unspecified"]):
+EXTRAS = [
+    (["unspecified"], None),
+    (["unassalpha", "unspecified"], 3),
+    (["unspecified", "unassalpha"], 4),
+    (["unspecified", "unspecified", "unspecified"], None),
+]
+
+
+@pytest.mark.parametrize(("extra", "alpha"), EXTRAS, ids=str)
+@pytest.mark.parametrize("planes", [1, 2])
+def test_extra_channels_are_left_out_with_a_word(tmp_path, extra, alpha, planes):
+    """A selection saved in an editor made the whole picture unreadable."""
+    array = samples((9, 7, 3 + len(extra)), np.uint16)
+    stored_array = array if planes == 1 else array.transpose(2, 0, 1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored_array, photometric="rgb", extrasamples=extra, planarconfig=planes)
+    picture = decode_image(path.read_bytes())
+    expected = array[..., [0, 1, 2] + ([] if alpha is None else [alpha])]
+    assert np.array_equal(stored(picture), expected)
+    assert len(picture.notes) == 1 and "left out" in picture.notes[0]
+    rows = TiffRows(path)
+    assert np.array_equal(rows[2:5], expected[2:5]) and rows.metadata().notes == picture.notes
+    rows.close()
+    assert not decode_image(encode_image(picture, "TIFF")).notes
+
+
+def test_samples_of_which_nothing_is_known_are_refused():
+    for extra, count in ((None, 6), (["unspecified"] * 12, 13)):
         memory = io.BytesIO()
-        array = samples((6, 6, 3 + len(extra)), np.uint16)
-        tifffile.imwrite(memory, array, photometric="rgb", extrasamples=extra)
-        with pytest.raises(ReadError, match="extra channels"):
-            decode_image(memory.getvalue())
+        array = samples((6, 6, count), np.uint16)
+        tifffile.imwrite(
+            memory, array, photometric="minisblack", extrasamples=extra, planarconfig=1
+        )
+        data = memory.getvalue()
+        if extra is None:  # tifffile always writes the tag; 338 becomes 65000
+            data = data.replace(b"\x52\x01\x03\0", b"\xe8\xfd\x03\0", 1)
+        with pytest.raises(ReadError, match="samples to a pixel"):
+            decode_image(data)
+
+
+PACKINGS = ["jpeg2000", "webp", "jpegxl", "lerc", "png", "jpegxr", "zstd", "lzma"]
+
+
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_packings_that_imagecodecs_knows_are_read(packing, dtype, tile):
+    """They were called damaged."""
+    if packing == "webp" and dtype == np.uint16:
+        pytest.skip("WebP has 8 bits")
+    array = samples((48, 50, 3), dtype)
+    memory = io.BytesIO()
+    level = {"level": 100} if packing in ("webp", "jpegxr") else None
+    tifffile.imwrite(
+        memory, array, photometric="rgb", compression=packing, tile=tile, compressionargs=level
+    )
+    assert np.array_equal(stored(decode_image(memory.getvalue())), array)
+
+
+@pytest.mark.parametrize("packing", ["jpeg2000", "webp", "jpegxl", "lerc", "png", "jpegxr", "jpeg"])
+def test_a_part_that_is_larger_than_the_header_says_is_refused_before_it_is_decoded(
+    packing, monkeypatch
+):
+    """A few bytes of a constant picture unpack to gigabytes."""
+    from restore.image import sizes
+
+    memory = io.BytesIO()
+    tifffile.imwrite(
+        memory, np.zeros((64, 80, 3), np.uint8), photometric="rgb", compression=packing
+    )
+    data = memory.getvalue()
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        part = data[page.dataoffsets[0] : page.dataoffsets[0] + page.databytecounts[0]]
+        width = page.tags[256].valueoffset
+    assert sizes.coded_size(part) == (64, 80)
+    for cut in range(0, min(len(part), 80), 3):
+        sizes.coded_size(part[:cut])  # raises nothing
+    lying = data[:width] + (40).to_bytes(2, "little") + data[width + 2 :]
+    monkeypatch.setattr(tifffile.TiffPage, "decode", None)  # it would be called
+    with pytest.raises(ReadError, match="larger than the header says"):
+        decode_image(lying)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_unknown_packing_is_named(dtype):
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, samples((8, 8), dtype), compression="zlib")
+    data = memory.getvalue()
+    at = data.index(b"\x03\x01\x03\0\x01\0\0\0\x08\0") + 8
+    with pytest.raises(ReadError, match="packed in a way that is not known: 12345"):
+        decode_image(data[:at] + (12345).to_bytes(2, "little") + data[at + 2 :])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_rgb_of_few_bits_is_read(bits):
+    values = samples((9, 8, 3)) >> (8 - bits)
+    unpacked = np.unpackbits(values.reshape(9, -1, 1), axis=2)[:, :, 8 - bits :]
+    packed = np.packbits(unpacked.reshape(9, -1), axis=1)
+    data = by_hand({258: [bits] * 3, 262: [2], 277: [3]}, packed, 8, 9)
+    assert np.array_equal(stored(decode_image(data)), values * (255 // (2**bits - 1)))
+
+
+def test_cmyk_with_alpha_is_read():
+    inks = samples((9, 8, 5))
+    data = by_hand({258: [8] * 5, 262: [5], 277: [5], 338: [2]}, inks, 8, 9)
+    found = stored(decode_image(data))
+    rgb = Image.frombytes("CMYK", (8, 9), inks[..., :4].tobytes()).convert("RGB")
+    assert np.array_equal(found[..., :3], np.asarray(rgb))
+    assert np.array_equal(found[..., 3], inks[..., 4])
 
 
 @pytest.mark.parametrize("value", [255.0, float("nan"), float("inf")])
@@ -179,6 +283,16 @@ def test_kinds_that_pillow_writes_are_read_as_pillow_reads_them(mode, packing):
     assert apart <= (3 if packing == "jpeg" else 0)
 
 
+def by_hand(tags, rows, width, height):
+    """A file of one uncompressed strip with these tags besides those of its size."""
+    layout = exif.Layout("<")
+    numbers = {256: [width], 257: [height], 259: [1], 273: [4000], 278: [height]}
+    numbers |= {279: [rows.nbytes], **tags}
+    directory = exif.Directory({n: exif.integers_tag(3, v, layout) for n, v in numbers.items()})
+    head = exif.file_header(layout, 8) + exif.build_directory(directory, 8, layout)
+    return head.ljust(4000, b"\0") + rows.tobytes()
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("photometric", [0, 1, 3])
 def test_samples_of_few_bits_fill_the_8(bits, photometric):
@@ -186,21 +300,14 @@ def test_samples_of_few_bits_fill_the_8(bits, photometric):
     packed = np.packbits(
         np.unpackbits(values[:, :, None], axis=2)[:, :, 8 - bits :].reshape(9, -1), axis=1
     )
-    directory, layout = exif.Directory(), exif.Layout("<")
-    numbers = {256: 16, 257: 9, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 9}
-    numbers |= {279: packed.nbytes}
     colours = samples((3, 2**bits), np.uint16, seed=1)
-    for at in (0, 1000):
-        numbers[273] = at
-        directory.tags = {n: exif.integers_tag(4, [v], layout) for n, v in numbers.items()}
-        if photometric == 3:
-            directory.tags[320] = exif.integers_tag(3, colours.ravel().tolist(), layout)
-        head = exif.file_header(layout, 8) + exif.build_directory(directory, 8, layout)
-    found = stored(decode_image(head.ljust(1000, b"\0") + packed.tobytes()))
+    more = {320: colours.ravel().tolist()} if photometric == 3 else {}
+    data = by_hand({258: [bits], 262: [photometric], 277: [1], **more}, packed, 16, 9)
+    found = stored(decode_image(data))
     full = values * (255 // (2**bits - 1))
     expected = {0: 255 - full, 1: full, 3: (colours >> 8).T[values]}[photometric]
     assert np.array_equal(found.squeeze(), expected)
-    with Image.open(io.BytesIO(head.ljust(1000, b"\0") + packed.tobytes())) as image:
+    with Image.open(io.BytesIO(data)) as image:
         pillows = np.asarray(image.convert("RGB" if photometric == 3 else "L"))
     assert np.array_equal(pillows, expected)
 

@@ -1,0 +1,118 @@
+"""Metadata of JPEG files that goes over several segments: kept whole, there and back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore.errors import WriteError
+from restore.image import jpeg
+from restore.image.picture import Picture
+from restore.image.read import decode_image
+from restore.image.write import check_format, encode_image
+
+HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+TAIL = b"</rdf:RDF></x:xmpmeta>"
+
+
+def description(name: bytes, text: bytes) -> bytes:
+    return b'<rdf:Description rdf:about="" xmlns:a="urn:a" a:%s="%s"/>' % (name, text)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def file(*segments: bytes) -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (20, 16), (90, 120, 30)).save(memory, "JPEG")
+    data = memory.getvalue()
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def with_extended_xmp(text: bytes) -> bytes:
+    extension = HEAD + description(b"long", text) + TAIL
+    name = hashlib.md5(extension).hexdigest().upper().encode()
+    note = b' xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="%s"' % name
+    main = HEAD + description(b"short", b"here").replace(b"/>", note + b"/>") + TAIL
+    parts = [segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + main)]
+    for at in range(0, len(extension), 60_000):
+        place = len(extension).to_bytes(4, "big") + at.to_bytes(4, "big")
+        body = b"http://ns.adobe.com/xmp/extension/\0" + name + place + extension[at : at + 60_000]
+        parts.append(segment(0xE1, body))
+    return file(parts[0], *reversed(parts[1:]))  # they may come in any order
+
+
+@pytest.mark.parametrize("length", [10, 70_000, 200_000])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_extended_xmp_is_kept_whole(kind: str, length: int) -> None:
+    text = b"A" * length
+    first = decode_image(with_extended_xmp(text))
+    assert first.xmp is not None and text in first.xmp and b'a:short="here"' in first.xmp
+    data = encode_image(first, kind)
+    again = decode_image(data)
+    assert again.xmp is not None and b"HasExtendedXMP" not in again.xmp
+    assert again.xmp.count(text) == 1 and again.xmp.count(b'a:short="here"') == 1
+    if kind == "JPEG" and length > 65_000:  # what matters most stays where all readers look
+        main = next(b for m, b in jpeg.segments(data) if b.startswith(b"http://ns.adobe.com/xap"))
+        assert b'a:short="here"' in main
+
+
+def test_an_extension_with_a_hole_is_left_out() -> None:
+    data = with_extended_xmp(b"A" * 200_000)
+    parts = [segment(m, b) for m, b in jpeg.segments(data) if m == 0xE1]
+    picture = decode_image(file(*parts[:2], *parts[3:]))
+    assert picture.xmp is not None and b'a:short="here"' in picture.xmp
+
+
+def test_resources_over_several_segments_are_kept_whole() -> None:
+    big = b"8BIM\x0b\xb7\0\0" + (100_000).to_bytes(4, "big") + bytes(range(250)) * 400
+    words = b"8BIM\x04\x04\0\0\0\0\0\x06\x1c\x02\x19\0\x01k"
+    start, whole = b"Photoshop 3.0\0", big + words
+    halves = [segment(0xED, start + whole[at : at + 60_000]) for at in range(0, len(whole), 60_000)]
+    other = segment(0xED, b"Adobe_CM\0words")
+    first = decode_image(file(halves[0], other, halves[1]))
+    assert first.source["app13"] == [start + whole, b"Adobe_CM\0words"]
+    again = decode_image(encode_image(first, "JPEG"))
+    assert again.source["app13"] == first.source["app13"]
+
+
+def test_every_comment_is_kept() -> None:
+    first = decode_image(file(segment(0xFE, b"caption one"), segment(0xFE, b"caption two")))
+    again = decode_image(encode_image(first, "JPEG"))
+    assert again.source["comments"] == [b"caption one", b"caption two"]
+
+
+def test_exif_over_two_segments_is_put_together() -> None:
+    tags = Image.Exif()
+    tags[0x010F] = "Maker" * 100
+    block = tags.tobytes().removeprefix(b"Exif\0\0")
+    halves = [segment(0xE1, b"Exif\0\0" + part) for part in (block[:60], block[60:])]
+    assert decode_image(file(*halves)).exif == block
+
+
+@pytest.mark.parametrize("what", ["exif", "xmp", "comment"])
+def test_metadata_too_long_for_a_jpeg_is_refused_before_anything_is_done(what: str) -> None:
+    long = b"A" * 70_000
+    blank = np.zeros((4, 4, 3), np.float32)
+    picture = {
+        "exif": Picture(blank, exif=b"II*\0" + long),
+        "xmp": Picture(blank, xmp=long),  # no packet that could be split
+        "comment": Picture(blank, source={"comments": [long]}),
+    }[what]
+    with pytest.raises(WriteError, match="too long for JPEG"):
+        check_format("JPEG", picture)
+    if what != "comment":
+        check_format("PNG", picture)
+
+
+def test_a_gain_map_that_is_left_out_is_no_longer_announced() -> None:
+    said = HEAD + b'<rdf:Description xmlns:hdrgm="urn:h" hdrgm:Version="1.0"/>' + TAIL
+    picture = decode_image(file(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + said)))
+    assert picture.xmp is not None and b"Version" not in picture.xmp
+    assert len(picture.notes) == 1 and "second picture" in picture.notes[0]
+    assert not decode_image(encode_image(picture, "JPEG")).notes
