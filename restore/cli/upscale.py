@@ -74,6 +74,16 @@ BackProjection = Annotated[
 ]
 
 
+Strength = Annotated[
+    float,
+    typer.Option(
+        metavar="0-1",
+        help="How much of the noise that is found is removed first.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
 def command(
     pictures: Pictures,
     scale: Scale = None,
@@ -88,6 +98,7 @@ def command(
     model: Model = None,
     back_projection: BackProjection = 0,
     ensemble: Ensemble = False,
+    strength: Strength = 1.0,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     in_place: InPlace = False,
@@ -132,6 +143,7 @@ def command(
         "fit": fit,
         "back_projection": back_projection,
         "ensemble": ensemble,
+        "strength": strength,
         "device": device,
         "precision": precision,
         "tile": tile,

@@ -92,6 +92,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     fit: Any = None,
     back_projection: int = 0,
     ensemble: bool = False,
+    strength: float = 1.0,
     recursive: bool = False,
     skip_existing: bool = False,
     in_place: bool = False,
@@ -117,7 +118,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     return _batch(
         inputs,
         output,
-        lambda: upscaling(size, model, back_projection, ensemble),
+        lambda: upscaling(size, model, back_projection, ensemble, strength),
         _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,

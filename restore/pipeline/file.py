@@ -160,6 +160,7 @@ def upscale_file(  # noqa: PLR0913 (a public keyword API)
     fit: Any = None,
     back_projection: int = 0,
     ensemble: bool = False,
+    strength: float = 1.0,
     **settings: Any,
 ) -> tuple[Result | LargeResult, Path]:
     """Upscale a picture file into another; returns the result and the file written.
@@ -168,7 +169,8 @@ def upscale_file(  # noqa: PLR0913 (a public keyword API)
     All that can be refused is refused before the network runs: also a result too large for its
     format or for this machine's memory. Raises what `upscale` and `save_image` raise.
     """
-    task = upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble)
+    size = make_size(scale, width, height, fit)
+    task = upscaling(size, model, back_projection, ensemble, strength)
     saving, compute, rest = sort_settings(settings, MARK)
     return restore_file(source, target, task, saving, compute, **rest)
 

@@ -330,6 +330,8 @@ class Flow:
         from restore.engine.run import run_together
 
         asked = self.settings
+        if asked.task.first is not None:
+            self._run_first(group[0], asked.task.first)
         pictures = [item.opened.picture for item in group if item.opened]
         for item, picture in zip(group, pictures, strict=True):
             item.task = asked.task.for_picture(picture)
@@ -345,6 +347,16 @@ class Flow:
             outputs = [run_passes(network, tasks[0], pictures[0], asked.resources, report)]
         for item, output in zip(group, outputs, strict=True):
             item.output = output.pixels
+
+    def _run_first(self, item: Item, task: Task) -> None:
+        """The task before: its result takes the place of the picture."""
+        assert item.opened is not None
+        picture = item.opened.picture
+        fitted = task.for_picture(picture)
+        if not fitted.unchanged:
+            output = run_passes(fitted.network, fitted, picture, self.settings.resources)
+            picture = fitted.postprocess(picture, output.pixels)
+        item.opened = dataclasses.replace(item.opened, picture=picture)
 
     def _run_by_rows(self, item: Item) -> None:
         """A file that is larger than memory, from file to file."""

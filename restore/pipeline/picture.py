@@ -91,6 +91,7 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     fit: str | tuple[int, int] | None = None,
     back_projection: int = 0,
     ensemble: bool = False,
+    strength: float = 1.0,
     reference: Any = None,
     device: str = "auto",
     precision: str = "auto",
@@ -108,6 +109,8 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     model:     a name that `restore models` lists, a weights file, a loaded network, or "bicubic"
                for plain interpolation; None takes the shipped model of the next scale. What the
                model makes too large is shrunk to the size asked for, what is lacking interpolated
+    strength:  0 to 1, how much of the noise and the JPEG artefacts that are found is removed first,
+               where no model is named; 0: none
     back_projection: so many times the result is corrected so that, shrunk to the picture's size,
                it is the picture (Irani and Peleg 1991); 0 to 20
     reference: the picture as it was before it was made small, to score the result against
@@ -117,7 +120,7 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     """
     return restore_picture(
         image,
-        upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble),
+        upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble, strength),
         Compute(device, precision, tile, memory),
         reference=reference,
         output=output,
@@ -169,6 +172,8 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
 
     resources = compute.resolve()
     started = time.perf_counter()
+    if task.first is not None:
+        picture = _restore(picture, task.first, compute, None).picture
     fitted = task.for_picture(picture)
     network = fitted.network
     output = None

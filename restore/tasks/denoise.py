@@ -12,7 +12,7 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
-from restore.tasks.noise_level import Noise, bounded, estimate_noise
+from restore.tasks.noise_level import LEAST, Noise, bounded, estimate_noise
 from restore.tasks.task import Bounds, PictureTask, Task, find_network, fit_channels
 from restore.tasks.white_noise import estimate_sigma, white_noise
 
@@ -43,6 +43,7 @@ class Denoise:
     added_noise: float = 0.0
     bound: Noise | None = None
 
+    first = None
     by_rows = True
     uniform = True
 
@@ -95,6 +96,7 @@ class _PerPicture:
     strength: float = 1.0
     ensemble: bool = False
 
+    first = None
     by_rows = True
     uniform = False
 
@@ -116,11 +118,12 @@ class _PerPicture:
 class DenoiseMeasured(_PerPicture):
     """The noise of each picture is measured: it is what the network is told, and bounds the result.
 
-    Where next to no noise is found the picture stays as it is. A `level` that was asked for (0-255)
-    takes the place of the level that was found; the kind of the noise stays.
+    level: a noise level (0-255) in place of the one that was found; the kind of the noise stays
+    least: with less noise than this (0-255) the picture stays as it is
     """
 
     level: float | None = None
+    least: float = LEAST
 
     def for_picture(self, picture: Picture) -> Denoise:
         """With the noise of this picture."""
@@ -128,7 +131,7 @@ class DenoiseMeasured(_PerPicture):
         if self.level is not None:
             noise = noise.scaled_to(self.level)
         network = find_network(self.network.conditioned_on(*noise.told), self.ensemble)
-        strength = 0.0 if noise.negligible else self.strength
+        strength = 0.0 if noise.level < self.least else self.strength
         return Denoise(network, strength, noise.level, bound=noise)
 
 

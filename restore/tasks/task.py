@@ -20,6 +20,10 @@ class Task(Protocol):
     """A request for any number of pictures: denoise them, or make them larger."""
 
     @property
+    def first(self) -> Task | None:
+        """A task to do before this one, whose result this one takes."""
+
+    @property
     def unchanged(self) -> bool:
         """Whether the result is the input, so that no network is needed."""
 

@@ -21,8 +21,9 @@ from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
+from restore.tasks.denoise import DEFAULT_MODEL, DenoiseMeasured, check_strength
 from restore.tasks.target_size import Size
-from restore.tasks.task import Bounds, find_network, fit_channels
+from restore.tasks.task import Bounds, Task, find_network, fit_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 BICUBIC = "bicubic"
 MOST_STEPS_BACK = 20
+WORTH_REMOVING = 2.0  # of 255: less noise than this stays before a picture is enlarged
 COLOUR_RADIUS = 8  # pixels of the small picture, the standard deviation of a Gaussian
 
 
@@ -50,17 +52,23 @@ class Upscale:
     """Enlarge pictures to a size.
 
     networks: by their scales; a factor takes the smallest that reaches it, else the largest
+    first:    removes the noise before the picture is enlarged; None: nothing does
     """
 
     size: Size
     networks: dict[int, Network | Path]
     back_projection: int = 0
     ensemble: bool = False
+    first: Task | None = None
     _loaded: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
 
     unchanged = False
-    uniform = True
     by_rows = False
+
+    @property
+    def uniform(self) -> bool:
+        """Unless the noise of each picture is removed first."""
+        return self.first is None
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """The size asked for. Raises InputError where it cannot be."""
@@ -113,13 +121,12 @@ class UpscalePicture:
             fine = keep_colours(fine, _opaque(picture))
         if self.back_projection:
             fine = project_back(fine, _opaque(picture), self.back_projection)
-        low, high = bounds or (0.0, 1.0)
-        low = min(low, float(picture.pixels.min()))
-        high = max(high, float(picture.pixels.max()))
+        fine = within_range(fine, _opaque(picture))
         alpha = picture.alpha
         if alpha is not None:
             alpha = resize(alpha[:, :, None], height, width)[:, :, 0].clip(0, 1)
         about = with_size(without_thumbnails(picture), height, width)
+        low, high = min(0.0, float(picture.pixels.min())), max(1.0, float(picture.pixels.max()))
         return about.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
 
 
@@ -128,8 +135,13 @@ def upscaling(
     model: str | os.PathLike[str] | Network | None = None,
     back_projection: int = 0,
     ensemble: bool = False,
+    strength: float = 1.0,
 ) -> Upscale:
-    """The task of `upscale`. Raises what can be known without a picture."""
+    """The task of `upscale`. Raises what can be known without a picture.
+
+    strength: of what removes noise first, where no model is named; 0: nothing does
+    """
+    check_strength(strength)
     if isinstance(back_projection, bool) or not 0 <= back_projection <= MOST_STEPS_BACK:
         raise InputError(
             f"back-projection takes 0 to {MOST_STEPS_BACK} steps, not {back_projection}"
@@ -141,7 +153,8 @@ def upscaling(
                 "this version ships no weights for upscaling; give --model bicubic, or a file "
                 "that `restore train upscale-x4` has written"
             )
-        return Upscale(size, networks, back_projection, ensemble)
+        first = restoring_first(strength) if strength else None
+        return Upscale(size, networks, back_projection, ensemble, first)
     if model == BICUBIC:
         return Upscale(size, {1: Interpolation()}, back_projection)
     network = find_network(model)
@@ -150,6 +163,17 @@ def upscaling(
             "this model leaves pictures in their size; give one for upscaling, or bicubic"
         )
     return Upscale(size, {network.scale: network}, back_projection, ensemble)
+
+
+def restoring_first(strength: float) -> Task | None:
+    """Denoising for small pictures: of their noise and JPEG blocks upscaling would make details.
+
+    None where the shipped denoiser is not told the noise that is found: it could do harm.
+    """
+    network = find_network(DEFAULT_MODEL)
+    if network.noise_inputs < 2:
+        return None
+    return DenoiseMeasured(network, strength, least=WORTH_REMOVING)
 
 
 def shipped_upscalers() -> dict[int, Path]:
@@ -187,6 +211,24 @@ def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
     smooth: Any = cv2.GaussianBlur(missing, (0, 0), COLOUR_RADIUS, borderType=border)
     added = resize(smooth.reshape(picture.shape), fine.shape[0], fine.shape[1])
     return fine + added
+
+
+def within_range(fine: Pixels, picture: Pixels) -> Pixels:
+    """New pixels that stay near the range of the picture's own pixels around each of them.
+
+    In each channel a result may exceed the lowest and the highest of 3x3 pixels by as much as they
+    differ. So an even colour stays that colour, and white beside orange stays white: both have
+    the same red. Of what the networks do to photographs it changes 0.001 dB.
+    """
+    import cv2
+
+    around = np.ones((3, 3), np.uint8)
+    low, high = cv2.erode(picture, around), cv2.dilate(picture, around)
+    limits = low - (high - low), high + (high - low)
+    size = fine.shape[1], fine.shape[0]
+    low, high = (cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in limits)
+    result: Pixels = np.clip(fine, low.reshape(fine.shape), high.reshape(fine.shape))
+    return result
 
 
 def _opaque(picture: Picture) -> Pixels:
