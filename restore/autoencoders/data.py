@@ -206,14 +206,14 @@ def _patches(folder: Path, side: int, count: int, channels: int, seed: int) -> S
     """Random patches; those for testing come from pictures that are not used for training."""
     if side < 1 or count < 5:
         raise InputError(
-            f"patches need a side of at least 1 pixel and a number of at least 5, not {side} and "
-            f"{count}"
+            f"patches must have a side of at least 1 pixel and be at least 5, not {count} patches of "
+            f"{side} pixels"
         )
     # a patch is float32, and while it is cut its pixels are also indexed by 64-bit numbers
     needed, free = count * side**2 * (4 * channels + 16), free_memory(torch.device("cpu"))
     if needed > free:
         raise InputError(
-            f"{count} patches of {side}x{side} pixels take {format_bytes(needed)} where "
+            f"{count} patches of {side}x{side} pixels take {format_bytes(needed)}, and "
             f"{format_bytes(free)} are free; give fewer or smaller ones"
         )
     store = load_store(folder, channels, side)

@@ -78,7 +78,7 @@ def _check_memory(kind: str, shape: Sequence[int], options: dict[str, Any]) -> N
     if needed > free:
         size = format_bytes(needed) if needed < 2**60 else "far more memory"
         raise InputError(
-            f"training so large a network takes {size} where {format_bytes(free)} are free; "
+            f"training this network takes {size}, and {format_bytes(free)} are free; "
             "give smaller layers"
         )
 
