@@ -206,8 +206,7 @@ def _patches(folder: Path, side: int, count: int, channels: int, seed: int) -> S
     """Random patches; those for testing come from pictures that are not used for training."""
     if side < 1 or count < 5:
         raise InputError(
-            f"patches must have a side of at least 1 pixel and be at least 5, not {count} patches of "
-            f"{side} pixels"
+            f"give at least 5 patches of at least 1 pixel, not {count} patches of {side} pixels"
         )
     # a patch is float32, and while it is cut its pixels are also indexed by 64-bit numbers
     needed, free = count * side**2 * (4 * channels + 16), free_memory(torch.device("cpu"))
