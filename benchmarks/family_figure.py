@@ -103,7 +103,7 @@ def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, 
                 [],
             ),
             (
-                "the denoiser\nno dense code, so any size; skip connections carry fine detail past the small maps",
+                "the denoiser\nno dense code, so any size; skip connections carry fine detail",
                 tensor(sample.pixels[CROP]),
                 tensor(clean),
                 [*deep, *deep[-2::-1]],
