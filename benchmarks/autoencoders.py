@@ -169,7 +169,8 @@ def draw_figures(networks: dict[str, Any], table: list[Row], split: Split, laten
         title = (
             "variational, 20 numbers in a code: 100 generated digits, 5 interpolations of 20 steps"
         )
-        both = torch.cat([samples, between])
+        gap = torch.ones_like(samples[:20])  # a white row
+        both = torch.cat([samples, gap, between])
         save_figure(draw_grid(both, 20, title), HERE / "autoencoders-samples.png", overwrite=True)
     rows: dict[str, Tensor] = {"clean": test[:10]}
     for (kind, level), name in zip(DEGRADATIONS, ("denoising", "denoising-masking"), strict=True):

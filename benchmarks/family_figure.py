@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 import restore
@@ -102,7 +103,7 @@ def rows(data: str) -> list[tuple[str, Tensor, Tensor, list[Layer], int | None, 
                 [],
             ),
             (
-                "the denoiser\nno dense code, so any size; skip connections, so no detail is lost",
+                "the denoiser\nno dense code, so any size; skip connections carry fine detail",
                 tensor(sample.pixels[CROP]),
                 tensor(clean),
                 [*deep, *deep[-2::-1]],
@@ -127,6 +128,16 @@ def main(data: str) -> None:
         bars(axes[1], layers, code, skips)
         axes[1].set_title(words, fontsize=9)
         show_picture(axes[2], made[0])
+    figure.legend(
+        handles=[
+            Patch(color="C0", alpha=0.8, label="layer"),
+            Patch(color="C1", alpha=0.8, label="code"),
+            Line2D([], [], color="C2", label="skip connection"),
+        ],
+        loc="outside lower center",
+        ncols=3,
+        fontsize=9,
+    )
     save_figure(figure, HERE / "family.png", overwrite=True)
 
 

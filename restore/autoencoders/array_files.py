@@ -163,13 +163,13 @@ def _check_size(
         # digits of absurd sizes would fill the screen
         needed = format_bytes(2 * size + 4 * values) if size < 2**60 else "far more memory"
         raise ReadError(
-            f"{path} says that it holds {words[:60]} values, which take {needed} where "
+            f"{path} says that it holds {words[:60]} values, which take {needed}, and "
             f"{format_bytes(free)} are free; give fewer pictures"
         )
     if packed is not None and size > max(SMALL, MOST_EXPANSION * packed):
         raise ReadError(
             f"{path} would unpack to {format_bytes(size)}, more than {MOST_EXPANSION} times its "
-            "size; unpack it first if it is what it should be"
+            "size; if you trust it, unpack it first"
         )
     return size
 

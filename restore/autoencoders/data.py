@@ -206,14 +206,13 @@ def _patches(folder: Path, side: int, count: int, channels: int, seed: int) -> S
     """Random patches; those for testing come from pictures that are not used for training."""
     if side < 1 or count < 5:
         raise InputError(
-            f"patches need a side of at least 1 pixel and a number of at least 5, not {side} and "
-            f"{count}"
+            f"give at least 5 patches of at least 1 pixel, not {count} patches of {side} pixels"
         )
     # a patch is float32, and while it is cut its pixels are also indexed by 64-bit numbers
     needed, free = count * side**2 * (4 * channels + 16), free_memory(torch.device("cpu"))
     if needed > free:
         raise InputError(
-            f"{count} patches of {side}x{side} pixels take {format_bytes(needed)} where "
+            f"{count} patches of {side}x{side} pixels take {format_bytes(needed)}, and "
             f"{format_bytes(free)} are free; give fewer or smaller ones"
         )
     store = load_store(folder, channels, side)

@@ -71,12 +71,14 @@ def _check_memory(kind: str, shape: Sequence[int], options: dict[str, Any]) -> N
         with torch.device("meta"):
             network = class_of(kind)(shape, **{**options, "seed": None})
         needed = TRAINING_BYTES * sum(p.numel() for p in network.parameters())
-    except (RuntimeError, OverflowError, TypeError):  # a size beyond 64 bits
+    except (RuntimeError, TypeError) as error:  # torch has both for a size beyond 64 bits
+        if "overflow" not in str(error).lower():
+            raise
         needed = sys.maxsize
     if needed > free:
         size = format_bytes(needed) if needed < 2**60 else "far more memory"
         raise InputError(
-            f"training so large a network takes {size} where {format_bytes(free)} are free; "
+            f"training this network takes {size}, and {format_bytes(free)} are free; "
             "give smaller layers"
         )
 

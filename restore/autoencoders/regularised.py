@@ -63,10 +63,8 @@ def check_corruption(kind: str, level: float) -> None:
     if kind not in CORRUPTIONS:
         raise InputError(f"the corruption is {' or '.join(CORRUPTIONS)}, not '{kind}'")
     if not (0 < level < 1 if kind == "masking" else 0 < level < math.inf):
-        raise InputError(
-            f"{level} is no level of {kind} corruption; give a probability between 0 and 1 for "
-            "masking, or a standard deviation above 0 for gaussian"
-        )
+        limits = "above 0 and below 1" if kind == "masking" else "above 0"
+        raise InputError(f"the level of {kind} corruption must be {limits}, not {level}")
 
 
 def corrupt(x: Tensor, kind: str, level: float, generator: torch.Generator | None = None) -> Tensor:

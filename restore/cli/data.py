@@ -23,7 +23,10 @@ Weights = Annotated[
     Path, typer.Argument(help="A weights file written by `restore autoencoder train`.")
 ]
 Detector = Annotated[Path, typer.Argument(help="A weights file written by `restore anomaly fit`.")]
-Labels = Annotated[Path | None, option("Data", "Labels (IDX or .npy) of a single picture file.")]
+Labels = Annotated[
+    Path | None,
+    option("Data", "A file of labels (IDX or .npy), if DATA is a single file of pictures."),
+]
 Download = Annotated[
     bool, option("Data", "Download mnist or fashion-mnist if missing.", "--download")
 ]

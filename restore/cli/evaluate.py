@@ -40,7 +40,7 @@ def command(
     ] = False,
     scale: Annotated[
         str | None,
-        option("Test set", "How much smaller pictures are made for bicubic: 2, 3, 4 ... 8."),
+        option("Test set", "The scale to score bicubic at, 2 to 8; an upscaler has its own."),
     ] = None,
     sigma: Annotated[
         str | None,

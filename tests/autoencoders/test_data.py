@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,12 @@ def test_more_patches_than_memory_are_refused_before_a_picture_is_read(
     for patch, count in ((0, 10), (8, 4)):
         with pytest.raises(InputError, match="at least"):
             load_samples(str(tmp_path), patch=patch, count=count)
+
+
+def test_torchvision_is_imported_for_downloads_only(root: Path) -> None:
+    code = (
+        "import sys, restore.autoencoders.data, restore.autoencoders.comparison\n"
+        "import restore.autoencoders.anomaly, restore.autoencoders.figures\n"
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

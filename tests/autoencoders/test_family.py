@@ -83,7 +83,7 @@ def test_impossible_code_sizes_are_refused(kind: str, latent: int) -> None:
         ("sparse", {"penalty": "l3"}, "kl or l1"),
         ("sparse", {"hidden": 144}, "must have more"),
         ("denoising", {"corruption": "rain"}, "gaussian or masking"),
-        ("denoising", {"corruption": "masking", "level": 1.0}, "no level"),
+        ("denoising", {"corruption": "masking", "level": 1.0}, "level of masking"),
         ("variational", {"beta": -1.0}, "beta"),
         ("variational", {"warm_up": 2.0}, "warm-up"),
         ("convolutional", {"widths": []}, "at least one layer"),
