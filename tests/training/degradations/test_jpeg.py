@@ -1,7 +1,8 @@
-"""The JPEG on tensors against Pillow's."""
+"""JPEG by OpenCV and on tensors, against Pillow's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from restore.image.read import load_image
-from restore.training.degradations.jpeg import TO_RGB, TO_YCC, jpeg, mix
+from restore.training.degradations.jpeg import TO_RGB, TO_YCC, by_opencv, jpeg, mix, on_tensors
 from restore.training.degradations.noise import compress_jpeg
 
 
@@ -25,9 +26,12 @@ def differing(mine: Tensor, theirs: Tensor) -> float:
     return float(((mine - theirs).abs() > 1e-6).float().mean())
 
 
+@pytest.mark.parametrize("compress", [by_opencv, on_tensors])
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 90, 100])
-def test_it_is_pillows_within_a_level(picture: Tensor, quality: int) -> None:
-    ours = jpeg(picture, torch.tensor([quality])) * 255
+def test_it_is_pillows_within_a_level(
+    picture: Tensor, quality: int, compress: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    ours = compress((picture * 255).round(), torch.tensor([quality])) * 255
     pillow = compress_jpeg(picture, quality) * 255
     difference = (ours - pillow).abs()
     assert difference.mean() < 0.6
