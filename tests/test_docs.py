@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -106,6 +108,23 @@ def test_commands_and_examples_run(page: Path, checkout: Path) -> None:
                 run_line(line)
         elif language == "python":
             exec(compile(text, str(page), "exec"), {"__name__": "example"})
+
+
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)
+def test_examples_run_as_their_docstring_says(
+    script: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    words = re.findall(r"^\s*python docs/examples/(.+)$", docstring, re.M)[0].split()
+    assert words[0] == script.name
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as end:
+        assert not end.code
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -97,7 +97,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Remove noise from pictures. Each result is a new file; the pictures stay as they are."""
-    from restore.tasks.denoise import check_strength, parse_sigma
+    from restore.tasks.task import check_strength, parse_sigma
 
     files = check_files(
         pictures,

@@ -104,8 +104,7 @@ class Files:
     @property
     def single(self) -> bool:
         """Whether one file was given by its name, which is no batch."""
-        from restore.image.find import is_pattern
-        from restore.pipeline.plan import is_output_pattern
+        from restore.image.find import is_output_pattern, is_pattern
 
         one = len(self.pictures) == 1
         one = one and not self.pictures[0].is_dir() and not is_pattern(self.pictures[0])

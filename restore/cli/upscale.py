@@ -115,6 +115,7 @@ def command(
 ) -> None:
     """Make pictures larger. Each result is a new file; the pictures stay as they are."""
     from restore.tasks.target_size import make_size
+    from restore.tasks.task import check_strength
 
     files = check_files(
         pictures,
@@ -134,6 +135,7 @@ def command(
         },
     )
     make_size(scale, width, height, fit)
+    check_strength(strength)
     checks.check_precision(precision)
     settings: dict[str, Any] = {
         "model": None if model is None else checks.check_model(model),

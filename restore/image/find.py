@@ -62,6 +62,11 @@ def is_pattern(given: str | os.PathLike[str]) -> bool:
     return glob.has_magic(os.fspath(given)) and not os.path.lexists(given)
 
 
+def is_output_pattern(output: str | os.PathLike[str]) -> bool:
+    """Whether an output is a pattern: it has braces, and no file or folder has that very name."""
+    return "{" in os.fspath(output) and not os.path.lexists(output)
+
+
 def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[Found]:
     if is_pattern(given):
         found = list(_matches(given, recursive, leave_out))

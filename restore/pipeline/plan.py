@@ -10,7 +10,7 @@ from pathlib import Path
 
 from restore.errors import InputError, WriteError
 from restore.image.atomic import backup_of
-from restore.image.find import Found, find_pictures
+from restore.image.find import Found, find_pictures, is_output_pattern
 from restore.pipeline.file import WRITTEN, Saving, result_suffix, same_file
 
 FIELDS = {
@@ -66,11 +66,6 @@ def plan_jobs(
         for number, f in enumerate(found, 1)
     ]
     return _checked(_without_results(jobs) if pattern == default else jobs)
-
-
-def is_output_pattern(output: str | os.PathLike[str]) -> bool:
-    """Whether an output is a pattern: it has braces, and no file or folder has that very name."""
-    return "{" in os.fspath(output) and not os.path.lexists(output)
 
 
 def check_pattern(pattern: str) -> None:

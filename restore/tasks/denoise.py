@@ -13,7 +13,15 @@ from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
 from restore.tasks.noise_level import LEAST, Noise, bounded, estimate_noise
-from restore.tasks.task import Bounds, PictureTask, Task, find_network, fit_channels
+from restore.tasks.task import (
+    Bounds,
+    PictureTask,
+    Task,
+    check_strength,
+    find_network,
+    fit_channels,
+    parse_sigma,
+)
 from restore.tasks.white_noise import estimate_sigma, white_noise
 
 if TYPE_CHECKING:
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
-AUTO = "auto"
 LOWEST_SIGMA = 0.5  # of 255, that a network is told; told 0 it would be told nothing
 Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
 
@@ -219,36 +226,12 @@ def of_size(model: str, size: str) -> str:
     return best + FAST
 
 
-def parse_sigma(sigma: float | str) -> float | None:
-    """A noise level as a person gives it; None for "auto". Raises InputError."""
-    if sigma == AUTO:
-        return None
-    try:
-        level = float(sigma)
-    except (ValueError, TypeError):
-        level = math.nan
-    if not 0 < level <= 255:
-        raise InputError(
-            f"sigma is a noise level above 0 and at most 255, or auto, not {sigma}; "
-            "to leave a picture as it is, take strength 0"
-        )
-    return level
-
-
 def check_estimable(network: Network) -> None:
     """Raises InputError for a network of noise that the estimator of white noise sees in part."""
     if network.noise != "white":
         raise InputError(
             "what is estimated is the level of white noise, and this model is for the noise of "
             "cameras, whose level it finds itself; leave the sigma out, or give a number"
-        )
-
-
-def check_strength(strength: float) -> None:
-    """Raises InputError unless 0 <= strength <= 1."""
-    if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
-        raise InputError(
-            f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from restore.errors import InputError
 from restore.image.color import as_grey, as_rgb
 from restore.image.picture import Picture, Pixels
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from restore.models.network import Network
 
 Bounds = tuple[float, float]
+AUTO = "auto"  # for a noise level that is estimated
 
 
 class Task(Protocol):
@@ -113,3 +116,27 @@ def fit_channels(pixels: Pixels, channels: int) -> Pixels:
     if pixels.shape[2] == channels:
         return pixels
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)
+
+
+def check_strength(strength: float) -> None:
+    """Raises InputError unless 0 <= strength <= 1."""
+    if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        raise InputError(
+            f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
+        )
+
+
+def parse_sigma(sigma: float | str) -> float | None:
+    """A noise level as a person gives it; None for "auto". Raises InputError."""
+    if sigma == AUTO:
+        return None
+    try:
+        level = float(sigma)
+    except (ValueError, TypeError):
+        level = math.nan
+    if not 0 < level <= 255:
+        raise InputError(
+            f"sigma is a noise level above 0 and at most 255, or auto, not {sigma}; "
+            "to leave a picture as it is, take strength 0"
+        )
+    return level

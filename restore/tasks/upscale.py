@@ -21,9 +21,9 @@ from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
-from restore.tasks.denoise import DEFAULT_MODEL, DenoiseMeasured, check_strength
+from restore.tasks.denoise import DEFAULT_MODEL, DenoiseMeasured
 from restore.tasks.target_size import Size
-from restore.tasks.task import Bounds, Task, find_network, fit_channels
+from restore.tasks.task import Bounds, Task, check_strength, find_network, fit_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
