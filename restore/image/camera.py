@@ -20,8 +20,12 @@ from restore.image.boxes import boxes, primary_properties
 from restore.image.picture import Picture
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-# First bytes of raw files that are not quite TIFFs: Fujifilm, Olympus, Panasonic.
-RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
+# First bytes of raw files that are not quite TIFFs: Fujifilm, Olympus, Panasonic,
+# Minolta, Sigma, old Canon.
+RAW_STARTS = (
+    b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb",
+    b"II\x1a\0\0\0HEAPCCDR",
+)  # fmt: skip
 # Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
 NEARLY_TIFF = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 PANASONIC, PREVIEW_OF_PANASONIC = b"IIU\0", 0x002E

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, png, tiff
+from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
 from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
@@ -43,9 +43,9 @@ _PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGI
 def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in a file.
 
-    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, PPM, a GIF of one frame, and with the extras
-    `heif` and `raw` HEIC and cameras' raw files. The depth comes from
-    the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
+    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, JPEG XL, PPM, a GIF of one frame, and with the
+    extras `heif` and `raw` HEIC and cameras' raw files. The depth comes from the file's header,
+    never from its pixels. The EXIF orientation is applied, and taken out of the
     kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
 
     Raises ReadError for a file that is missing, not a picture, damaged, truncated, too large, or
@@ -142,6 +142,10 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
     if camera.is_heif(data) or camera.is_raw(data):
         decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
         return _from_camera(decode, data, name, max_pixels)
+    if jxl.is_jpeg_xl(data):
+        _check_size(*(coded_size(data) or (0, 0)), max_pixels, name)
+        with reporting(name):
+            return jxl.decode(data, name)
     kind = _kind(data, name)
     with reporting(name):  # Pillow reads much only when it is first used, and raises then
         if kind == "PNG":

@@ -7,6 +7,7 @@ not know. Sources: TIFF 6.0, BigTIFF.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import mmap
@@ -269,12 +270,13 @@ class PageReader:
         self.page, self.name = page, name
         self._parts = _Parts.of(page)
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
-        with quietly(name):
-            self._file = tifffile.TiffFile(file)
+        with quietly(name), contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(tifffile.TiffFile(file))
             self._page = cast(tifffile.TiffPage, self._file.pages[0])
             found = self._page.imagelength, self._page.imagewidth, self._page.samplesperpixel
             if found != (*page.size, page.first(SAMPLES, 1)) or self._page.dtype is None:
                 raise ReadError(f"{name} is damaged: its header contradicts itself")
+            opened.pop_all()
         self._options: dict[str, Any] = {}
         if page.first(COMPRESSION, NONE) in (JPEG, JPEG_OF_12_BITS):
             self._options = {
