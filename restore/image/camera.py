@@ -26,7 +26,6 @@ RAW_STARTS = (
     b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb",
     b"II\x1a\0\0\0HEAPCCDR",
 )  # fmt: skip
-# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
 NEARLY_TIFF = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 PANASONIC, PREVIEW_OF_PANASONIC = b"IIU\0", 0x002E
 ABOUT_THE_CAMERA = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298}
@@ -35,6 +34,7 @@ SUB_DIRECTORIES, MOST_DIRECTORIES = 330, 100
 SIZE, SIZE_OF_PANASONIC = (257, 256), (3, 2)  # tags of height and width
 PARTS = ((273, 279), (324, 325))  # tags of offsets and lengths: strips, tiles
 ELSEWHERE = 0xFFFFFFFF  # Panasonic: a tag of its own has the offset
+# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
 DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 

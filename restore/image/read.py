@@ -67,9 +67,9 @@ def read_bytes(path: Path) -> bytes:
                 raise ReadError(f"{path} is a folder; give a picture file")
             if not stat.S_ISREG(before.st_mode):
                 raise ReadError(f"{path} is not a regular file; give a picture file")
-            start = file.read(HEAD)
-            _check_bytes(start, before.st_size, path)
-            data = start + file.read()
+            _check_bytes(file.read(HEAD), before.st_size, path)
+            file.seek(0)
+            data = file.read()
             after = os.fstat(file.fileno())
         now = path.stat()
     except IsADirectoryError:
@@ -86,14 +86,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_bytes(start: bytes, length: int, path: Path) -> None:
-    """ReadError for a file of more bytes than its pixels and much metadata take: it is read whole.
+    """ReadError for a file of far more bytes than its pixels and its metadata can take.
 
-    A TIFF may have its header anywhere, and is not checked.
+    A TIFF is not checked: its header may be anywhere.
     """
-    height, width = (0, 0) if start[:4] in TIFF_STARTS else promised_size(start)
-    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width and (
-        start[:4] not in TIFF_STARTS
-    ):
+    if length <= MOST_BYTES_BESIDE_PIXELS or start[:4] in TIFF_STARTS:
+        return
+    height, width = promised_size(start)
+    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width:
         raise ReadError(f"{path} is damaged: {length} bytes are too many for what its header says")
 
 
