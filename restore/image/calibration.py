@@ -44,6 +44,12 @@ def with_size(block: bytes, before: Size, after: Size) -> bytes:
     return exif.with_values(block, values)
 
 
+def is_of_imagej(block: bytes | None) -> bool:
+    """Whether a description gives the unit of the resolution, as ImageJ's does."""
+    described = exif.parse_exif(block)[1].tags.get(DESCRIPTION)
+    return described is not None and described.data.startswith(b"ImageJ=")
+
+
 def _geotiff(directory: Directory, layout: Layout, before: Size, after: Size) -> dict[int, Tag]:
     """GeoTIFF's pixel scale, tie points and transformation, where given, for the new pixels."""
     down, across = (new / old for new, old in zip(after, before, strict=True))

@@ -5,10 +5,16 @@ Both libraries apply the orientation themselves.
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import json
 import math
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +22,18 @@ import numpy as np
 from restore.errors import ReadError
 from restore.image import color, exif, icc, jpeg
 from restore.image import xmp as xmp_module
-from restore.image.boxes import boxes, primary_properties
+from restore.image.boxes import boxes, image_extent, primary_properties
+from restore.image.guard import first_line
 from restore.image.picture import Picture
 
+WORKER = Path(__file__).with_name("heif_worker.py")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-# First bytes of raw files that are not quite TIFFs: Fujifilm, Olympus, Panasonic.
-RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
-# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
+# First bytes of raw files that are not quite TIFFs: Fujifilm, Olympus, Panasonic,
+# Minolta, Sigma, old Canon.
+RAW_STARTS = (
+    b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb",
+    b"II\x1a\0\0\0HEAPCCDR",
+)  # fmt: skip
 NEARLY_TIFF = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 PANASONIC, PREVIEW_OF_PANASONIC = b"IIU\0", 0x002E
 ABOUT_THE_CAMERA = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298}
@@ -31,6 +42,7 @@ SUB_DIRECTORIES, MOST_DIRECTORIES = 330, 100
 SIZE, SIZE_OF_PANASONIC = (257, 256), (3, 2)  # tags of height and width
 PARTS = ((273, 279), (324, 325))  # tags of offsets and lengths: strips, tiles
 ELSEWHERE = 0xFFFFFFFF  # Panasonic: a tag of its own has the offset
+# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
 DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 
@@ -48,34 +60,53 @@ def is_raw(data: bytes) -> bool:
 
 
 def decode_heif(data: bytes, name: str, max_pixels: int) -> Picture:
-    """The main picture of a HEIC file. Raises ReadError; other errors are the library's."""
-    try:
-        import pi_heif
-    except ImportError:
+    """The main picture of a HEIC file, decoded by a process of its own. Raises ReadError."""
+    if importlib.util.find_spec("pi_heif") is None:
         raise ReadError(
             f"{name} is a HEIC file; pip install pi-heif to read it, or save it as JPEG"
-        ) from None
-    file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-    _check(file.size[1], file.size[0], max_pixels, name)
-    samples, info = np.array(file), file.info
-    if samples.dtype == np.uint16 and info.get("bit_depth", 16) < 16:
-        samples |= samples >> info["bit_depth"]  # the library only shifts: white must be 65535
-    block = (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
-    xmp = info.get("xmp") or None
-    alone = xmp_module.without_second_pictures(xmp) if xmp else None
-    source: dict[str, Any] = {"mode": file.mode}
+        )
+    _check(*image_extent(data), max_pixels, name)
+    about, (pixels, profile, block, xmp) = _ask_worker(data, name)
+    samples = np.frombuffer(pixels, about["dtype"]).reshape(about["shape"])
+    if samples.dtype == np.uint16 and about["bits"] < 16:
+        samples = samples | samples >> about["bits"]  # it was only shifted: white must be 65535
+    block = block.removeprefix(b"Exif\0\0")
+    alone = xmp_module.without_second_pictures(xmp)
+    source: dict[str, Any] = {"mode": about["mode"]}
     for box in primary_properties(data):
         if box.type == b"colr" and (codes := icc.codes_of_nclx(box.body)):
             source["cicp"] = codes
     return Picture(
         *color.split(samples[:, :, np.newaxis] if samples.ndim == 2 else samples),
-        icc=info.get("icc_profile") or None,
+        icc=profile or None,
         exif=exif.without_rotation(block) if block else None,
-        xmp=xmp_module.without_rotation(alone) if alone else None,
+        xmp=xmp_module.without_rotation(alone) or None,
         format="HEIF",
-        notes=() if alone == xmp else (xmp_module.SECOND_PICTURE,),
         source=source,
+        notes=() if alone == xmp else (xmp_module.SECOND_PICTURE,),
     )
+
+
+def _ask_worker(data: bytes, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    """The worker's description of a file, and its blocks. Raises ReadError."""
+    # Isolated: neither the current folder nor the environment says where modules come from.
+    path = json.dumps([place for place in sys.path if os.path.isabs(place)])
+    command = [sys.executable, "-I", os.fspath(WORKER), path]
+    done = subprocess.run(
+        command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    )
+    line, _, blocks = done.stdout.partition(b"\n")
+    if done.returncode or not line:
+        raise ReadError(f"{name} is damaged: its decoder crashed on it")
+    about: dict[str, Any] = json.loads(line)
+    if "error" in about:
+        words = first_line(ValueError(about["error"]))
+        raise ReadError(f"{name} is damaged or truncated: {words}")
+    found, at = [], 0
+    for length in about["lengths"]:
+        found.append(blocks[at : at + length])
+        at += length
+    return about, found
 
 
 def decode_raw(data: bytes, name: str, max_pixels: int) -> Picture:

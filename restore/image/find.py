@@ -13,8 +13,13 @@ from restore.errors import ReadError
 RASTER = {".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".gif", ".ppm", ".pgm"}
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"} | RASTER)
 HEIF = frozenset({".heic", ".heif", ".hif"})
-RAW = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
-CAMERA = SUFFIXES | HEIF | RAW | {".j2k", ".jpx"}
+RAW = frozenset({
+    ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw",
+    ".3fr", ".mrw", ".x3f",
+})  # fmt: skip
+# Pictures, too, but of kinds that are not read: see `find_unread`.
+UNREAD = frozenset({".psd", ".psb", ".exr", ".hdr", ".xcf", ".jxr", ".svg", ".heics", ".djvu"})
+CAMERA = SUFFIXES | HEIF | RAW | {".j2k", ".jpx", ".jxl", ".mpo", ".pnm"}
 
 
 class Found(NamedTuple):
@@ -57,6 +62,25 @@ def find_pictures(
     return list(found.values())
 
 
+def find_unread(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    leave_out: Path | None = None,
+) -> list[Path]:
+    """The files of folders and patterns that are pictures of a kind that is not read, sorted.
+
+    `find_pictures` passes over them without a word.
+    """
+    found: set[Path] = set()
+    for given in map(Path, inputs):
+        if is_pattern(given):
+            found |= {f.path for f in _matches(given, recursive, leave_out, UNREAD)}
+        elif given.is_dir():
+            found |= {f.path for f in _below(given, given, recursive, leave_out, UNREAD)}
+    return sorted(found)
+
+
 def is_pattern(given: str | os.PathLike[str]) -> bool:
     """Whether a name is a pattern: it has `*`, `?` or `[`, and no file has exactly that name."""
     return glob.has_magic(os.fspath(given)) and not os.path.lexists(given)
@@ -82,7 +106,9 @@ def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[F
     return found
 
 
-def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
+def _matches(
+    pattern: Path, recursive: bool, leave_out: Path | None, suffixes: frozenset[str] = CAMERA
+) -> Iterator[Found]:
     """The pictures that match; `tree` is relative to the last folder without a wildcard."""
     plain = [*pattern.parts]
     while any(glob.has_magic(part) for part in plain):
@@ -93,12 +119,18 @@ def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator
         path = Path(name)
         if path.is_dir():
             if recursive and not _same(path, leave_out):
-                yield from _below(path, root, recursive, leave_out)
-        elif _is_picture(path) and not (leave_out and _inside(path, leave_out)):
+                yield from _below(path, root, recursive, leave_out, suffixes)
+        elif _is_picture(path, suffixes) and not (leave_out and _inside(path, leave_out)):
             yield Found(path, _tree(path.parent, root))
 
 
-def _below(folder: Path, root: Path, recursive: bool, leave_out: Path | None) -> Iterator[Found]:
+def _below(
+    folder: Path,
+    root: Path,
+    recursive: bool,
+    leave_out: Path | None,
+    suffixes: frozenset[str] = CAMERA,
+) -> Iterator[Found]:
     def refuse(error: OSError) -> None:
         raise ReadError(f"{error.filename} cannot be searched: {error.strerror}") from error
 
@@ -109,12 +141,12 @@ def _below(folder: Path, root: Path, recursive: bool, leave_out: Path | None) ->
         )
         folders[:] = kept if recursive else []
         for name in sorted(files):
-            if _is_picture(place / name):
+            if _is_picture(place / name, suffixes):
                 yield Found(place / name, _tree(place, root))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in CAMERA and not path.name.startswith(".") and path.is_file()
+def _is_picture(path: Path, suffixes: frozenset[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
 def _tree(folder: Path, root: Path) -> str:

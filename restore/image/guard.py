@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from restore.errors import ReadError, RestoreError
 
 # `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
 _WARNINGS = threading.Lock()
+_UNSUPPORTED = re.compile(r"unsupported|not supported|not implemented", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -29,7 +31,12 @@ def reporting(name: str) -> Iterator[None]:
             f"{name} is larger than Pillow allows; raise its MAX_IMAGE_PIXELS"
         ) from error
     except Exception as error:  # decoders raise nearly every type for damaged files
-        raise ReadError(f"{name} is damaged or truncated: {first_line(error)}") from error
+        words = first_line(error)
+        if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(words):
+            raise ReadError(
+                f"{name} is stored in a way that is not read ({words}); save it as PNG or TIFF"
+            ) from error
+        raise ReadError(f"{name} is damaged or truncated: {words}") from error
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def with_size(picture: Picture, height: int, width: int) -> Picture:
     """
     before, after = (picture.height, picture.width), (height, width)
     source = dict(picture.source)
-    if per_unit := source.get("pixels_per_unit"):
+    if (per_unit := source.get("pixels_per_unit")) and calibration.is_of_imagej(picture.exif):
         source["pixels_per_unit"] = (
             per_unit[0] * width / before[1],
             per_unit[1] * height / before[0],

@@ -38,7 +38,10 @@ class Picture:
     path:   the file it came from, or None
     format: that file's format as Pillow spells it ("JPEG", "PNG", "TIFF" ...), or None
     notes:  what was left out when the file was read, a sentence each
-    source: what else is needed to write a similar file (mode, compression ...)
+    source: what else is needed to write a similar file, where it is known: mode, compression, dpi,
+            pixels_per_unit (of a unit that the description names), cicp (code points of primaries
+            and transfer function), gamma, chromaticities, chunks (PNG), comments, app13, qtables,
+            subsampling, progressive (JPEG), lossless (WebP)
 
     Two pictures are equal only where they are the same object; compare their pixels with NumPy.
     """

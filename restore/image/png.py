@@ -240,12 +240,11 @@ def _raw_profile(keyword: bytes, text: bytes) -> tuple[str, bytes]:
 
 def without_metadata(data: bytes) -> bytes:
     """The file with only the chunks that its pixels need, so that no decoder's limit is met."""
-    needed = (
-        pack(Chunk(kind, bytes(body)))
-        for kind, body, _ in _walk(data)
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-    )
-    return SIGNATURE + b"".join(needed)
+    needed: list[bytes | memoryview] = [SIGNATURE]
+    for kind, body, checksum in _walk(data):
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            needed += [struct.pack(">I4s", len(body), kind), body, struct.pack(">I", checksum)]
+    return b"".join(needed)
 
 
 def encode16(samples: npt.NDArray[np.uint16]) -> bytes:

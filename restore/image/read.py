@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, png, tiff
+from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
 from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
@@ -43,9 +43,9 @@ _PLUGINS |= {k: f"{k.capitalize()}ImagePlugin" for k in READS if k not in _PLUGI
 def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in a file.
 
-    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, PPM, a GIF of one frame, and with the extras
-    `heif` and `raw` HEIC and cameras' raw files. The depth comes from
-    the file's header, never from its pixels. The EXIF orientation is applied, and taken out of the
+    JPEG, PNG, WebP, TIFF, BMP, AVIF, JPEG 2000, JPEG XL, PPM, a GIF of one frame, and with the
+    extras `heif` and `raw` HEIC and cameras' raw files. The depth comes from the file's header,
+    never from its pixels. The EXIF orientation is applied, and taken out of the
     kept EXIF. CMYK becomes sRGB. `max_pixels` is checked before anything is decoded.
 
     Raises ReadError for a file that is missing, not a picture, damaged, truncated, too large, or
@@ -67,9 +67,9 @@ def read_bytes(path: Path) -> bytes:
                 raise ReadError(f"{path} is a folder; give a picture file")
             if not stat.S_ISREG(before.st_mode):
                 raise ReadError(f"{path} is not a regular file; give a picture file")
-            start = file.read(HEAD)
-            _check_bytes(start, before.st_size, path)
-            data = start + file.read()
+            _check_bytes(file.read(HEAD), before.st_size, path)
+            file.seek(0)
+            data = file.read()
             after = os.fstat(file.fileno())
         now = path.stat()
     except IsADirectoryError:
@@ -86,14 +86,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_bytes(start: bytes, length: int, path: Path) -> None:
-    """ReadError for a file of more bytes than its pixels and much metadata take: it is read whole.
+    """ReadError for a file of far more bytes than its pixels and its metadata can take.
 
-    A TIFF may have its header anywhere, and is not checked.
+    A TIFF is not checked: its header may be anywhere.
     """
-    height, width = (0, 0) if start[:4] in TIFF_STARTS else promised_size(start)
-    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width and (
-        start[:4] not in TIFF_STARTS
-    ):
+    if length <= MOST_BYTES_BESIDE_PIXELS or start[:4] in TIFF_STARTS:
+        return
+    height, width = promised_size(start)
+    if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width:
         raise ReadError(f"{path} is damaged: {length} bytes are too many for what its header says")
 
 
@@ -142,6 +142,10 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
     if camera.is_heif(data) or camera.is_raw(data):
         decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
         return _from_camera(decode, data, name, max_pixels)
+    if jxl.is_jpeg_xl(data):
+        _check_size(*(coded_size(data) or (0, 0)), max_pixels, name)
+        with reporting(name):
+            return jxl.decode(data, name)
     kind = _kind(data, name)
     with reporting(name):  # Pillow reads much only when it is first used, and raises then
         if kind == "PNG":

@@ -1,7 +1,6 @@
 """Height and width in the headers of coded pictures, before a decoder allocates memory for them.
 
-Sources: the specifications of PNG, WebP, JPEG, JPEG 2000, JPEG XL (ISO/IEC 18181-1), JPEG XR, and
-Lerc2.
+Sources: the specifications of PNG, WebP, JPEG, JPEG 2000, JPEG XL (ISO/IEC 18181-1) and Lerc2.
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from restore.image import exif, jpeg
+from restore.image import jpeg
 from restore.image.boxes import boxes
 
 Size = tuple[int, int]
 JXL_START, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
-JPEG_XR_WIDTH, JPEG_XR_HEIGHT = 0xBC80, 0xBC81
 # Ratios of width to height that a JPEG XL file may name instead of its width.
 JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
@@ -102,14 +100,6 @@ def _lerc(data: bytes) -> Size:
     return height, width
 
 
-def _jpeg_xr(data: bytes) -> Size | None:
-    layout = exif.Layout("<")
-    (at,) = struct.unpack_from("<I", data, 4)
-    tags = exif.parse_directory(data, at, layout, depth=2)
-    height, width = (tags.integers(t, layout) for t in (JPEG_XR_HEIGHT, JPEG_XR_WIDTH))
-    return (height[0], width[0]) if height and width else None
-
-
 _SIZES: dict[bytes, Callable[[bytes], Size | None]] = {
     b"\x89PNG": _png,
     b"RIFF": _webp,
@@ -119,5 +109,4 @@ _SIZES: dict[bytes, Callable[[bytes], Size | None]] = {
     JXL_START: _jpeg_xl,
     JXL_CONTAINER: _jpeg_xl_container,
     b"Lerc2 ": _lerc,
-    b"II\xbc": _jpeg_xr,
 }

@@ -7,6 +7,7 @@ not know. Sources: TIFF 6.0, BigTIFF.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import mmap
@@ -49,6 +50,11 @@ EXTRA, FORMAT, XMP, ICC, DNG_VERSION = 338, 339, 700, 34675, 50706
 COLOUR_MAP, DEPTH_IN_SPACE = 320, 32997
 
 NONE, DEFLATE, JPEG, JPEG_OF_12_BITS = 1, 8, 7, 34892  # values of COMPRESSION
+# Values of COMPRESSION that tifffile may decode; not JPEG XR, whose old decoder prints.
+PACKINGS = frozenset({
+    NONE, 2, 3, 4, 5, JPEG, DEFLATE, 32773, 32946, 33003, 33004, 33005, 34712, 34887,
+    JPEG_OF_12_BITS, 34925, 34926, 34927, 34933, 50000, 50001, 50002, 50013, 52546,
+})  # fmt: skip
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 COLOURS = {  # samples of a pixel, by photometric interpretation
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3
@@ -207,7 +213,7 @@ def check(page: Header, length: int, name: str) -> None:
     packings = () if page.deep else PACKINGS_OF_PILLOW
     if _only_pillow_decodes(page) and page.first(COMPRESSION, NONE) not in packings:
         raise ReadError(
-            f"{name} is packed in a way that is not known: {page.first(COMPRESSION, NONE)}; "
+            f"{name} is packed in a way that is not read: {page.first(COMPRESSION, NONE)}; "
             "save it without compression, or with deflate"
         )
     _check_parts(page, length, name)
@@ -269,12 +275,13 @@ class PageReader:
         self.page, self.name = page, name
         self._parts = _Parts.of(page)
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
-        with quietly(name):
-            self._file = tifffile.TiffFile(file)
+        with quietly(name), contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(tifffile.TiffFile(file))
             self._page = cast(tifffile.TiffPage, self._file.pages[0])
             found = self._page.imagelength, self._page.imagewidth, self._page.samplesperpixel
             if found != (*page.size, page.first(SAMPLES, 1)) or self._page.dtype is None:
                 raise ReadError(f"{name} is damaged: its header contradicts itself")
+            opened.pop_all()
         self._options: dict[str, Any] = {}
         if page.first(COMPRESSION, NONE) in (JPEG, JPEG_OF_12_BITS):
             self._options = {
@@ -415,7 +422,7 @@ def _only_pillow_decodes(page: Header) -> bool:
 
     packing = page.first(COMPRESSION, NONE)
     ycbcr = page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR
-    unknown = packing not in TIFF.DECOMPRESSORS
+    unknown = packing not in PACKINGS or packing not in TIFF.DECOMPRESSORS
     return unknown or (ycbcr and packing not in (JPEG, JPEG_OF_12_BITS))
 
 

@@ -151,7 +151,10 @@ def check_format(
         return
     _check_picture(picture)
     if kind not in WITH_CODES:
-        icc.profile_of(picture, kind)  # raises where the colours cannot be told
+        try:
+            icc.profile_of(picture, kind)
+        except WriteError as error:
+            raise WriteError(f"{name}: {error}") from None
     if picture.alpha is not None and not limits.alpha:
         keep = ", ".join(k for k, f in FORMATS.items() if f.alpha)
         raise WriteError(f"{name}: {kind} has no transparency and the picture has; use {keep}")

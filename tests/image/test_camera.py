@@ -6,6 +6,7 @@ import base64
 import io
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,13 +141,13 @@ def test_heic_of_10_bits_is_16_bit_and_white_stays_white() -> None:
     assert np.array_equal(samples & 63, samples >> 10)  # 10 bits, repeated below
 
 
-@pytest.mark.parametrize(("module", "extra"), [("rawpy", "raw"), ("pi_heif", "heif")])
+@pytest.mark.parametrize(("module", "package"), [("rawpy", "rawpy"), ("pi_heif", "pi-heif")])
 def test_without_the_library_the_sentence_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, module: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ReadError, match=rf"pip install 'restore\[{extra}\]'"):
-        decode_image(dng()[0] if extra == "raw" else HEIC)
+    with pytest.raises(ReadError, match=rf"pip install {package} "):
+        decode_image(dng()[0] if module == "rawpy" else HEIC)
 
 
 def test_openexr_is_refused_in_words() -> None:
@@ -271,3 +272,26 @@ def test_the_code_points_of_a_heic_are_kept() -> None:
     assert again.source["cicp"] == (9, 16) and again.depth == 16
     with pytest.raises(WriteError, match="is HDR"):
         encode_image(hdr, "TIFF")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_file_at_which_the_decoder_crashes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the whole batch with it."""
+    pytest.importorskip("pi_heif")
+    worker = tmp_path / "worker.py"
+    worker.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(camera, "WORKER", worker)
+    with pytest.raises(ReadError, match="its decoder crashed"):
+        decode_image(HEIC)
+
+
+def test_the_worker_imports_neither_from_the_current_folder_nor_from_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pi_heif")
+    for name in ("pi_heif", "numpy", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    assert decode_image(HEIC).format == "HEIF"

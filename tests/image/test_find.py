@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from restore.errors import ReadError
-from restore.image.find import find_pictures
+from restore.image.find import find_pictures, find_unread
 
 
 @pytest.fixture
@@ -85,3 +85,13 @@ def test_where_nothing_is_found_it_is_said(card: Path, given: str, words: str) -
     (card / "empty").mkdir()
     with pytest.raises(ReadError, match=words):
         find_pictures([card / "a.JPG", card / given])
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("a.psd", "b.EXR", "c.png", "d.txt", ".hidden.psd", "deep/e.xcf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    named = [p.name for p in find_unread([tmp_path])]
+    assert named == ["a.psd", "b.EXR"]
+    assert [p.name for p in find_unread([tmp_path], recursive=True)] == ["a.psd", "b.EXR", "e.xcf"]
+    assert [p.name for p in find_unread([tmp_path / "*.psd"])] == ["a.psd"]
