@@ -82,7 +82,9 @@ def worst_block(a: Pixels, b: Pixels) -> float:
 
 
 def _squares(a: Pixels, b: Pixels) -> NDArray[np.float64]:
-    return (quantise(a, 8).astype(np.float64) - quantise(b, 8)) ** 2
+    difference = quantise(a, 8).astype(np.float64) - quantise(b, 8)
+    squares: NDArray[np.float64] = np.square(difference)
+    return squares
 
 
 def _decibels(square: float) -> float:

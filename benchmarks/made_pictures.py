@@ -15,42 +15,10 @@ from restore.image.picture import Pixels
 
 SIDE = 256
 COUNT = 8  # pictures of each kind
-WORDS = [
-    "The",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "the",
-    "lazy",
-    "dog",
-    "while",
-    "1,234",
-    "readers",
-    "(of",
-    "56)",
-    "wait;",
-    "File",
-    "Edit",
-    "View",
-    "Search",
-    "Terminal",
-    "Help.",
-    "Settings:",
-    "noise",
-    "0.5,",
-    "strength",
-    "80",
-    "%.",
-    "Illegible?",
-    "No!",
-    "7",
-    "x",
-    "8",
-    "=",
-    "56.",
-]
+TEXT = (
+    "The quick brown fox jumps over the lazy dog while 1,234 readers (of 56) wait; File Edit View "
+    "Search Terminal Help. Settings: noise 0.5, strength 80 %. Illegible? No! 7 x 8 = 56."
+)
 Made = tuple[str, Pixels, Pixels | None]  # name, pixels, alpha
 
 
@@ -110,7 +78,7 @@ def icons() -> Iterator[Made]:
         ImageDraw.Draw(shape).polygon(points, 255)
         small = [m.resize((SIDE, SIDE), Image.Resampling.LANCZOS) for m in (mask, shape)]
         colour.paste(_colour(draw), (0, 0), small[1])
-        yield f"icon {seed}", _pixels(colour), np.asarray(small[0], np.float32) / 255
+        yield f"icon {seed}", _pixels(colour), np.asarray(small[0], np.float32) / np.float32(255)
 
 
 def scanned_text() -> Iterator[Made]:
@@ -172,7 +140,8 @@ KINDS: dict[str, Callable[[], Iterator[Made]]] = {
 
 
 def _pixels(image: Image.Image) -> Pixels:
-    return np.asarray(image, np.float32) / 255
+    pixels: Pixels = np.asarray(image, np.float32) / np.float32(255)
+    return pixels
 
 
 def _colour(draw: np.random.Generator) -> tuple[int, int, int]:
@@ -186,4 +155,4 @@ def _pale(draw: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _words(draw: np.random.Generator, count: int) -> str:
-    return " ".join(str(word) for word in draw.choice(WORDS, count))
+    return " ".join(str(word) for word in draw.choice(TEXT.split(), count))

@@ -25,7 +25,7 @@ SPREAD, FLAT = 36, 28  # crops evenly spread over the picture, and the flattest 
 CANDIDATES = 16  # places each way among which the flattest are sought
 SMALLEST = 16  # pixels: a smaller picture is mirrored up to this
 BINS = 8  # of brightness, over which the strength of the noise is fitted
-PRIOR = 0.1  # what the whole picture counts beside one bin's own cells, as a share of all cells
+PRIOR = 0.02  # what the whole picture counts beside one bin's own cells, as a share of all cells
 LEAST = 0.5  # of 255: with less noise than this a picture is left as it is
 REACH = 4.0  # times the noise level: no sample moves by more
 # a colour difference's share in the variance of red, green and blue: the squares of BT.601's
@@ -147,7 +147,7 @@ def fit(
     logs = near.T @ (weights * levels) + prior * everywhere
     logs = logs / (near.T @ weights + prior)
     squares = (np.exp(2 * logs) - FAINTEST**2).clip(min=0)  # (BINS, 3)
-    luma, chroma, fine = (float(x) for x in np.sqrt((near @ squares).mean(0)))
+    luma, chroma, fine = np.sqrt((near @ squares).mean(0)).tolist()
     return Noise(luma, chroma, fine, np.sqrt(squares[:, : LEVELS.index("fine")]))
 
 
@@ -159,7 +159,7 @@ def bounded(original: Pixels, restored: Pixels, noise: Noise, reach: float = REA
     what brightness and colour differences of this strength come to.
     """
     channels = original.shape[2]
-    brightness = restored @ np.asarray(LUMA, np.float32) if channels == 3 else restored[..., 0]
+    brightness = restored @ np.array(LUMA, np.float32) if channels == 3 else restored[..., 0]
     shares = CHROMA_SHARE if channels == 3 else (0.0,)
     middles = ((np.arange(BINS) + 0.5) / BINS).astype(np.float32)
     for channel, share in enumerate(shares):

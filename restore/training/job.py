@@ -30,6 +30,9 @@ LIMITS = {
     "photo": [
         "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
         "and noise much coarser than two pixels were not among it.",
+        "It goes by the noise that is estimated for each picture: too high an estimate smooths fine "
+        "texture, too low a one leaves noise. Texture without order (sand, grass) is in part taken "
+        "for noise, and coarse noise in part for texture.",
         "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
         "Pure white Gaussian noise is left to a model trained on it alone, which is better at it; "
         "where it is strong, this one takes it for noise added to light and brightens a little.",

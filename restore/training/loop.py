@@ -306,11 +306,12 @@ def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
         for clean, degraded, sigma in pairs:
             told = None if sigma is None or sigma.ndim == 1 else sigma.to(training.device)
             pair = Pair(clean, degraded, told)
-            if training.teacher is not None:
+            if training.teacher is not None and told is None:
                 pair = training.teacher.taught(pair, generator)
             with autocast(training.device, training.dtype):
-                restored = training.average(
-                    degraded.to(training.device), *((told,) if told is not None else ())
+                given = degraded.to(training.device)
+                restored = (
+                    training.average(given) if told is None else training.average(given, told)
                 )
             scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), pair.clean.cpu()))
         score = float(torch.cat(scores).clamp(max=MOST_PSNR).mean())

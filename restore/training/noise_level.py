@@ -1,41 +1,37 @@
 """Training of the network that estimates the noise of a picture; see `restore.models.noise_level`.
 
 It sees what the denoiser of photographs sees: the same degradations, patterns and clean crops.
-
-    python -m restore.training.noise_level --data TRAIN --val VAL --output noise-level.safetensors
+`benchmarks/train_noise_level.py` trains it and writes its weights.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-import platform
-import time
+import math
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.models.card import ModelCard
 from restore.models.noise_level import FAINTEST, NoiseEstimator, noise_planes
-from restore.models.weights import save_weights
-from restore.training.crops import PictureStore, load_store
-from restore.training.degradations.pairs import Pair, photo
-from restore.training.job import describe_sources
+from restore.training.crops import PictureStore
+from restore.training.degradations.noise import add_common_noise
+from restore.training.degradations.pairs import Pair, photo, spread_randomly
 from restore.training.precision import autocast
-from restore.training.recipe import Recipe, load_recipe
+from restore.training.recipe import Recipe
 
 SIDE = 96  # pixels of a crop
+USES = 4  # steps on each batch: to draw one takes four times as long as a step
+PLAIN = 0.4  # the share of pairs with Gaussian noise of any level
+SPREAD = 0.8  # of these, those with noise as a camera's own processing leaves it
+POOL = 12  # batches that are kept for that
 WINDOW = 3  # cells each way over which the noise of a cell is measured
 LIMITS = [
     "Trained on the synthetic noise of cameras and files alone; bands and grain of film were not "
     "among it.",
     "Texture without any order, such as sand, looks like noise and is counted in part.",
 ]
-
-log = logging.getLogger(__name__)
 
 
 def true_levels(noise: Tensor, cell: int = NoiseEstimator.cell) -> Tensor:
@@ -50,23 +46,50 @@ def estimator_loss(level: Tensor, doubt: Tensor, truth: Tensor) -> Tensor:
     return ((level - truth).abs() * (-doubt).exp() + doubt).mean()
 
 
-def train_estimator(
+def with_plain_noise(pair: Pair, generator: torch.Generator) -> Pair:
+    """Of some pairs with Gaussian noise of any level instead, most of it spread as by a camera.
+
+    The levels are even in their logarithm, so that none is rare.
+    """
+    clean, degraded, _ = pair
+    draws = torch.rand(4, len(clean), generator=generator)
+    sigma = torch.exp(math.log(0.5) + math.log(100) * draws[0])
+    noise = add_common_noise(torch.zeros_like(clean), sigma, draws[1].round(), generator)
+    spread = (draws[2] < SPREAD).view(-1, 1, 1, 1)
+    noisy = clean + torch.where(spread, spread_randomly(noise, generator), noise)
+    noisy = (noisy.clamp(0, 1) * 255).round() / 255
+    chosen = (draws[3] < PLAIN).view(-1, 1, 1, 1)
+    return Pair(clean, torch.where(chosen, noisy, degraded))
+
+
+def train_estimator(  # noqa: PLR0913 (settings of one training)
     pictures: PictureStore,
     recipe: Recipe,
     steps: int,
     batch: int = 24,
+    side: int = SIDE,
     rate: float = 2e-3,
     seed: int = 0,
+    start: NoiseEstimator | None = None,
+    report: Callable[[int, float], None] | None = None,
 ) -> NoiseEstimator:
-    """Train from nothing on the recipe's degradations; prints the loss now and then."""
-    network = NoiseEstimator(seed=seed).to(memory_format=torch.channels_last)
+    """Train on the recipe's degradations, from nothing or from a network that was trained before.
+
+    report: called after each step with its number and the running mean of the loss
+    """
+    network = start or NoiseEstimator(seed=seed)
+    network = network.train().requires_grad_(True).to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
-    started, mean = time.monotonic(), 0.0
+    mean = 0.0
+    draw = partial(draw_crops, pictures, batch, generator)
+    pool: list[Pair] = []
     for step in range(1, steps + 1):
-        draw = partial(_draw, pictures, batch, generator)
-        pair = photo(draw, SIDE, recipe, generator)
+        if step % USES == 1 or len(pool) < POOL // USES:
+            drawn = with_plain_noise(photo(draw, side, recipe, generator), generator)
+            pool = [*pool, drawn][-POOL:]
+        pair = _any_turned(pool, generator)
         truth = true_levels((pair.degraded - pair.clean) * 255)
         with autocast(torch.device("cpu"), torch.bfloat16):
             level, doubt = network(pair.degraded)
@@ -77,12 +100,24 @@ def train_estimator(
         optimiser.step()
         schedule.step()
         mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
-        if step % 100 == 0:
-            log.info("step %d: loss %.4f, %.0f s", step, mean, time.monotonic() - started)
+        if report:
+            report(step, mean)
     return network.eval()
 
 
-def _draw(pictures: PictureStore, count: int, generator: torch.Generator, side: int) -> Tensor:
+def _any_turned(pool: list[Pair], generator: torch.Generator) -> Pair:
+    """One batch of the pool, turned in one of the eight dihedral ways."""
+    chosen, turns, mirror = (
+        int(torch.randint(0, most, (), generator=generator)) for most in (len(pool), 4, 2)
+    )
+    clean, degraded, _ = pool[chosen]
+    if mirror:
+        clean, degraded = clean.flip(3), degraded.flip(3)
+    return Pair(clean.rot90(turns, (2, 3)), degraded.rot90(turns, (2, 3)))
+
+
+def draw_crops(pictures: PictureStore, count: int, generator: torch.Generator, side: int) -> Tensor:
+    """Random crops: float32 (count, 3, side, side) in [0, 1]."""
     return pictures.crops(count, side, generator)
 
 
@@ -97,51 +132,3 @@ def error_of(network: NoiseEstimator, pairs: list[Pair]) -> float:
         errors += float(((level - truth).abs() * weight).sum())
         weights += float(weight.sum())
     return errors / weights
-
-
-def main() -> None:
-    """Train, measure on the validation pictures, write the weights with their card."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--val", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path("noise-level.safetensors"))
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--recipe", default="denoise-photo")
-    asked = parser.parse_args()
-    recipe = load_recipe(asked.recipe, patterned=0.5)
-    started = time.monotonic()
-    network = train_estimator(load_store(asked.data, 3, SIDE), recipe, asked.steps)
-    generator = torch.Generator().manual_seed(1)
-    held_out = load_store(asked.val, 3, SIDE)
-    draw = partial(_draw, held_out, 24, generator)
-    error = error_of(network, [photo(draw, SIDE, recipe, generator) for _ in range(20)])
-    card = ModelCard(
-        name="noise-level",
-        task="noise-level",
-        architecture=type(network).__name__,
-        arguments=network.arguments,
-        trained_on=describe_sources(asked.data),
-        training={
-            "recipe": recipe.to_dict(),
-            "steps": asked.steps,
-            "hours": round((time.monotonic() - started) / 3600, 2),
-            "device": f"cpu ({platform.machine()})",
-            "precision": "bf16",
-            "torch": torch.__version__,
-        },
-        scores=[
-            {
-                "data": asked.val.name,
-                "noise": "photo",
-                "error": round(error, 4),
-                "protocol": "mean absolute error of ln(level), cells weighted by their confidence",
-            }
-        ],
-        limits=LIMITS,
-    )
-    save_weights(network, card, asked.output)
-    log.info("%s: error %.4f", asked.output, error)
-
-
-if __name__ == "__main__":
-    main()

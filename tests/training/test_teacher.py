@@ -84,3 +84,33 @@ def test_what_cannot_be_learned_is_refused(tiny_toml: Path, samples: Path, tiny:
         Training(tiny, "cpu", "fp32").learn_from(Denoiser(1, widths=(4,), blocks=(1,)))
     with pytest.raises(TrainingError, match="masked is between"):
         make_recipe({**tiny.to_dict(), "antithetic": -1.0}, "t")
+
+
+class Halving(torch.nn.Module):
+    """A teacher that moves everything halfway to grey, and keeps what it was told."""
+
+    def __init__(self, noise_inputs: int) -> None:
+        super().__init__()
+        self.noise_inputs, self.told = noise_inputs, torch.zeros(0)
+
+    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        self.told = told
+        return 0.5 + 0.2 * (x - 0.5)
+
+
+@pytest.mark.parametrize("noise_inputs", [1, 3])
+def test_where_several_numbers_tell_the_noise_the_teacher_is_asked_where_it_helps(
+    noise_inputs: int, generator: torch.Generator
+) -> None:
+    clean = torch.full((3, 3, 16, 16), 0.5)
+    clean[1, :, ::2] = 0.1  # a pattern, which the teacher would erase
+    noise = 0.05 * torch.randn(clean.shape, generator=generator)
+    noise[2] = 0  # a clean picture
+    teacher = Halving(noise_inputs)
+    asked = Teacher(teacher, 0.0, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    given = Pair(clean, clean + noise, torch.ones(3, 3))
+    aim = asked.taught(given, generator).clean
+    torch.testing.assert_close(aim[0], 0.5 + 0.2 * noise[0])
+    torch.testing.assert_close(aim[1:], clean[1:])
+    assert teacher.told.shape == ((2,) if noise_inputs == 1 else (2, 3))
+    assert float(teacher.told.flatten()[0]) > 5

@@ -22,6 +22,7 @@ from restore.training.degradations.noise import (
     add_gaussian_noise,
     add_poisson_noise,
     add_speckle_noise,
+    blur,
     draw_sigmas,
     luma,
     spread_noise,
@@ -94,7 +95,7 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     packed = jpeg(degraded, quality, (shift[0], shift[1]))
     as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
     degraded = torch.where(as_file, packed, (degraded * 255).round() / 255)
-    degraded = torch.where(at_rest, clean, degraded)
+    clean = torch.where(at_rest, degraded, clean)  # whose rounding is no noise to be undone
     told = None
     if recipe.conditioned:
         told = told_levels((degraded - clean) * 255, recipe, generator)
@@ -111,15 +112,13 @@ def with_patterns(crops: Tensor, share: float, generator: torch.Generator) -> Te
     count, side = len(crops), crops.shape[-1]
     kind = torch.rand(count, generator=generator, device=crops.device) / max(share, 1e-9)
     result = enlarge_some(crops, generator)
-    kinds: list[tuple[float, float, Callable[[Tensor], Tensor]]] = [
-        (0.0, 0.4, lambda chosen: draw_patterns(len(chosen), side, generator)),
-        (0.4, 0.6, lambda chosen: draw_graphics(len(chosen), side, generator)),
-        (0.6, 1.0, lambda chosen: patterned(chosen, generator)),
-    ]
-    for first, last, make in kinds:
-        chosen = (first <= kind) & (kind < last)
-        if bool(chosen.any()):
-            result[chosen] = make(crops[chosen])
+    alone, drawn, within = kind < 0.4, (kind >= 0.4) & (kind < 0.6), (kind >= 0.6) & (kind < 1)
+    if bool(alone.any()):
+        result[alone] = draw_patterns(int(alone.sum()), side, generator)
+    if bool(drawn.any()):
+        result[drawn] = draw_graphics(int(drawn.sum()), side, generator)
+    if bool(within.any()):
+        result[within] = patterned(crops[within], generator)
     return result
 
 
@@ -224,15 +223,39 @@ def spread_randomly(noise: Tensor, generator: torch.Generator) -> Tensor:
 
     What the smoothing takes from it is given back, to between 0.5 and 1.4 of its strength: where a
     camera smooths much there was much noise, it sharpens what is left, and what people see of it is
-    coarse, above all in its colour. The colour is smoothed more than the brightness.
+    coarse, above all in its colour. The colour is smoothed more than the brightness. In three of
+    ten of these the noise has any other spectrum instead, for no two cameras smooth alike.
     """
     draws = torch.rand(6, len(noise), generator=generator, device=noise.device)
     on = (draws[0] < 0.8).float()
     luma_sigma = on * 1.1 * draws[1]
     chroma_sigma = on * torch.maximum(1.1 * draws[1], 3 * draws[2])
     spread = spread_noise(noise, luma_sigma, chroma_sigma, on * draws[3])
+    banded = torch.rand(len(noise), generator=generator, device=noise.device) < 0.3
+    spread = torch.where((banded & (on > 0)).view(-1, 1, 1, 1), in_bands(noise, generator), spread)
     gains = 0.5 + 0.9 * draws[4:]
     return torch.where(on.view(-1, 1, 1, 1) > 0, as_strong(spread, noise, gains), spread)
+
+
+def in_bands(noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise whose four octaves are weighted at random: (N, 3, H, W), brightness and colour apart.
+
+    The octaves end at Gaussians of 0.6, 1.2 and 2.4 pixels; their weights are up to 4.5 times as
+    strong as before or as weak, the coarser ones of the colour stronger by as much as they like.
+    """
+    count, device = len(noise), noise.device
+    planes = mix(noise, TO_YCC)
+    logs = 3 * torch.rand(4, 2, count, generator=generator, device=device) - 1.5
+    logs[2:, 1] += 1
+    left, found = planes, torch.zeros_like(planes)
+    for log, width in zip(logs.exp(), (0.6, 1.2, 2.4, None), strict=True):
+        smooth = torch.zeros_like(left)
+        if width is not None:
+            smooth = blur(planes, torch.full((count,), width, device=device))
+        weights = torch.stack([log[0], log[1], log[1]], 1).view(count, 3, 1, 1)
+        found = found + weights * (left - smooth)
+        left = smooth
+    return mix(found, TO_RGB)
 
 
 def as_strong(spread: Tensor, noise: Tensor, gains: Tensor) -> Tensor:

@@ -331,15 +331,14 @@ def one_pattern(
 
     angle: degrees; contrast: between the two tones, 0 to 1; colour: the direction of it, at most 1
     """
-    size, turn, detail = (torch.tensor([float(x)]) for x in (pitch, math.radians(angle), knob))
     designs = Designs(
-        torch.tensor([NAMES.index(family)]),
-        size,
-        turn,
-        detail,
-        torch.tensor([[0.3, 0.4]]),
-        torch.zeros(1),
-        torch.ones(1, dtype=torch.bool),
+        family=torch.tensor([NAMES.index(family)]),
+        pitch=torch.tensor([float(pitch)]),
+        angle=torch.tensor([math.radians(angle)]),
+        knob=torch.tensor([float(knob)]),
+        shift=torch.tensor([[0.3, 0.4]]),
+        bend=torch.zeros(1),
+        smooth=torch.ones(1, dtype=torch.bool),
     )
     share = coverage(designs, side, side) - 0.5
     picture = 0.5 + contrast * share * torch.tensor(colour).view(1, 3, 1, 1)
