@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from restore.image.picture import Pixels
-from restore.models.noise_level import FAINTEST, LEVELS, LUMA, NoiseEstimator
+from restore.models.noise_level import BLUE, FAINTEST, LEVELS, LUMA, RED, NoiseEstimator
 
 MODEL = "noise-level"
 SIDE = 96  # pixels of a crop, a multiple of the estimator's cell
@@ -26,6 +26,9 @@ CANDIDATES = 16  # places each way among which the flattest are sought
 SMALLEST = 16  # pixels: a smaller picture is mirrored up to this
 BINS = 8  # of brightness, over which the strength of the noise is fitted
 PRIOR = 0.02  # what the whole picture counts beside one bin's own cells, as a share of all cells
+RINGS = 24  # distances from the origin of a spectrum that are told apart
+SLOWEST = 0.03  # cycles a pixel: what is slower is no noise to take away
+ABOVE = 1.4  # times a crop's floor: what the noise may be in a part of the crop
 LEAST = 0.5  # of 255: with less noise than this a picture is left as it is
 REACH = 4.0  # times the noise level: no sample moves by more
 # a colour difference's share in the variance of red, green and blue: the squares of BT.601's
@@ -199,6 +202,38 @@ def _as_colour(pixels: Pixels) -> Pixels:
     return pixels[:height, :width]
 
 
+def noise_floor(pixels: Pixels) -> NDArray[np.float64]:
+    """What a crop's noise can be at most, whatever repeats in it: each of LEVELS, 0-255.
+
+    pixels: float32 `(height, width, 3)`, at least 32 each way; smaller ones have no bound: infinity
+
+    A pattern that repeats is a few lines in the spectrum, noise is everywhere. So the lower quarter
+    of the powers at each distance from the origin tells the noise's; they are distributed
+    exponentially, of which the quarter is -ln(3/4) of the mean. What does not repeat counts as
+    noise here, so this is a bound and no estimate.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < 32:
+        return np.full(len(LEVELS), np.inf)
+    matrix = np.array([LUMA, BLUE, RED])
+    planes = 255 * np.einsum("ij,hwj->ihw", matrix, pixels.astype(np.float64))
+    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
+    planes = (planes - planes.mean((1, 2), keepdims=True)) * window
+    powers = np.abs(np.fft.fft2(planes)) ** 2 / (window**2).sum()
+    down, across = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
+    ring = np.hypot(down, across) * RINGS * 2
+    ring = np.minimum(ring.astype(int), RINGS - 1)
+    floor = np.empty_like(powers)
+    for index in range(RINGS):
+        inside = ring == index
+        floor[:, inside] = np.quantile(powers[:, inside], 0.25, axis=1)[:, None] / -np.log(0.75)
+    floor[:, np.hypot(down, across) < SLOWEST] = 0  # light and shade, however even
+    steps = (np.sin(np.pi * down) ** 2 + np.sin(np.pi * across) ** 2) * floor[0]
+    means = (floor[0].mean(), floor[1:].mean(), steps.mean())
+    found: NDArray[np.float64] = np.sqrt(np.array(means))
+    return found
+
+
 @torch.no_grad()
 def _cells(
     network: NoiseEstimator, pixels: Pixels
@@ -210,4 +245,5 @@ def _cells(
     brightness = torch.nn.functional.avg_pool2d(luma, network.cell)
     parts = (brightness, level, doubt)
     flat = [part[0].flatten(1).T.double().numpy() for part in parts]
-    return flat[0][:, 0], flat[1], flat[2]
+    most = np.log(np.hypot(ABOVE * noise_floor(pixels), FAINTEST))
+    return flat[0][:, 0], np.minimum(flat[1], most), flat[2]

@@ -168,8 +168,12 @@ def upscaling(
 def restoring_first(strength: float) -> Task | None:
     """Denoising for small pictures: of their noise and JPEG blocks upscaling would make details.
 
-    None where the shipped denoiser is not told the noise that is found: it could do harm.
+    None where no denoiser is shipped that is told the noise found in a picture.
     """
+    from restore.models.weights import available_models
+
+    if DEFAULT_MODEL not in available_models():
+        return None
     network = find_network(DEFAULT_MODEL)
     if network.noise_inputs < 2:
         return None

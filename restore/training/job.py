@@ -30,9 +30,9 @@ LIMITS = {
     "photo": [
         "Trained on synthetic noise of cameras and files: bands, hot pixels, dust, grain of film "
         "and noise much coarser than two pixels were not among it.",
-        "It goes by the noise that is estimated for each picture: too high an estimate smooths fine "
-        "texture, too low a one leaves noise. Texture without order (sand, grass) is in part taken "
-        "for noise, and coarse noise in part for texture.",
+        "It goes by the noise that is estimated for each picture: too high an estimate smooths "
+        "fine texture, too low a one leaves noise. Texture without order (sand, grass) is in "
+        "part taken for noise, and coarse noise in part for texture.",
         "Fine texture as weak as the noise (grass, fabric, hair in the shade) is smoothed with it.",
         "Pure white Gaussian noise is left to a model trained on it alone, which is better at it; "
         "where it is strong, this one takes it for noise added to light and brightens a little.",
@@ -117,7 +117,9 @@ def make_card(training: Training, job: Job) -> ModelCard:
     scores = []
     if training.best is not None and job.validation is not None:
         protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
-        if job.teacher is not None:
+        if recipe.noise_inputs > 1:
+            protocol += ", told the noise, none counted above 50 dB"
+        elif job.teacher is not None:
             protocol += ", against the teacher's answers"
         scores = [
             {

@@ -73,5 +73,5 @@ def test_a_network_is_told_three_numbers_which_scale_with_the_picture(
     torch.testing.assert_close(network.conditioned_on(3, 5, 2)(x), answer)
     torch.testing.assert_close(network(7 * x, 7 * numbers), 7 * answer)
     assert not torch.allclose(network(x, torch.zeros_like(numbers)), answer)
-    with pytest.raises(ValueError, match="but 3"):
+    with pytest.raises(ValueError, match="conditioned on 3 numbers"):
         network.conditioned_on(3)

@@ -19,6 +19,7 @@ from restore.tasks.noise_level import (
     estimate_from,
     estimate_noise,
     fit,
+    noise_floor,
     white,
 )
 from restore.training.degradations.patterns import FAMILIES, one_pattern
@@ -149,3 +150,22 @@ def test_a_picture_read_in_parts_has_the_same_noise() -> None:
         return pixels[top : top + height, left : left + width]
 
     assert estimate_from(cut, 200, 230).told == pytest.approx(estimate_noise(pixels).told)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 20.0])
+def test_the_floor_of_white_noise_is_its_level(rng: np.random.Generator, sigma: float) -> None:
+    pixels = 0.5 + sigma / 255 * rng.standard_normal((96, 96, 3)).astype(np.float32)
+    np.testing.assert_allclose(noise_floor(pixels), white(sigma).told, rtol=0.06)
+
+
+@pytest.mark.parametrize("family", ["mesh", "weave", "halftone", "grating", "dots"])
+def test_what_repeats_does_not_raise_the_floor(rng: np.random.Generator, family: str) -> None:
+    pattern = one_pattern(family, 96, 5, 20, 0.8)[0].permute(1, 2, 0).numpy()
+    assert pattern.std() * 255 > 20
+    assert noise_floor(pattern)[0] < 2
+    noisy = pattern + 5 / 255 * rng.standard_normal((96, 96, 3)).astype(np.float32)
+    assert noise_floor(noisy)[0] == pytest.approx(white(5).luma, rel=0.35)
+
+
+def test_a_small_crop_has_no_floor() -> None:
+    assert np.isinf(noise_floor(np.zeros((16, 96, 3), np.float32))).all()

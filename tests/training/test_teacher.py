@@ -29,7 +29,7 @@ def pair(told: bool) -> Pair:
 def test_its_answer_takes_the_place_of_the_clean_picture(
     small_network: Denoiser, generator: torch.Generator
 ) -> None:
-    given = pair(conditioned=False)
+    given = pair(told=False)
     plain = Teacher(small_network, 0, CPU, torch.float32).taught(given, generator)
     torch.testing.assert_close(plain.clean, small_network(given.degraded))
     assert plain.degraded is given.degraded
@@ -46,7 +46,7 @@ def test_its_answer_takes_the_place_of_the_clean_picture(
 def test_pictures_that_come_with_their_noise_level_keep_their_clean_one(
     small_network: Denoiser, generator: torch.Generator
 ) -> None:
-    given = pair(conditioned=True)
+    given = pair(told=True)
     taught = Teacher(small_network, 10, CPU, torch.float32).taught(given, generator)
     for index, told in enumerate([False, True, False, True]):
         assert torch.equal(taught.clean[index], given.clean[index]) == told
@@ -82,7 +82,7 @@ def test_what_cannot_be_learned_is_refused(tiny_toml: Path, samples: Path, tiny:
         next(run_job(job))
     with pytest.raises(TrainingError, match="the teacher is a network of 1 channels"):
         Training(tiny, "cpu", "fp32").learn_from(Denoiser(1, widths=(4,), blocks=(1,)))
-    with pytest.raises(TrainingError, match="masked is between"):
+    with pytest.raises(TrainingError, match="antithetic is between"):
         make_recipe({**tiny.to_dict(), "antithetic": -1.0}, "t")
 
 
