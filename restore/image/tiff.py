@@ -276,7 +276,9 @@ class PageReader:
 
         self.page, self.name = page, name
         self._parts = _Parts.of(page)
-        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+        logger = logging.getLogger("tifffile")
+        if not logger.handlers:  # without one, what it logs of damaged files goes to the terminal
+            logger.addHandler(logging.NullHandler())
         with quietly(name), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(tifffile.TiffFile(file))
             self._page = cast(tifffile.TiffPage, self._file.pages[0])
