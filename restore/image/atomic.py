@@ -24,39 +24,106 @@ except ImportError:  # Windows, where a file that is open in another process can
 
 PREFIX, SUFFIX = ".restore-", ".part"
 BACKUP = ".orig"  # no picture's suffix, so that a backup is never taken for one
+Content = bytes | Callable[[IO[bytes]], object]
+Stamp = tuple[int, int, int, int]  # device, number, bytes and time of change of a file
 
 
 def write_aside(
-    path: Path, content: bytes | Callable[[IO[bytes]], object], overwrite: bool
+    path: Path,
+    content: Content,
+    overwrite: bool,
+    *,
+    like: Path | None = None,
 ) -> None:
     """Write a file, all at once. Raises WriteError, and then nothing has changed.
 
     content: the file's bytes, or a function that writes them to an open file
-    overwrite: whether an existing file is replaced; its permissions then stay
+    overwrite: whether an existing file is replaced; its owner, permissions and extended attributes
+               then stay, as far as the system allows it
+    like: a file whose result this is: what others may not do with it, they may not do with this
     """
     target = path.resolve() if overwrite else path  # a link stays a link
-    aside = None
+    with _reporting(path), _written_aside(target, content) as aside:
+        if overwrite and target.is_file():
+            _keep_attributes(target, aside)
+        elif like is not None:
+            _keep_private(like, aside)
+        publish(aside, target, overwrite)
+
+
+def replace_in_place(path: Path, content: Content, original: bytes, expected: Stamp) -> Path:
+    """Replace a file by its result; the original goes to `NAME.orig`, whose name is returned.
+
+    original, expected: the bytes that were read of it, and its stamp from before that
+    What somebody wrote to the file meanwhile is never lost: the result is written and synced first,
+    and the file is compared last. Raises WriteError, and then nothing has changed.
+    """
+    target = path.resolve()
+    with _reporting(path), _written_aside(target, content) as aside:
+        _keep_attributes(target, aside)
+        if stamp(os.stat(target)) != expected:
+            raise WriteError(f"{path} changed while it was restored; run again")
+        backup = keep_original(path, original)
+        os.replace(aside, target)
+        _sync_folder(target.parent)
+    return backup
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """What differs when a file has been written to or replaced."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
     try:
-        handle, aside = open_aside(target.parent)
+        yield
+    except FileExistsError:
+        raise WriteError(exists_words(path)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{path} cannot be written: {reason}") from error
+
+
+@contextlib.contextmanager
+def _written_aside(target: Path, content: Content) -> Iterator[Path]:
+    """A hidden file beside the target, written and synced; removed at the end if still there."""
+    handle, aside = open_aside(target.parent)
+    try:
         with os.fdopen(handle, "wb") as file:
-            if overwrite and target.is_file() and hasattr(os, "fchmod"):
-                os.fchmod(handle, target.stat().st_mode & 0o777)  # a private picture stays private
             if isinstance(content, bytes):
                 file.write(content)
             else:
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        publish(aside, target, overwrite)
-    except FileExistsError:
-        raise WriteError(exists_words(path)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"{path} cannot be written: {reason}") from error
+            if fcntl is not None:
+                yield aside  # while the lock is held: `tidy` spares it
+        if fcntl is None:  # Windows renames closed files only
+            yield aside
     finally:
-        if aside is not None:
-            with contextlib.suppress(OSError, ValueError):
-                aside.unlink()
+        with contextlib.suppress(OSError, ValueError):
+            aside.unlink()
+
+
+def _keep_attributes(old: Path, new: Path) -> None:
+    """Owner, permissions and extended attributes of the old file for the new one."""
+    status = old.stat()
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):  # only the superuser may give files away
+            os.chown(new, status.st_uid, status.st_gid)
+    if hasattr(os, "fchmod"):
+        os.chmod(new, status.st_mode & 0o777)
+    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
+        with contextlib.suppress(OSError):
+            os.setxattr(new, name, os.getxattr(old, name))
+
+
+def _keep_private(source: Path, result: Path) -> None:
+    with contextlib.suppress(OSError):
+        allowed = source.stat().st_mode & 0o777 | 0o600
+        if hasattr(os, "fchmod"):
+            os.chmod(result, result.stat().st_mode & 0o777 & allowed)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -107,8 +174,13 @@ def publish(aside: Path, target: Path, overwrite: bool) -> None:
         os.replace(aside, target)
     else:
         _rename_exclusively(aside, target)
-    with contextlib.suppress(OSError), _folder(target.parent) as handle:
-        os.fsync(handle)  # the new name, too; where folders cannot be synced, the system does it
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name on the disk, too; where folders cannot be synced the system does it later."""
+    with contextlib.suppress(OSError), _folder(folder) as handle:
+        os.fsync(handle)
 
 
 def _rename_exclusively(aside: Path, target: Path) -> None:

@@ -23,6 +23,7 @@ from PIL import Image, ImageFile
 from restore.errors import InputError, ReadError
 from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
+from restore.image.atomic import stamp
 from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
 from restore.image.picture import Picture, Pixels, check_range
@@ -80,7 +81,7 @@ def read_bytes(path: Path) -> bytes:
         raise ReadError(f"{path} may not be read; give yourself permission to read it") from None
     except (OSError, ValueError) as error:
         raise ReadError(f"{path} cannot be read: {first_line(error)}") from error
-    if not _stamp(before) == _stamp(after) == _stamp(now) or len(data) != after.st_size:
+    if not stamp(before) == stamp(after) == stamp(now) or len(data) != after.st_size:
         raise ReadError(f"{path} changed while it was read; run again when it is written")
     return data
 
@@ -95,11 +96,6 @@ def _check_bytes(start: bytes, length: int, path: Path) -> None:
     height, width = promised_size(start)
     if length > MOST_BYTES_BESIDE_PIXELS + MOST_BYTES_OF_A_PIXEL * height * width:
         raise ReadError(f"{path} is damaged: {length} bytes are too many for what its header says")
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    """What differs when a file has been written to or replaced."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def count_pixels(data: bytes) -> int:

@@ -35,7 +35,7 @@ def _png(data: bytes) -> Size:
 
 def _webp(data: bytes) -> Size | None:
     kind = data[12:16]
-    if kind == b"VP8X":
+    if kind == b"VP8X" and len(data) >= 30:
         return int.from_bytes(data[27:30], "little") + 1, int.from_bytes(data[24:27], "little") + 1
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
@@ -72,6 +72,8 @@ def _jpeg_xl_container(data: bytes) -> Size | None:
 
 def _jpeg_xl(data: bytes) -> Size | None:
     if not data.startswith(JXL_START):
+        return None
+    if len(data) < 11:  # which the longest header of a size takes
         return None
     bits = int.from_bytes(data[2:16], "little")
 

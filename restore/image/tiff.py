@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 from math import ceil
@@ -25,6 +26,7 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO as PACKINGS_OF_PILLOW
 from restore.errors import ReadError
 from restore.image import calibration, color, exif
 from restore.image import xmp as xmp_module
+from restore.image.atomic import stamp
 from restore.image.exif import (
     ORIENTATION,
     RATIONAL,
@@ -274,7 +276,9 @@ class PageReader:
 
         self.page, self.name = page, name
         self._parts = _Parts.of(page)
-        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+        logger = logging.getLogger("tifffile")
+        if not logger.handlers:  # without one, what it logs of damaged files goes to the terminal
+            logger.addHandler(logging.NullHandler())
         with quietly(name), contextlib.ExitStack() as opened:
             self._file = opened.enter_context(tifffile.TiffFile(file))
             self._page = cast(tifffile.TiffPage, self._file.pages[0])
@@ -489,6 +493,7 @@ class TiffRows:
                 path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
             ):
+                self.stamp = stamp(os.fstat(file.fileno()))
                 data = cast(bytes, mapped)  # it is sliced like one
                 self.page = read_header(data, name)
                 check(self.page, len(data), name)
@@ -517,8 +522,19 @@ class TiffRows:
                 )
 
     def __getitem__(self, wanted: slice) -> Samples:
-        """Rows [start, stop)."""
-        return self._reader.rows(wanted.start, wanted.stop)
+        """Rows [start, stop). Raises ReadError for damaged ones, and where the file has changed."""
+        found = self._reader.rows(wanted.start, wanted.stop)
+        self.check_unchanged()
+        return found
+
+    def check_unchanged(self) -> None:
+        """ReadError where the file was written to or replaced since it was opened."""
+        try:
+            same = stamp(os.stat(self.path)) == self.stamp
+        except OSError:
+            same = False
+        if not same:
+            raise ReadError(f"{self.path} changed while it was read; run again when it is written")
 
     def metadata(self) -> Picture:
         """A picture of one pixel that has all the metadata of this one."""

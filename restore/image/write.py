@@ -70,7 +70,8 @@ def save_image(
     place = Path(path)
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
     kind = format_of(place, format)
-    write_aside(place, encode_image(picture, kind, quality=quality, depth=depth), overwrite)
+    data = encode_image(picture, kind, quality=quality, depth=depth)
+    write_aside(place, data, overwrite, like=picture.path)
     return place
 
 

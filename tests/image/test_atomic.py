@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from restore.errors import WriteError
-from restore.image.atomic import tidy, write_aside, write_json
+from restore.image.atomic import replace_in_place, stamp, tidy, write_aside, write_json
 from restore.image.picture import Picture
 from restore.image.read import load_image
 from restore.image.write import save_image
@@ -169,3 +169,40 @@ def test_tidying_neither_waits_for_a_pipe_nor_follows_a_link(tmp_path):
     (tmp_path / ".restore-left.part").write_bytes(b"x")
     assert tidy(tmp_path) == 1
     assert (tmp_path / "precious").exists() and not (tmp_path / ".restore-left.part").exists()
+
+
+def test_an_edit_made_meanwhile_is_not_lost(tmp_path):
+    """The original was secured first, then the result encoded: what was saved between was gone."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"first")
+    before = stamp(path.stat())
+
+    def slow(file):
+        file.write(b"result")
+        path.write_bytes(b"an edit")
+
+    with pytest.raises(WriteError, match="changed while it was restored"):
+        replace_in_place(path, slow, b"first", before)
+    assert path.read_bytes() == b"an edit" and [p.name for p in tmp_path.iterdir()] == ["a.jpg"]
+    backup = replace_in_place(path, b"result", b"an edit", stamp(path.stat()))
+    assert path.read_bytes() == b"result" and backup.read_bytes() == b"an edit"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_replaced_file_keeps_its_attributes_and_a_result_is_as_private_as_its_source(tmp_path):
+    path, result = tmp_path / "a.png", tmp_path / "b.png"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    labelled = hasattr(os, "setxattr")
+    if labelled:
+        try:
+            os.setxattr(path, "user.label", b"words")
+        except OSError:
+            labelled = False  # a file system without them
+    write_aside(path, b"new", overwrite=True)
+    replace_in_place(path, b"newer", b"new", stamp(path.stat()))
+    assert path.stat().st_mode & 0o777 == 0o640 and path.read_bytes() == b"newer"
+    assert not labelled or os.getxattr(path, "user.label") == b"words"
+    path.chmod(0o600)
+    save_image(picture_of().replace(path=path), result)
+    assert result.stat().st_mode & 0o777 == 0o600

@@ -335,3 +335,15 @@ def test_both_readers_know_an_orientation_that_only_xmp_tells(tmp_path, in_tag):
     else:
         with pytest.raises(ReadError, match="stored turned"):
             TiffRows(tmp_path / "a.tif")
+
+
+def test_a_file_that_is_rewritten_while_its_rows_are_read_is_refused(tmp_path):
+    """The result was half of the old file and half of the new one."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, samples((40, 8, 3)), photometric="rgb", rowsperstrip=8)
+    rows = TiffRows(path)
+    assert rows[0:8].shape == (8, 8, 3)
+    tifffile.imwrite(path, samples((40, 8, 3), seed=1), photometric="rgb", rowsperstrip=8)
+    with pytest.raises(ReadError, match="changed while it was read"):
+        rows[8:40]
+    rows.close()
