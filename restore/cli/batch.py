@@ -101,6 +101,9 @@ class Display:
         elif self.lines:
             count = f"[{sum(self.done.values())}/{len(self.batch)}]"
             out().print(f"{count} {_line(outcome)}", soft_wrap=True)
+        if not self.quiet:
+            for note in outcome.notes:
+                err().print(f"note: {outcome.source}: {note}", soft_wrap=True)
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, advance=1, speed=self._speed(), left=self._left())
 
@@ -126,6 +129,10 @@ class Display:
             )
         for outcome in self.failed:
             err().print(f"  failed: {outcome.reason}", soft_wrap=True)
+        if self.batch.unread and not self.quiet:
+            names = ", ".join(path.name for path in self.batch.unread[:5])
+            more = f" and {len(self.batch.unread) - 5} more" if len(self.batch.unread) > 5 else ""
+            err().print(f"  left out, of kinds that are not read: {names}{more}", soft_wrap=True)
 
 
 def _bar() -> Progress:

@@ -223,6 +223,8 @@ def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -
     if not quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
         rows(describe(result))
+        for note in result.notes:
+            err().print(f"note: {note}", soft_wrap=True)
 
 
 def describe(result: Result | LargeResult) -> dict[str, str]:
@@ -242,13 +244,21 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
         "tiles": f"{result.tiles} of {result.window[1]}x{result.window[0]}",
         "time": f"{result.seconds:.2f} s, {result.megapixels_per_second:.2f} MP/s",
     }
-    if result.sigma is not None:
-        lines["noise level"] = f"sigma {result.sigma:.1f} of 255"
+    lines |= describe_noise(result)
     if result.before and result.after:
         lines["before"] = f"PSNR {result.before.psnr:.2f} dB, SSIM {result.before.ssim:.4f}"
         lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"
         lines["scored as"] = result.after.protocol
     return lines
+
+
+def describe_noise(result: Result | LargeResult) -> dict[str, str]:
+    """The noise level that was found or asked for, and whether the picture was left as it is."""
+    found = "" if result.sigma is None else f"sigma {result.sigma:.1f} of 255"
+    if result.unchanged:
+        why = "no noise found" if result.sigma is not None else "strength 0"
+        found = f"{found}; {why}: left as it is" if found else f"{why}: left as it is"
+    return {"noise level": found} if found else {}
 
 
 def describe_parts(done: LargeResult) -> dict[str, str]:
@@ -263,6 +273,7 @@ def describe_parts(done: LargeResult) -> dict[str, str]:
         "in parts": f"of {done.window[1]}x{done.window[0]}{begun}",
         "memory": f"{format_bytes(done.memory)} planned at most",
         "time": f"{done.seconds:.2f} s, {done.megapixels_per_second:.2f} MP/s",
+        **describe_noise(done),
     }
 
 

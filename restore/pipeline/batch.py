@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from restore.engine.compute import Compute
 from restore.errors import InputError
 from restore.image.atomic import tidy
+from restore.image.find import find_unread, is_output_pattern
 from restore.image.write import check_format, format_of
 from restore.pipeline.file import MARK, Saving
 from restore.pipeline.flow import Flow, Outcome, Settings, Tiles
@@ -152,7 +153,10 @@ def _batch(
         )
         for each in compute.resolve_each()
     ]
-    return Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
+    batch = Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
+    folder = Path(output) if output is not None and not is_output_pattern(output) else None
+    batch.unread = find_unread(listed, recursive=recursive, leave_out=folder)
+    return batch
 
 
 def _checked(saving: Saving, backup: bool) -> Saving:
@@ -176,6 +180,7 @@ class Batch:
     jobs:            what will be done, in order; outcomes come as they are ready
     network_seconds: the time that the network has run so far
     seconds:         the time since the first picture was begun
+    unread:          files in the folders given that are pictures of kinds that are not read
     """
 
     def __init__(
@@ -190,6 +195,7 @@ class Batch:
         devices: where there are several, the settings for each
         """
         self.devices = list(devices)
+        self.unread: list[Path] = []
         self.jobs = jobs
         self.settings = settings
         self.report = report

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.engine.compute import Compute
-from restore.errors import InputError, ReadError, WriteError
-from restore.image.atomic import keep_original, write_aside
+from restore.errors import InputError, WriteError
+from restore.image.atomic import Stamp, replace_in_place, write_aside
+from restore.image.atomic import stamp as stamp_of
 from restore.image.find import CAMERA, RAW
 from restore.image.metadata import without_metadata
 from restore.image.picture import Picture
@@ -19,8 +20,8 @@ from restore.image.read import decode_image, read_bytes
 from restore.image.write import (
     FORMATS,
     check_writable,
+    encode_image,
     format_of,
-    save_image,
     suffix_of,
 )
 from restore.pipeline.large import needs_rows, restore_tiff
@@ -65,6 +66,7 @@ class Opened:
 
     picture: Picture
     data: bytes
+    stamp: Stamp  # of the file, from before it was read
     source: Path
     target: Path
 
@@ -73,14 +75,16 @@ def open_picture(
     source: Path,
     target: Path | None,
     saving: Saving,
-    data: bytes,
+    contents: tuple[bytes, Stamp],
     result_size: Callable[[int, int], tuple[int, int]] | None = None,
 ) -> Opened:
     """A picture from its file's bytes, its target known; all that can be refused is refused now.
 
     target: a file, a folder, or None for a name beside the source
+    contents: what `read_source` gave
     result_size: the result's height and width from the picture's; None: the same
     """
+    data, stamp = contents
     picture = decode_image(data, name=str(source)).replace(path=source)
     place = source if saving.in_place else default_target(source, target, picture, saving)
     if same_file(source, place) and not saving.in_place:
@@ -93,34 +97,32 @@ def open_picture(
         quality=saving.quality,
         overwrite=saving.overwrite or saving.in_place,
     )
-    return Opened(picture, data, source, place)
+    return Opened(picture, data, stamp, source, place)
 
 
-def save_result(opened: Opened, restored: Picture, saving: Saving, untouched: bool) -> Path:
+def read_source(path: Path) -> tuple[bytes, Stamp]:
+    """The bytes of a file, and its stamp from before they were read. Raises ReadError."""
+    try:
+        before = stamp_of(os.stat(path))
+    except (OSError, ValueError):
+        before = (0, 0, 0, 0)  # reading it will tell
+    return read_bytes(path), before
+
+
+def save_result(opened: Opened, restored: Picture, saving: Saving, unchanged: bool) -> Path:
     """Write a restored picture; where nothing was changed or converted, the very bytes it had."""
-    overwrite = saving.overwrite or saving.in_place
-    same = untouched and saving.quality is None and not saving.strip_metadata
+    kind = format_of(opened.target, saving.file_format)
+    same = unchanged and saving.quality is None and not saving.strip_metadata
+    if same and kind == opened.picture.format:
+        content = opened.data
+    else:
+        restored = without_metadata(restored) if saving.strip_metadata else restored
+        content = encode_image(restored, kind, quality=saving.quality)
     if saving.in_place:
-        _secure_original(opened)
-    if same and format_of(opened.target, saving.file_format) == opened.picture.format:
-        write_aside(opened.target, opened.data, overwrite)
-        return opened.target
-    if saving.strip_metadata:
-        restored = without_metadata(restored)
-    return save_image(
-        restored,
-        opened.target,
-        format=saving.file_format,
-        quality=saving.quality,
-        overwrite=overwrite,
-    )
-
-
-def _secure_original(opened: Opened) -> None:
-    """A backup of the picture that is about to be replaced, unless it is another one by now."""
-    if read_bytes(opened.source) != opened.data:
-        raise ReadError(f"{opened.source} changed while it was restored; run again")
-    keep_original(opened.source, opened.data)
+        replace_in_place(opened.source, content, opened.data, opened.stamp)
+    else:
+        write_aside(opened.target, content, saving.overwrite, like=opened.source)
+    return opened.target
 
 
 def denoise_file(
@@ -221,7 +223,7 @@ def restore_file(
     place, wanted = Path(source), None if target is None else Path(target)
     if reference is None and (goal := target_by_rows(place, wanted, task, saving, compute)):
         return restore_by_rows(place, goal, task, saving, compute, report=report), goal
-    opened = open_picture(place, wanted, saving, read_bytes(place), task.result_size)
+    opened = open_picture(place, wanted, saving, read_source(place), task.result_size)
     result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
     return result, save_result(opened, result.picture, saving, result.unchanged)
 

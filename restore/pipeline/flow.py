@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from restore.engine.compute import Compute, Resources
 from restore.errors import RestoreError
-from restore.image.read import promised_size, read_bytes
+from restore.image.read import promised_size
 from restore.image.write import FORMATS, format_of
 from restore.pipeline.file import (
     Opened,
     Saving,
     open_picture,
+    read_source,
     restore_by_rows,
     save_result,
     target_by_rows,
@@ -57,6 +58,7 @@ class Outcome:
     error:   the exception of a failure
     width, height: of the result in pixels
     seconds: of the network; of pictures that went through it together, each one's share
+    notes:   what was left out when the file was read, a sentence each
     """
 
     source: Path
@@ -66,6 +68,7 @@ class Outcome:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
     error: Exception | None = dataclasses.field(default=None, repr=False)
 
     @property
@@ -219,8 +222,8 @@ class Flow:
                 return
             saving = self._saving(job)
             by_rows = target_by_rows(job.source, job.target, asked.task, saving, asked.compute)
-            data = b"" if by_rows else read_bytes(job.source)
-            size = 0 if by_rows else self._counted(data)
+            contents = (b"", (0, 0, 0, 0)) if by_rows else read_source(job.source)
+            size = 0 if by_rows else self._counted(contents[0])
             if not self.in_flight.enter(size):
                 raise _StoppedError
             pixels = size
@@ -228,7 +231,7 @@ class Flow:
             opened = None
             if not by_rows:
                 sizes = asked.task.result_size
-                opened = open_picture(job.source, job.target, saving, data, sizes)
+                opened = open_picture(job.source, job.target, saving, contents, sizes)
         except _StoppedError:
             raise
         except Exception as error:
@@ -412,7 +415,15 @@ class Flow:
         else:
             size = result.width, result.height
             self.outcomes.put(
-                Outcome(job.source, written, "written", "", *size, seconds=item.seconds)
+                Outcome(
+                    job.source,
+                    written,
+                    "written",
+                    "",
+                    *size,
+                    seconds=item.seconds,
+                    notes=result.notes,
+                )
             )
         finally:
             self.in_flight.leave(item.pixels)

@@ -192,6 +192,7 @@ def restore_tiff(
             start = strips.done if strips.done < rows.shape[0] else strips.take_back()
             deliver = _stored(rows, lambda first, samples: strips.append(samples))
             done = restore_rows(picture, deliver, compute, start=start, report=report)
+            rows.check_unchanged()
             strips.finish()
             return done
         finally:

@@ -38,6 +38,11 @@ class Result:
     after: Scores | None = None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out when the file was read, a sentence each."""
+        return self.picture.notes
+
+    @property
     def psnr(self) -> float | None:
         """PSNR of the result against the reference in decibels, 8 bit, RGB; None without one."""
         return self.after.psnr if self.after else None
@@ -74,6 +79,7 @@ class LargeResult:
     start: int = 0
     sigma: float | None = None
     unchanged: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def megapixels_per_second(self) -> float:

@@ -139,6 +139,24 @@ def test_in_place_keeps_the_original_and_resumes(photos: Path, small_network: De
     assert len(list(photos.glob("*"))) == 6 + 5 + 1
 
 
+def test_an_edit_made_meanwhile_is_not_lost(tmp_path: Path, samples: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes((samples / "text.png").read_bytes())
+
+    class Editing(BaseNetwork):
+        channels, scale, halo, multiple_of = 3, 1, 0, 1
+
+        def __call__(self, x: Tensor) -> Tensor:
+            source.write_bytes(b"what somebody saved while the network ran")
+            return x * 0.5
+
+    asked = {"in_place": True, "backup": True, **FP32}
+    (outcome,) = denoise_files(source, None, Editing(), **asked)
+    assert outcome.status == "failed" and "changed while" in outcome.reason
+    assert source.read_bytes() == b"what somebody saved while the network ran"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_in_place_never_loses_another_backup(
     tmp_path: Path, samples: Path, small_network: Denoiser
 ) -> None:
