@@ -33,15 +33,16 @@ from PIL import Image
 import restore.engine.device
 import restore.engine.tiled  # noqa: F401
 from restore.image.read import load_image
+from restore.models.network import BaseNetwork
 from restore.pipeline.batch import denoise_files
 
 KINDS = {".png": {}, ".jpg": {"quality": 95}, ".tif": {"compression": "tiff_adobe_deflate"}}
 
 
-class Invert:
+class Invert(BaseNetwork):
     """A network that changes every pixel, so that a result is told from its picture."""
 
-    channels, scale, halo, multiple_of, card = 3, 1, 0, 1, None
+    channels, scale, halo, multiple_of = 3, 1, 0, 1
 
     def __call__(self, x: Any) -> Any:
         """Black for white, after a while."""
