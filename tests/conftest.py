@@ -52,8 +52,8 @@ def same_picture(mine: Any, theirs: Any) -> None:
 
     Floats may differ by 1e-5, samples of 8 and 16 bits by one level. A convolution library chooses
     the order of its sums by the CPU, the tensor's shape and the number of threads, and a value next
-    to k + 0.5 rounds the other way. That is rare: `benchmarks/exactness.json` has the measured
-    shares, far below the 1 in 1000 that 8-bit samples may differ in here.
+    to k + 0.5 rounds the other way: in 8 bits fewer than 100 samples in a million; at most 48 were
+    measured (`benchmarks/exactness.json`). The few more that are allowed are for small pictures.
     """
     mine, theirs = np.asarray(mine), np.asarray(theirs)
     assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
@@ -63,7 +63,9 @@ def same_picture(mine: Any, theirs: Any) -> None:
     apart = np.abs(mine.astype(np.int64) - theirs.astype(np.int64))
     assert apart.max(initial=0) <= 1, f"{apart.max()} levels apart"
     if mine.dtype == np.uint8:
-        assert np.count_nonzero(apart) <= 2 + mine.size / 1000, f"{np.count_nonzero(apart)} differ"
+        assert np.count_nonzero(apart) <= 3 + mine.size / 10_000, (
+            f"{np.count_nonzero(apart)} differ"
+        )
 
 
 @pytest.fixture
