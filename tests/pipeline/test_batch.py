@@ -161,7 +161,7 @@ def test_in_place_never_loses_another_backup(
         ({"strength": 2}, InputError, "between 0"),
         ({"quality": 0}, InputError, "1 to 100"),
         ({"file_format": "xcf"}, restore.RestoreError, "no format"),
-        ({"device": "gpu"}, InputError, "no device"),
+        ({"device": "gpu"}, InputError, "not a device"),
         ({"model": "nonesuch"}, UnknownModelError, "nonesuch"),
     ],
 )

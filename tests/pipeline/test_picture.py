@@ -186,7 +186,7 @@ def test_what_is_no_picture_is_refused_in_words(
     [
         ({"output": "jpeg"}, "same, picture"),
         ({"tile": 0}, "too small"),
-        ({"device": "gpu"}, "no device"),
+        ({"device": "gpu"}, "not a device"),
         ({"precision": "int8"}, "no precision"),
         ({"reference": np.zeros((5, 4, 3), np.uint8)}, "reference is 4x5 RGB"),
     ],
