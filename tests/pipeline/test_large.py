@@ -119,7 +119,7 @@ def test_what_cannot_be_is_refused(
 
 def test_noise_is_not_added_to_parts(small_network: Denoiser) -> None:
     picture, target = noisy((200, 48, 3), "uint8"), np.zeros((200, 48, 3), np.uint8)
-    with pytest.raises(InputError, match="leave the sigma out"):
+    with pytest.raises(InputError, match="leave sigma out"):
         denoise_windows(picture, target, small_network, device="cpu", sigma=200)
     assert not target.any()
 

@@ -225,7 +225,7 @@ def test_models_for_the_other_task_are_refused_in_words(
     array = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(InputError, match="does not denoise"):
         denoise(array, small_upscaler)
-    with pytest.raises(InputError, match="in their size"):
+    with pytest.raises(InputError, match="does not enlarge"):
         upscale(array, 2, small_network)
     with pytest.raises(UnknownModelError, match="nonesuch"):
         upscale(array, 2, "nonesuch")
