@@ -45,10 +45,10 @@ class Convolution:
             y = F.conv2d(x, self.weight, self.bias, padding=self.padding)
             return y.relu_() if relu else y
         after = "relu" if relu else "none"
-        y = torch.ops.mkldnn._convolution_pointwise(
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self.packed, self.bias, self.padding, ONE, ONE, 1, after, [], ""
         )
-        return y
+        return output
 
     def added_to(self, x: Tensor, y: Tensor) -> Tensor:
         """x + conv(y), written over x, without the bias."""
