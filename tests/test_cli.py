@@ -94,7 +94,7 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
         (["{noisy}", "--device", "gpu"], "this machine has"),
         (["{noisy}", "--precision", "int8"], "no precision"),
         (["{noisy}", "--tile", "8"], "smallest"),
-        (["{noisy}", "--tile", "0"], "smallest"),
+        (["{noisy}", "--tile", "0"], "above 0"),
         (["{noisy}", "--quality", "90"], "quality"),
         (["{noisy}", "--quality", "0", "--format", "jpeg"], "1 to 100"),
         (["{noisy}", "--quality", "-5"], "from 1 to 100"),
