@@ -4,7 +4,7 @@
     result = restore.denoise("photo.jpg")
     restore.save_image(result.picture, "clean.jpg")
 
-The public names are resolved when first used, so that importing the package costs nothing.
+Each public name is imported when it is first used, so that `import restore` is fast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from restore.pipeline.picture import upscale as upscale
     from restore.pipeline.result import Result as Result
 
-_HOMES = {
+_MODULES = {
     "Picture": "restore.image.picture",
     "RestoreError": "restore.errors",
     "Result": "restore.pipeline.result",
@@ -49,7 +49,7 @@ _HOMES = {
     "upscale_files": "restore.pipeline.batch",
 }
 
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -57,9 +57,9 @@ def __getattr__(name: str) -> Any:
         from restore.errors import installed_version
 
         return installed_version()
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'restore' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

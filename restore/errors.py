@@ -1,29 +1,29 @@
 """Every exception the package raises on purpose.
 
     RestoreError
-    ├── InputError (ValueError)      an argument or an array that cannot be used
+    ├── InputError (ValueError)      an argument or an array that is not valid
     ├── ImageError
     │   ├── ReadError                a picture file that cannot be read
     │   └── WriteError               a picture file that cannot be written
     ├── ModelError
-    │   ├── UnknownModelError        no such name, no such file
-    │   └── WeightsError             a file that is not a whole weights file of ours
+    │   ├── UnknownModelError        neither the name of a shipped model nor a file
+    │   └── WeightsError             a file that is not a complete weights file of this package
     ├── OutOfMemoryError             not even the smallest tile fits
     └── TrainingError                a recipe, data folder or checkpoint that cannot be used
 
 A message is one sentence: what is wrong and what would be right. The command line prints it and
-ends with exit code 2; anything outside this tree is a defect and keeps its traceback.
+exits with code 2; any other exception is a bug and keeps its traceback.
 
-The name and the version of the installed package are here too, for every room may need them.
+The name and version of the distribution are here too, because every module may need them.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
-DISTRIBUTION = "restore-images"  # its name for pip; `restore` on PyPI is another project
+DISTRIBUTION = "restore-images"  # its name on PyPI, where `restore` is another project
 
 
 def installed_version() -> str:
-    """The version of the installed package; "unknown" where it runs from a folder."""
+    """The version of the installed package; "unknown" if it is run from a source folder."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
@@ -31,11 +31,11 @@ def installed_version() -> str:
 
 
 class RestoreError(Exception):
-    """The root: catch this to catch everything the package raises on purpose."""
+    """The base class of every exception the package raises on purpose."""
 
 
 class InputError(RestoreError, ValueError):
-    """An argument or an array that cannot be used."""
+    """An argument or an array that is not valid."""
 
 
 class ImageError(RestoreError):
@@ -55,11 +55,11 @@ class ModelError(RestoreError):
 
 
 class UnknownModelError(ModelError):
-    """No shipped model of that name, and no file there."""
+    """Neither the name of a shipped model nor a file."""
 
 
 class WeightsError(ModelError):
-    """A file that is not a whole weights file of this package."""
+    """A file that is not a complete weights file of this package."""
 
 
 class OutOfMemoryError(RestoreError):

@@ -1,1 +1,1 @@
-"""One network over one picture, on one device, in bounded memory."""
+"""The engine: runs one network over one picture, on one device, in bounded memory."""

@@ -1,7 +1,7 @@
-"""The contract between the engine and its backends: rows of a picture in, rows of the result out.
+"""The interface of a backend: rows of a picture in, rows of the result out.
 
-A source gives rows, a sink takes them; whether they lie in an array, a memory map or a file is no
-business of a backend. Everything that a backend decides stands in its plan, before the first row.
+A source provides rows and a sink takes them; a backend need not know whether they are in an array,
+a memory map or a file. It decides everything in its plan, before the first row.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from restore.engine.tiling import Span, round_up
 from restore.image.picture import Pixels
 from restore.models.network import Network
 
-Report = Callable[[int, int], None]  # tiles or bands done, and how many there are
+Report = Callable[[int, int], None]  # tiles or bands done, and the total
 
 
 class NotFiniteError(Exception):
-    """A layer in half precision overflowed: the output holds an infinity or NaN."""
+    """A layer in half precision overflowed: the output contains infinity or NaN."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a picture will be computed: the product of spans of rows and spans of columns.
+    """How a picture will be computed: each span of rows with each span of columns is a tile.
 
     rows, columns: of the padded picture, with their halos
-    batch:  tiles at once
-    memory: bytes that the network's tensors take at most, by estimate; with an ordered sink also
-            the rows on their way
+    batch:  number of tiles computed at once
+    memory: estimate of the most bytes that the network's tensors take; with an ordered sink, rows
+            that are buffered between source and sink are included
     """
 
     rows: list[Span]
@@ -45,49 +45,49 @@ class Plan:
 
     @property
     def tiles(self) -> int:
-        """How many tiles there are."""
+        """The number of tiles."""
         return len(self.rows) * len(self.columns)
 
     @property
     def window(self) -> tuple[int, int]:
-        """Height and width of what the network sees at once, halo included."""
+        """Height and width of the network's input for one tile, halo included."""
         return self.rows[0].window, self.columns[0].window
 
 
 class Source(Protocol):
-    """A picture that is read by rows; float32 `(rows, width, channels)` in [0, 1]."""
+    """A picture that is read by rows: float32 `(rows, width, channels)` in [0, 1]."""
 
     height: int
     width: int
     channels: int
 
     def read(self, first: int, last: int) -> Pixels:
-        """Rows [first, last)."""
+        """Rows [first, last) of the picture."""
 
 
 class Sink(Protocol):
     """A result that is written in pieces.
 
-    ordered: rows must come from the first to the last: all columns of some rows before the next
+    ordered: whether rows must be written in order, all columns of some rows before the next rows
     """
 
     ordered: bool
 
     def write(self, first: int, columns: slice, pixels: Pixels) -> None:
-        """Some columns of some rows; called from several threads, for different columns."""
+        """Take some columns of the rows from `first` on; called from several threads at once."""
 
     def restart(self) -> int:
-        """Begin again; returns the first row that is still wanted."""
+        """Prepare for a new run; returns the first row that is still needed."""
 
 
 class Backend(Protocol):
-    """A way to run a network. It holds no state: everything is in the plan."""
+    """A way to run networks. It has no state: everything it decides is in the plan."""
 
     def supports(self, network: Network, resources: Resources) -> bool:
-        """Whether it can run this network on this device with this tile."""
+        """Whether it can run this network with this device and tile."""
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
-        """Bytes that the network's tensors take for a picture of this size, at the very least."""
+        """The fewest bytes in which the network can run on a picture of this size."""
 
     def plan(
         self,
@@ -98,11 +98,11 @@ class Backend(Protocol):
         ordered: bool,
         failed: Plan | None = None,
     ) -> Plan:
-        """How it will run.
+        """Plan a run.
 
-        failed: the plan that ran out of memory; this one takes less
-        Raises InputError where `resources.memory` is too small, OutOfMemoryError where no smaller
-        plan than the failed one exists.
+        failed: a plan that ran out of memory; the new plan takes less
+        Raises InputError if `resources.memory` is too small, and OutOfMemoryError if there is no
+        smaller plan than the failed one.
         """
 
     def run(
@@ -115,14 +115,14 @@ class Backend(Protocol):
         start: int = 0,
         report: Report | None = None,
     ) -> None:
-        """Run it over the rows from `start` on, a multiple of the network's `multiple_of`.
+        """Run the network over the rows from `start` on, a multiple of its `multiple_of`.
 
-        Raises NotFiniteError where half precision overflowed, before such rows are written.
+        Raises NotFiniteError if half precision overflowed, before an ordered sink gets such rows.
         """
 
 
 class ArraySource:
-    """The rows of an array `(height, width, channels)`."""
+    """An array `(height, width, channels)` as a source."""
 
     def __init__(self, pixels: Pixels) -> None:
         """pixels: not copied."""
@@ -135,25 +135,25 @@ class ArraySource:
 
 
 class ArraySink:
-    """A result in an array; any part may be written at any time."""
+    """An array as a sink; its parts may be written in any order."""
 
     ordered = False
 
     def __init__(self, pixels: Pixels) -> None:
-        """pixels: `(height, width, channels)`, to be written to."""
+        """pixels: `(height, width, channels)`, where the result is written."""
         self.pixels = pixels
 
     def write(self, first: int, columns: slice, pixels: Pixels) -> None:
-        """Some columns of some rows."""
+        """Copy some columns of the rows from `first` on."""
         self.pixels[first : first + len(pixels), columns] = pixels
 
     def restart(self) -> int:
-        """Everything is wanted again."""
+        """Row 0: all rows are needed again."""
         return 0
 
 
 class OrderedSink:
-    """Whole rows in order, for a result that can only be appended to."""
+    """A sink that delivers whole rows in order, for a result that can only be appended to."""
 
     ordered = True
 
@@ -164,10 +164,11 @@ class OrderedSink:
         start: int = 0,
         restarted: Callable[[int], None] | None = None,
     ) -> None:
-        """Rows of a width, from the row `start` on.
+        """Set the width of the rows.
 
-        deliver:   called with (first row, rows), in order, each row once
-        restarted: called with the first row that is still wanted where the engine begins again
+        start:     the first row to deliver
+        deliver:   called with (first row, rows), in order, once for each row
+        restarted: called when the engine begins again, with the first row that is still needed
         """
         self.width, self.deliver, self.next, self.restarted = width, deliver, start, restarted
         self._lock = threading.Lock()
@@ -175,7 +176,7 @@ class OrderedSink:
         self._missing = 0
 
     def write(self, first: int, columns: slice, pixels: Pixels) -> None:
-        """Some columns of the next rows; the last of them delivers the rows."""
+        """Take some columns of the next rows; when all columns are there, deliver the rows."""
         with self._lock:
             if self._rows is None:
                 shape = (len(pixels), self.width, pixels.shape[2])
@@ -187,13 +188,13 @@ class OrderedSink:
             if self._missing:
                 return
             self._rows = None
-            fresh = rows[max(0, self.next - first) :]  # a run that began again repeats a few
+            fresh = rows[max(0, self.next - first) :]  # a run that was restarted repeats a few
             if len(fresh):
                 self.deliver(self.next, fresh)
                 self.next += len(fresh)
 
     def restart(self) -> int:
-        """What was delivered stays."""
+        """The row after the last one delivered."""
         self._rows = None
         if self.restarted is not None:
             self.restarted(self.next)
@@ -201,14 +202,14 @@ class OrderedSink:
 
 
 class PaddedRows:
-    """The rows of a picture with a mirrored border, up to a multiple of the network's grid.
+    """The rows of a picture with a mirrored border, padded to a multiple of the network's grid.
 
-    The outermost pixels are repeated: mirrored about them, the noise of a row next to the border
-    would stand there twice as close, which costs 0.007 dB. Any size, even 1x1.
+    The outermost pixels are repeated ("symmetric" in NumPy); mirroring about them ("reflect") costs
+    0.007 dB, as noise near the edge then recurs closer. Any size is possible, even 1x1.
     """
 
     def __init__(self, source: Source, multiple: int, border: int = 0) -> None:
-        """border: pixels added on each side; below and on the right more, up to a multiple."""
+        """border: pixels added on each side; below and on the right, more up to the multiple."""
         self.source, self.border = source, border
         self.size = (source.height, source.width)
         self.height, self.width = (round_up(n + 2 * border, multiple) for n in self.size)
@@ -218,23 +219,23 @@ class PaddedRows:
 
     def read(self, first: int, last: int) -> Pixels:
         """Rows [first, last) of the padded picture."""
-        wanted = self._rows[first:last]
-        lowest, highest = int(wanted.min()), int(wanted.max()) + 1
+        indices = self._rows[first:last]
+        lowest, highest = int(indices.min()), int(indices.max()) + 1
         rows = self.source.read(lowest, highest)
         if first < self.border or last > self.border + self.size[0]:
-            rows = rows[wanted - lowest]
+            rows = rows[indices - lowest]
         if self.width == self.size[1]:
             return rows
         framed = np.empty((last - first, self.width, rows.shape[2]), rows.dtype)
         left, right = self.border, self.border + self.size[1]
-        framed[:, left:right] = rows  # an index for each column would take three times as long
+        framed[:, left:right] = rows  # indexing every column would take three times as long
         framed[:, :left] = rows[:, self._columns[:left]]
         framed[:, right:] = rows[:, self._columns[right:]]
         return framed
 
 
 def padded_array(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:
-    """A whole array `(height, width, channels)`, padded as `PaddedRows` does it."""
+    """An array `(height, width, channels)`, padded as by `PaddedRows`."""
     rows = PaddedRows(ArraySource(pixels), multiple, border)
     return rows.read(0, rows.height)
 
@@ -242,9 +243,9 @@ def padded_array(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:
 def mirrored(
     length: int, padded: int, border: int = 0
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """For each position of a padded axis the one it shows: mirrored, the outermost repeated.
+    """The source index for each position of a padded axis: mirrored, the outermost repeated.
 
-    border: how many positions lie before the first
+    border: how many positions are added before the first
     """
-    at = (np.arange(padded, dtype=np.int64) - border) % (2 * length)
-    return np.minimum(at, 2 * length - 1 - at)
+    index = (np.arange(padded, dtype=np.int64) - border) % (2 * length)
+    return np.minimum(index, 2 * length - 1 - index)

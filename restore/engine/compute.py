@@ -1,4 +1,4 @@
-"""On what a request is computed: device, precision, tile and memory, as asked and as resolved."""
+"""The settings of a computation: device, precision, tile and memory, as given and as resolved."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compute:
-    """As a person asks for it; it travels whole from the front door to the engine.
+    """The settings as a caller gives them, passed as one object from the public API to the engine.
 
     device:    "auto", "cpu", "cuda", "cuda:1", "mps" or "xpu"; for batches also several, separated
                by commas, or "all"
-    precision: "auto", "fp32", "bf16" or "fp16", of the convolutions
-    tile:      side in pixels of the square that the network sees at once, halo included; None: as
-               large as pays
-    memory:    bytes, or a size such as "2GB", for pictures, results and network together; None: as
-               much as makes it fast
+    precision: of the convolutions: "auto", "fp32", "bf16" or "fp16"
+    tile:      side in pixels of a square tile, halo included; None: chosen for speed
+    memory:    limit in bytes, or a size such as "2GB", for pictures, results and network together;
+               None: chosen for speed
     """
 
     device: str | torch.device = "auto"
@@ -28,18 +27,20 @@ class Compute:
     memory: int | str | None = None
 
     def resolve(self) -> Resources:
-        """For one device. Raises InputError for a name or a size that makes no sense."""
+        """The settings for one device. Raises InputError for a name or a size that is not valid."""
         from restore.engine.device import choose_device
 
         return self._on(choose_device(str(self.device)))
 
     def resolve_each(self) -> list[Resources]:
-        """For each of several devices, the memory divided between them. Raises as `resolve`."""
+        """The settings for each of several devices, the memory divided equally between them.
+
+        Raises what `resolve` raises.
+        """
         from restore.engine.device import choose_devices
 
-        devices = choose_devices(str(self.device))
-        found = [self._on(device) for device in devices]
-        return [replace(r, memory=r.memory and max(1, r.memory // len(found))) for r in found]
+        each = [self._on(device) for device in choose_devices(str(self.device))]
+        return [replace(r, memory=r.memory and max(1, r.memory // len(each))) for r in each]
 
     def _on(self, device: torch.device) -> Resources:
         from restore.engine.device import choose_precision
@@ -51,7 +52,7 @@ class Compute:
 
 @dataclass(frozen=True)
 class Resources:
-    """The same, resolved for one device; `memory` in bytes."""
+    """The settings resolved for one device; `memory` in bytes, None: no limit."""
 
     device: torch.device
     dtype: torch.dtype

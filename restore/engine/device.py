@@ -1,4 +1,4 @@
-"""Which device to compute on, and in which precision."""
+"""The choice of the device and of the precision."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name ("cpu", "cuda", "cuda:1", "mps", "xpu"), or the best one present.
+    """The device of that name ("cpu", "cuda", "cuda:1", "mps", "xpu"), or for "auto" the fastest.
 
-    Of several ("cuda:0,cuda:1", "all") the first. Raises InputError for a name torch does not know
-    and for a device that is not there.
+    Of several ("cuda:0,cuda:1", "all") the first. Raises InputError for a name that torch does not
+    know and for a device that this machine does not have.
     """
     if name == "all" or "," in name:
         return choose_devices(name)[0]
@@ -30,17 +30,17 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"'{name}' is no device; here are: {_listed()}") from None
+        raise InputError(f"'{name}' is not a device; this machine has {_listed()}") from None
     count = 1 if device.type in ("cpu", "mps") else _device_count(device.type)
     if device.type not in available_devices() or (device.index or 0) >= count:
-        raise InputError(f"there is no device '{name}' on this machine; here are: {_listed()}")
+        raise InputError(f"there is no device '{name}'; this machine has {_listed()}")
     return device
 
 
 def choose_devices(name: str) -> list[torch.device]:
-    """Several devices, named with commas between, or "all" of the best kind present.
+    """Several devices, by names separated by commas, or "all" of the fastest kind.
 
-    One may be named twice: each is given a process of its own. Raises what `choose_device` does.
+    A device may be named twice: it then gets two processes. Raises what `choose_device` raises.
     """
     if name != "all":
         return [choose_device(part.strip()) for part in name.split(",")]
@@ -73,20 +73,20 @@ def _device_count(kind: str) -> int:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The number format of the convolutions: "fp32", "bf16", "fp16", or "auto".
+    """The precision of the convolutions: "fp32", "bf16", "fp16", or "auto".
 
-    auto: fp16 on CUDA (tensor cores, 11 bits of mantissa); bf16 on a CPU that multiplies it faster
-    than fp32 (`has_fast_bf16`); fp32 elsewhere.
-    Raises InputError for any other name, and for fp16 on a CPU, which has no fast path for it.
+    auto: fp16 on CUDA (tensor cores, 11-bit significand); bf16 on a CPU where it is faster than
+    fp32 (`has_fast_bf16`); fp32 elsewhere.
+    Raises InputError for any other name, and for fp16 on a CPU, where it is slow.
     """
     if name == "auto":
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if device.type == "cpu" and has_fast_bf16() else torch.float32
     if name not in DTYPES:
-        raise InputError(f"'{name}' is no precision; choose auto, {', '.join(DTYPES)}")
+        raise InputError(f"'{name}' is not a precision; choose auto, {', '.join(DTYPES)}")
     if name == "fp16" and device.type == "cpu":
-        raise InputError("fp16 is not for the CPU; choose auto, fp32 or bf16")
+        raise InputError("the CPU does not support fp16; choose auto, fp32 or bf16")
     return DTYPES[name]
 
 
@@ -99,20 +99,20 @@ def precision_name(dtype: torch.dtype) -> str:
 def has_fast_bf16() -> bool:
     """Whether 3x3 convolutions in bf16 are faster on this CPU than in fp32; measured once.
 
-    The names of the CPU's features do not tell: AVX512_BF16 doubles the speed on AMD (230 GFLOP/s
-    a core against 114 on an EPYC), and costs 40 % of it on an Intel Xeon whose AMX is left unused
-    (105 against 180, where AMX gives 750). ARM's bf16 instructions double it, too, but some builds
-    of torch fall back to loops a hundred times slower (pytorch/pytorch#180447).
+    The CPU's feature flags do not show it: AVX512_BF16 doubles the speed on AMD (230 GFLOP/s per
+    core against 114 on an EPYC), and loses 40 % of it on an Intel Xeon without AMX in use (105
+    against 180; AMX reaches 750). ARM's bf16 instructions double it too, but some builds of torch
+    fall back to loops that are a hundred times slower (pytorch/pytorch#180447).
     """
-    # Emulated bf16 reaches 0.2; nothing known lies between 0.6 and 2, so noise changes nothing.
+    # Emulated bf16 reaches 0.2, and no known CPU lies between 0.6 and 2: timing noise is harmless.
     return torch.backends.mkldnn.is_available() and _bf16_speedup() > 1.2
 
 
 def _bf16_speedup() -> float:
-    """How many times as fast as fp32 a small convolution in bf16 is, on one core."""
+    """The speed of a small convolution in bf16 divided by that in fp32, on one core."""
     threads = torch.get_num_threads()
     fastest = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    torch.set_num_threads(1)  # or handing out the work takes longer than doing it
+    torch.set_num_threads(1)  # starting several threads would take longer than the convolution
     try:
         with torch.inference_mode():
             x, weight = torch.ones(1, 64, 32, 32), torch.full((64, 64, 3, 3), 0.01)
@@ -120,8 +120,8 @@ def _bf16_speedup() -> float:
                 dtype: [t.to(dtype, memory_format=torch.channels_last) for t in (x, weight)]
                 for dtype in fastest
             }
-            # Some 0.3 ms each. The minimum is free of the first call's preparations and of what
-            # other processes do meanwhile.
+            # About 0.3 ms each. The minimum excludes the setup of the first call and the influence
+            # of other processes.
             for _ in range(8):
                 for dtype, pair in inputs.items():
                     started = time.perf_counter()
@@ -133,7 +133,7 @@ def _bf16_speedup() -> float:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words for a report, e.g. "cuda (NVIDIA H200)" or "cpu (2 threads)"."""
+    """The device for a report: "cuda (NVIDIA H200)" or "cpu (x86_64, 2 threads)"."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":

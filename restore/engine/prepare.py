@@ -1,4 +1,4 @@
-"""A network made ready for a device, and kept ready; how small its tiles may be."""
+"""A network prepared for a device and cached; the smallest tiles it can use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restore.models.network import BaseNetwork, Network
 
 
 class CachedNetwork(BaseNetwork):
-    """A network whose prepared copies are kept for the next picture; it must not be changed."""
+    """A network whose prepared copies are cached; it must not be modified afterwards."""
 
     def __init__(self, network: Network) -> None:
         """Wrap a network."""
@@ -22,15 +22,17 @@ class CachedNetwork(BaseNetwork):
         self.multiple_of, self.halo = network.multiple_of, network.halo
         self.border = network.border
         self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
-        self.layouts: dict[torch.dtype, object] = {}  # of backends that lay out kernels themselves
+        self.layouts: dict[
+            torch.dtype, object
+        ] = {}  # prepared kernels, for backends that have their own format
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The network itself."""
+        """The output of the network itself."""
         return self.network(x)
 
 
 def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
-    """The network on the device, its kernels in `dtype` and channels last; the given one stays."""
+    """A copy of the network on the device, its kernels in `dtype` and channels last."""
     if isinstance(network, CachedNetwork):
         key = (device, dtype)
         if key not in network.copies:
@@ -38,23 +40,23 @@ def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Netwo
         return network.copies[key]
     if not isinstance(network, nn.Module):
         return network
-    # torch's stubs know `to` with a memory format only alone
+    # torch's type stubs lack this overload of `to`
     return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def uncached(network: Network) -> Network:
-    """The network itself, without its cache."""
+    """The network without its cache."""
     return network.network if isinstance(network, CachedNetwork) else network
 
 
 def smallest_tile(network: Network) -> int:
-    """The side of the smallest tile that keeps anything: two halos and one cell of the grid."""
+    """The side of the smallest tile that has a core: two halos and one cell of the grid."""
     return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
 
 
 def useful_tile(network: Network) -> int:
-    """The side of the smallest tile that is planned where memory is short: half of it is kept.
+    """The side of the smallest tile worth planning if memory is short: half of it is core.
 
-    Smaller ones would work, too, and compute each pixel ten or a thousand times.
+    Smaller tiles would work, but compute each pixel ten or even a thousand times.
     """
     return max(smallest_tile(network), 4 * round_up(network.halo, network.multiple_of))

@@ -1,7 +1,7 @@
-"""One network over one picture: choose a backend, plan, run, and begin again with less if it must.
+"""One network over one picture: choose a backend, plan, run, and retry with less if that fails.
 
-Whole pictures and those larger than memory go through the same loop; they differ in their source
-and sink only.
+Pictures in memory and those larger than memory go through the same loop; only their source and
+sink differ.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ from restore.models.network import Network
 
 log = logging.getLogger(__name__)
 
-BACKENDS: tuple[Backend, ...] = (RowBackend(), TileBackend())  # the first that supports it is taken
+BACKENDS: tuple[Backend, ...] = (
+    RowBackend(),
+    TileBackend(),
+)  # the first that supports a network runs it
 
 # Out of memory as Apple's MPS, torch's allocator on the CPU, oneDNN and C++ report it: as plain
 # RuntimeErrors.
@@ -50,14 +53,14 @@ OUT_OF_MEMORY = (
 
 @dataclass(frozen=True)
 class Output:
-    """The network's answer, float32 `(height, width, channels)`, and the plan that worked."""
+    """The network's output, float32 `(height, width, channels)`, and the plan that was used."""
 
     pixels: Pixels
     plan: Plan
 
 
 class Failure(enum.Enum):
-    """Why a run can be tried again in another way."""
+    """Why a run failed that can be retried with another plan."""
 
     OUT_OF_MEMORY = enum.auto()
     NOT_FINITE = enum.auto()
@@ -72,15 +75,15 @@ def run(
     start: int = 0,
     report: Report | None = None,
 ) -> Plan:
-    """The network over the rows of a picture, equal to the untiled result; returns the plan used.
+    """Run the network over the rows of a picture, as if untiled; returns the plan that was used.
 
-    resources.memory: bytes for the network's tensors; with an ordered sink also for the rows on
-                      their way; None: as much as makes it fast
+    resources.memory: bytes for the network's tensors; with an ordered sink also for the rows that
+                      are buffered; None: chosen for speed
     start: the first row to compute, a multiple of the network's `multiple_of`
-    Out of memory is answered with a smaller plan, an overflow of half precision with float32; rows
-    that an ordered sink has taken are not computed again. Raises OutOfMemoryError where not even
-    the smallest tile fits, InputError for a tile or a memory that is too small; any other error of
-    the network passes through.
+    If memory runs out, the run is retried with a smaller plan; if half precision overflows, in
+    float32. Rows that an ordered sink has received are not delivered again. Raises OutOfMemoryError
+    if not even the smallest tile fits, InputError for a tile or a memory that is too small, and any
+    other error of the network.
     """
     padded = PaddedRows(source, network.multiple_of, network.border)
     backend, failed = choose_backend(network, resources), None
@@ -96,18 +99,18 @@ def run(
         if failure is None:
             return plan
         if failure is Failure.NOT_FINITE:
-            log.warning("%s overflowed on this picture; computing in float32", plan.dtype)
+            log.warning("%s overflowed on this picture; retrying in float32", plan.dtype)
             resources = replace(resources, dtype=torch.float32)
         else:
             failed = plan
-            log.warning("out of memory on %s; starting again with smaller tiles", plan.device)
+            log.warning("out of memory on %s; retrying with smaller tiles", plan.device)
         start = max(start, sink.restart() // network.multiple_of * network.multiple_of)
 
 
 def run_array(
     network: Network, pixels: Pixels, resources: Resources, report: Report | None = None
 ) -> Output:
-    """The same from an array `(height, width, network.channels)` in [0, 1] to a new one."""
+    """`run` from an array `(height, width, network.channels)` in [0, 1] to a new array."""
     height, width, channels = pixels.shape
     shape = (height * network.scale, width * network.scale, channels)
     result = np.empty(shape, np.float32)
@@ -118,19 +121,19 @@ def run_array(
 def run_together(
     network: Network, pictures: Sequence[Pixels], resources: Resources
 ) -> list[Output]:
-    """Pictures of one size through the network in one batch, each as `run_array` gives it.
+    """Run the network over pictures of one size in one batch, each with the result of `run_array`.
 
-    It pays for pictures much smaller than a tile. What does not fit into memory, or overflows, goes
-    through one by one.
+    This is faster for pictures much smaller than a tile. If memory runs out, or half precision
+    overflows, they are run one by one.
     """
-    found: list[Output] = []
+    outputs: list[Output] = []
     if len(pictures) > 1:
         failure = _attempt(
-            lambda: found.extend(Output(*each) for each in run_stack(network, pictures, resources)),
+            lambda: outputs.extend(Output(*o) for o in run_stack(network, pictures, resources)),
             resources.device,
         )
         if failure is None:
-            return found
+            return outputs
     return [run_array(network, pixels, resources) for pixels in pictures]
 
 
@@ -142,11 +145,11 @@ def choose_backend(network: Network, resources: Resources) -> Backend:
 def network_memory(
     network: Network, shape: tuple[int, ...], resources: Resources, passes: int = 1
 ) -> int | None:
-    """Of `resources.memory`, what is left for the network beside a picture held in memory.
+    """The part of `resources.memory` left for the network beside a picture held in memory.
 
-    shape:  of the network's input (height, width, channels)
-    passes: how many outputs are added up
-    None without a limit. Raises InputError with the smallest memory that works.
+    shape:  (height, width, channels) of the network's input
+    passes: how many outputs are averaged
+    None if there is no limit. Raises InputError with the smallest memory that works.
     """
     if resources.memory is None:
         return None
@@ -155,16 +158,16 @@ def network_memory(
     padded = [round_up(side + beyond, grid) for side in (height, width)]
     backend = choose_backend(network, resources)
     least = backend.least_memory(network, padded[0], padded[1], resources.dtype)
-    larger = (1 + network.scale**2) // 2 or 1  # the result of an upscaler is held, too
-    larger += passes > 1  # and so is the output of another pass
+    larger = (1 + network.scale**2) // 2 or 1  # an upscaler's result is held too
+    larger += passes > 1  # as is the output of another pass
     return for_network(resources.memory, (height, width, channels * larger), least)
 
 
 def _attempt(compute: Callable[[], object], device: torch.device) -> Failure | None:
-    """Compute; None, or what went wrong.
+    """Call `compute`; returns None, or how it failed.
 
-    The failure is returned and not handled here: inside `except` the traceback would keep the
-    failed tensors alive, so that a smaller plan could fail for the memory of the larger one.
+    The caller retries, not this function: within `except`, the traceback would keep the failed
+    tensors alive, and a smaller plan might fail because of the memory of the larger one.
     """
     try:
         compute()

@@ -27,9 +27,10 @@ from restore.models.network import Network
 
 @dataclass(frozen=True)
 class TilePlan(Plan):
-    """A plan of tiles.
+    """A plan of `TileBackend`.
 
-    pixels: that a tile may have, halo included; square: side of the tile where one was asked for
+    pixels: the most pixels of a tile, halo included
+    square: the side of a tile, if the user gave one; else None
     """
 
     pixels: int
@@ -37,14 +38,14 @@ class TilePlan(Plan):
 
 
 class TileBackend:
-    """Any network, any device."""
+    """The backend that runs any network on any device, tile by tile."""
 
     def supports(self, network: Network, resources: Resources) -> bool:
-        """Always."""
+        """True for every network."""
         return True
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
-        """One tile of the smallest size."""
+        """The bytes of one tile of the smallest size."""
         return int(smallest_tile(network) ** 2 * tile_bytes(network, dtype))
 
     def plan(
@@ -56,18 +57,20 @@ class TileBackend:
         ordered: bool,
         failed: Plan | None = None,
     ) -> TilePlan:
-        """As large tiles as the memory allows; after a failure smaller batches, then tiles."""
+        """The largest tiles that memory allows; after a failure, smaller batches, then tiles."""
         dtype, memory = resources.dtype, resources.memory
         most_rows = None
-        if ordered and memory is not None:  # half for the rows on their way, half for the network
+        if (
+            ordered and memory is not None
+        ):  # half for the rows that are buffered, half for the network
             most_rows, memory = _most_rows(network, source, dtype, memory), memory // 2
         if isinstance(failed, TilePlan):
             pixels, square, batch = _smaller(network, failed)
         else:
-            most = tile_pixels(network, resources.device, dtype, memory)
+            fitting = tile_pixels(network, resources.device, dtype, memory)
             square = resources.tile
-            pixels = most if square is None else square**2
-            batch = 1 if square is None else max(1, most // pixels)
+            pixels = fitting if square is None else square**2
+            batch = 1 if square is None else max(1, fitting // pixels)
         need = max(pixels, smallest_tile(network) ** 2) * tile_bytes(network, dtype)
         if memory is not None and need > memory:
             raise too_little_for_network(memory, need)
@@ -93,32 +96,32 @@ class TileBackend:
         start: int = 0,
         report: Report | None = None,
     ) -> None:
-        """Batches of tiles, the next on its way to the device while this one is computed."""
+        """Run batches of tiles; while one is computed, the next is sent to the device."""
         prepared = prepare(network, plan.device, plan.dtype)
         area = _Area(source, network.scale, start)
         finite = torch.ones((), dtype=torch.bool, device=plan.device)
         done, total = 0, plan.tiles
         batches = _batches(source, plan, area.first)
-        here = next(batches, None)
-        coming = here.load() if here else None
-        before, leaving = None, None
-        while here is not None and coming is not None:
-            output = prepared(here.transfer.ready(coming))
+        batch = next(batches, None)
+        sent = batch.load() if batch else None
+        previous, unloading = None, None
+        while batch is not None and sent is not None:
+            output = prepared(batch.transfer.ready(sent))
             if plan.dtype != torch.float32:
-                finite &= output.isfinite().all()  # not looked at yet: the device must not wait
+                finite &= output.isfinite().all()  # not read yet, which would make the device wait
             following = next(batches, None)
-            coming = following.load() if following else None
-            going = here.transfer.unload(output)
+            sent = following.load() if following else None
+            leaving = batch.transfer.unload(output)
             if sink.ordered and not bool(finite):
                 raise NotFiniteError  # before such rows are written for good
-            if before is not None and leaving is not None:
-                area.write(sink, before, leaving.arrived())
-            before, leaving, here = here, going, following
-            done += len(before.columns)
+            if previous is not None and unloading is not None:
+                area.write(sink, previous, unloading.arrived())
+            previous, unloading, batch = batch, leaving, following
+            done += len(previous.columns)
             if report is not None:
                 report(done, total)
-        if before is not None and leaving is not None:
-            area.write(sink, before, leaving.arrived())
+        if previous is not None and unloading is not None:
+            area.write(sink, previous, unloading.arrived())
         if report is not None and done < total:  # rows above `start` were not computed
             report(total, total)
         if not bool(finite):
@@ -127,7 +130,7 @@ class TileBackend:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Tiles of one row of tiles; `transfer` holds those rows of the picture."""
+    """Tiles of the same rows; `transfer` holds those rows of the picture."""
 
     rows: Span
     columns: Sequence[Span]
@@ -147,7 +150,7 @@ def _batches(source: PaddedRows, plan: Plan, first: int) -> Iterator[_Batch]:
 
 
 class _Area:
-    """The part of the padded picture that is wanted: without its border, from a row on."""
+    """The part of the padded picture that is written: without its border, from a row on."""
 
     def __init__(self, source: PaddedRows, scale: int, start: int) -> None:
         self.border, self.scale = source.border, scale
@@ -155,7 +158,7 @@ class _Area:
         self.right = self.border + source.size[1]
 
     def write(self, sink: Sink, batch: _Batch, outputs: Pixels) -> None:
-        """Of each tile what it keeps and what is wanted."""
+        """Write the part of each tile's core that lies in this area."""
         for columns, output in zip(batch.columns, outputs, strict=True):
             rows = _within(batch.rows, self.first, self.last)
             kept = _within(columns, self.border, self.right)
@@ -172,7 +175,7 @@ class _Area:
 
 
 def _within(span: Span, first: int, last: int) -> Span | None:
-    """The span with what it keeps cut to [first, last); None where nothing is left."""
+    """The span with its core cut to [first, last); None if nothing of it is left."""
     kept = max(span.first, first), min(span.last, last)
     return None if kept[0] >= kept[1] else Span(span.start, span.window, *kept)
 
@@ -180,7 +183,7 @@ def _within(span: Span, first: int, last: int) -> Span | None:
 def run_stack(
     network: Network, pictures: Sequence[Pixels], resources: Resources
 ) -> Iterator[tuple[Pixels, Plan]]:
-    """Pictures of one size in one batch, untiled. Raises NotFiniteError."""
+    """Run pictures of one size in one batch, untiled. Raises NotFiniteError."""
     device, dtype = resources.device, resources.dtype
     padded = [PaddedRows(ArraySource(p), network.multiple_of, network.border) for p in pictures]
     stack = np.stack([source.read(0, source.height) for source in padded])
@@ -201,12 +204,12 @@ def run_stack(
 
 
 def row_bytes(source: PaddedRows) -> int:
-    """Bytes that a row takes on its way from an ordered source to an ordered sink."""
+    """Bytes of a row that is buffered between a source and an ordered sink."""
     return source.width * (ROW_BYTES + 8 * source.channels)
 
 
 def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
-    """Rows of a tile so that half of the memory holds them over the whole width."""
+    """The most rows of a tile for which half of the memory holds them at full width."""
     smallest = min(source.height, useful_tile(network))
     least = max(
         smallest * row_bytes(source), smallest_tile(network) ** 2 * tile_bytes(network, dtype)
@@ -224,13 +227,13 @@ def _window(
         return choose_window(height, width, pixels, network.halo, network.multiple_of)
     if square < smallest and square < max(height, width):
         raise InputError(
-            f"a tile of {square} is too small; the smallest for this model is {smallest}"
+            f"a tile of {square} pixels is too small; the smallest for this model is {smallest}"
         )
     return min(square, height), min(square, width)
 
 
 def _smaller(network: Network, failed: TilePlan) -> tuple[int, int | None, int]:
-    """Half of the batch or, of a single tile, half of its pixels: (pixels, square, batch)."""
+    """(pixels, square, batch) for half of the batch, or for half of the pixels of one tile."""
     if failed.batch > 1:
         return failed.pixels, failed.square, failed.batch // 2
     smallest = smallest_tile(network)
@@ -245,5 +248,5 @@ def no_tile_fits(window: tuple[int, int]) -> OutOfMemoryError:
     """The error for a device that cannot hold the smallest tile."""
     return OutOfMemoryError(
         f"not even a tile of {window[1]}x{window[0]} pixels fits into memory; "
-        "free some, or choose another --device"
+        "free some memory, or choose another --device"
     )

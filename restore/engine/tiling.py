@@ -1,10 +1,10 @@
-"""Tile arithmetic, integers only: which windows a network reads and which part of each is kept.
+"""Tile arithmetic in integers: the windows that a network reads, and the core kept of each.
 
-The rule that makes tiled equal untiled: the whole picture is padded once to the network's
-`multiple_of`; windows begin on that grid and all have one size; what is kept of a window lies at
-least `halo` pixels inside it, except where the window ends at the picture's own border, where the
-network pads exactly as it would for the whole picture. Nothing is blended. One axis at a time;
-two axes are their product.
+These rules make the tiled result equal the untiled one. The whole picture is padded once to the
+network's `multiple_of`. Windows begin on that grid and all have the same size. The core of a window
+lies at least `halo` pixels inside it, except at the picture's own edge, where the network pads
+exactly as it would for the whole picture. Nothing is blended. Each axis is split by itself; a tile
+is a window on each of the two axes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from restore.errors import InputError
 
 @dataclass(frozen=True)
 class Span:
-    """One window on one axis: it reads [start, start + window) and keeps [first, last)."""
+    """One window on one axis: it reads [start, start + window); its core is [first, last)."""
 
     start: int
     window: int
@@ -27,27 +27,27 @@ class Span:
 
     @property
     def read(self) -> slice:
-        """What the network sees, in pixels of the padded picture."""
+        """The network's input, in pixels of the padded picture."""
         return slice(self.start, self.start + self.window)
 
     def crop(self, scale: int = 1) -> slice:
-        """What is kept, in output pixels of the window."""
+        """The core, in output pixels of the window."""
         return slice(scale * (self.first - self.start), scale * (self.last - self.start))
 
     def write(self, scale: int = 1) -> slice:
-        """Where it is kept, in output pixels of the picture."""
+        """The core, in output pixels of the padded picture."""
         return slice(scale * self.first, scale * self.last)
 
 
 def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]:
-    """Windows of one size that keep each of `length` pixels exactly once.
+    """Windows of one size whose cores cover an axis exactly once.
 
-    length: of the axis, a multiple of `multiple`
-    window: the largest size a window may have; the windows returned may be smaller
-    Raises InputError for a window that leaves nothing between its two halos.
+    length: of the axis in pixels, a multiple of `multiple`
+    window: the largest size of a window; those returned may be smaller
+    Raises InputError for a window that is no larger than its two halos.
     """
     if length % multiple:
-        raise ValueError(f"{length} is no multiple of {multiple}; pad the picture first")
+        raise ValueError(f"{length} is not a multiple of {multiple}; pad the picture first")
     halo = -(-halo // multiple) * multiple
     window = min(window // multiple * multiple, length)
     if window == length:
@@ -55,13 +55,13 @@ def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]
     kept = window - 2 * halo
     if kept < multiple:
         raise InputError(
-            f"a tile of {window} pixels is all halo; "
-            f"the smallest that works is {2 * halo + multiple}"
+            f"a tile of {window} pixels is too small for its halo; "
+            f"it must be at least {2 * halo + multiple}"
         )
     count = 1 + -(-(length - window) // kept)
-    # the smallest window that still covers the axis with as many: fewer pixels computed twice
+    # the smallest window with which this count covers the axis: fewer pixels are computed twice
     window = round_up(-(-(length + 2 * halo * (count - 1)) // count), multiple)
-    # evenly spread starts, rounded down to the grid: neighbours stay at most `kept` apart
+    # evenly spaced starts, rounded down to the grid: neighbours are at most `kept` apart
     grid = (length - window) // multiple
     starts = [multiple * (index * grid // (count - 1)) for index in range(count)]
     cuts = [0, *(start + halo for start in starts[1:]), length]
@@ -72,7 +72,7 @@ def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]
 
 
 def round_up(length: int, multiple: int) -> int:
-    """The next multiple at or above."""
+    """The smallest multiple of `multiple` that is at least `length`."""
     return -(-length // multiple) * multiple
 
 
@@ -81,9 +81,9 @@ def choose_window(
 ) -> tuple[int, int]:
     """The window (height, width) of at most `budget` pixels that computes the fewest pixels in all.
 
-    Full-width strips have halos above and below only, so they win where the budget allows; this
-    tries each number of columns around the square window's and takes the best. Where the budget is
-    too small for any window, the smallest one that works is returned.
+    Full-width strips have halos above and below only, so they are best if the budget allows; this
+    tries numbers of columns up to about twice that of square windows. If the budget is too small
+    for any window, the smallest possible window is returned.
     """
     height, width = round_up(height, multiple), round_up(width, multiple)
     halo = round_up(halo, multiple)
@@ -103,5 +103,5 @@ def choose_window(
 
 
 def _computed(length: int, window: int, halo: int, multiple: int) -> int:
-    """Pixels computed along one axis: all windows together."""
+    """Pixels computed along one axis, the sum of all windows."""
     return sum(span.window for span in split_axis(length, window, halo, multiple))

@@ -1,1 +1,1 @@
-"""Networks, tensors in and tensors out, and the self-describing file their weights live in."""
+"""Networks (tensors in, tensors out) and the self-describing files that hold their weights."""

@@ -1,7 +1,7 @@
-"""The building blocks of the convolutional autoencoders, and how far each of them looks.
+"""The building blocks of the convolutional autoencoders.
 
 All are bias-free: without additive constants a ReLU network is scale-equivariant, f(a x) = a f(x),
-and carries over to noise levels it was not trained on (Mohan et al., "Robust and interpretable
+and generalises to noise levels that it was not trained on (Mohan et al., "Robust and interpretable
 blind image denoising via bias-free convolutional neural networks", ICLR 2020).
 """
 
@@ -30,7 +30,7 @@ def up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), the block of EDSR (Lim et al. 2017) and DRUNet (Zhang et al. 2021).
 
-    No normalisation: it would either tie the pixels of a tile together or add constants.
+    Without normalisation, which would make pixels depend on the whole tile or add constants.
     """
 
     def __init__(self, width: int) -> None:
@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> (N, width, H, W)."""
-        # in place: at full resolution each tensor that is not made is a trip to memory saved
+        # in place: at full resolution, writing another tensor to memory takes noticeable time
         y: Tensor = self.conv2(F.relu(self.conv1(x), inplace=True))
         return y.add_(x)
 
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """He initialisation; the last convolution of each block and of the network start near zero.
 
-    So each block begins close to the identity, the whole network too, and depth does not amplify.
+    Each block, and so the whole network, starts close to the identity whatever its depth.
     """
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -1,4 +1,4 @@
-"""The model card: what a weights file says about itself, enough to rebuild and to judge it."""
+"""The model card: the metadata in a weights file, enough to rebuild the network and to judge it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from restore.errors import WeightsError
 
 Noise = Literal["none", "white", "mixed"]
-NOISE: dict[str, Noise] = {  # by the degradation that a recipe names
+NOISE: dict[str, Noise] = {  # by the degradation in the training recipe
     "gaussian": "white", "photo": "mixed", "bicubic": "none", "second-order": "mixed",
 }  # fmt: skip
 
@@ -23,17 +23,17 @@ class ModelCard:
     task: str  # "denoise", "upscale", "autoencoder" or "anomaly"
     architecture: str  # a name in `restore.models.weights.ARCHITECTURES`
     arguments: dict[str, Any]  # the architecture's own arguments
-    scale: int = 1  # output pixels for an input pixel, each way
+    scale: int = 1  # factor by which the output is higher and wider than the input
     licence: str = "Apache-2.0"  # of the weights, as an SPDX identifier
     version: str = "1"  # of the weights
-    trained_on: dict[str, Any] = field(default_factory=dict)  # sources, licences, doubts
+    trained_on: dict[str, Any] = field(default_factory=dict)  # sources, licences, caveats
     training: dict[str, Any] = field(default_factory=dict)  # recipe, seed, steps, time, device
     scores: list[dict[str, Any]] = field(default_factory=list)  # measured, each with its protocol
     limits: list[str] = field(default_factory=list)  # what it is not good at
 
     @property
     def degradation(self) -> str:
-        """The degradation of pictures it was trained against, as recipes name it; or ""."""
+        """The degradation it was trained to undo, by its name in the recipe; "" if unknown."""
         recipe = self.training.get("recipe")
         if not isinstance(recipe, dict):
             return ""
@@ -45,12 +45,15 @@ class ModelCard:
         return NOISE.get(self.degradation, "white" if self.task == "denoise" else "none")
 
     def to_json(self) -> str:
-        """Sorted and compact, so that the same card is the same bytes."""
+        """JSON with sorted keys, so that equal cards give equal bytes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
 
 
 def card_from_json(text: str, where: str) -> ModelCard:
-    """The card in a header. Raises WeightsError naming the fields that are missing or unknown."""
+    """Parse the card in a file's header; `where` names the file in error messages.
+
+    Raises WeightsError if it is not JSON, or with the names of missing or unknown fields.
+    """
     try:
         values = json.loads(text)
     except ValueError:
@@ -58,7 +61,7 @@ def card_from_json(text: str, where: str) -> ModelCard:
     fields = {f.name: f for f in dataclasses.fields(ModelCard)}
     required = {"name", "task", "architecture", "arguments"}
     if not isinstance(values, dict) or (missing := required - set(values)):
-        lacking = ", ".join(sorted(missing)) if isinstance(values, dict) else "everything"
+        lacking = ", ".join(sorted(missing)) if isinstance(values, dict) else "any field"
         raise WeightsError(f"{where} has a model card without {lacking}")
     if unknown := set(values) - set(fields):
         raise WeightsError(

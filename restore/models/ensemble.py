@@ -1,9 +1,10 @@
-"""Self-ensemble: a network that answers with the mean over the eight dihedral views of its input.
+"""Self-ensemble: the mean of a network's outputs for eight rotated and mirrored inputs.
 
-A network's answer to a turned picture is not quite the turned answer; the mean over all eight is
-closer to the truth (Timofte et al., "Seven ways to improve example-based single image super
-resolution", CVPR 2016). Eight times the work for a few hundredths of a decibel. Each window is
-turned, not the picture: windows begin and end on the network's grid, so tiled still equals untiled.
+The output for a rotated picture is not exactly the rotated output; the mean of all eight is closer
+to the clean picture (Timofte et al., "Seven ways to improve example-based single image super
+resolution", CVPR 2016). It takes eight times as long and gains a few hundredths of a decibel. Each
+window is rotated, not the picture: windows begin and end on the network's grid, so the tiled result
+still equals the untiled one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ VIEWS = tuple((mirrored, turns) for mirrored in (False, True) for turns in range
 
 
 class Ensemble(nn.Module, BaseNetwork):
-    """The mean over eight views of what another network gives; its geometry is that network's."""
+    """The mean of another network's outputs for eight views; its geometry is that network's."""
 
     def __init__(self, network: Network) -> None:
-        """`network`: any network of the engine's contract."""
+        """network: any `Network`."""
         super().__init__()
         self.network = network
         self.channels, self.scale = network.channels, network.scale
@@ -33,9 +34,9 @@ class Ensemble(nn.Module, BaseNetwork):
         total = None
         for mirrored, turns in VIEWS:
             view = torch.rot90(x.flip(3) if mirrored else x, turns, (2, 3))
-            answer = self.network(view.contiguous(memory_format=torch.channels_last))
-            answer = torch.rot90(answer, -turns, (2, 3))
-            answer = answer.flip(3) if mirrored else answer
-            total = answer.clone() if total is None else total.add_(answer)
+            output = self.network(view.contiguous(memory_format=torch.channels_last))
+            output = torch.rot90(output, -turns, (2, 3))
+            output = output.flip(3) if mirrored else output
+            total = output.clone() if total is None else total.add_(output)
         assert total is not None
         return total.div_(len(VIEWS))

@@ -1,9 +1,9 @@
-"""The U-shaped convolutional autoencoder inside the denoiser and the upscaler, and its reach.
+"""The U-shaped convolutional autoencoder inside the denoiser and the upscaler, and its halo.
 
 Encoder: strided convolutions halve the picture level by level while the channels grow. Decoder:
-transposed convolutions double it again, and what the encoder saw at each level is added back
-(additive skips). The network is purely local: no pooling over the picture, no normalisation over
-it, no attention. That is what lets a picture be restored tile by tile with the same result.
+transposed convolutions double it again, and the encoder's output at each level is added to the
+decoder's input (additive skip connections). The network is purely local: no global pooling,
+normalisation or attention. That is why a picture can be restored tile by tile with the same result.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class UNet(nn.Module, BaseNetwork):
     """A bias-free residual U-Net from `inputs` channels to `outputs`, at one resolution.
 
     multiple_of: height and width of the input must be multiples of this
-    context:     pixels around each one that `preprocess` and `postprocess` look at
-    arguments:   those it was built with, by name, for the model card
-    channels, scale, halo: as the classes derived from it declare them; see `models.network`
+    context:     radius in pixels of the neighbourhood that `preprocess` and `postprocess` use
+    arguments:   its constructor's arguments, by name, for the model card
+    channels, scale, halo: set by subclasses; see `models.network`
     """
 
     context = 0
@@ -46,13 +46,15 @@ class UNet(nn.Module, BaseNetwork):
         """Build the layers.
 
         widths: channels of each level, from full resolution down to the bottleneck
-        blocks: residual blocks of each level; those of all levels but the last are there twice,
+        blocks: number of residual blocks of each level; every level but the last has them twice,
                 in the encoder and in the decoder
-        seed:   of the first kernels; None leaves them as torch makes them, to be loaded over
+        seed:   of the initial kernels; None leaves torch's own, for weights that are loaded next
         """
         super().__init__()
         if len(widths) != len(blocks) or not widths:
-            raise ValueError(f"one count of blocks for each width, not {blocks} for {widths}")
+            raise ValueError(
+                f"there must be one count of blocks for each width, not {blocks} for {widths}"
+            )
         self.multiple_of = 2 ** (len(widths) - 1)
         pairs = list(itertools.pairwise(widths))
         self.head = conv3x3(inputs, widths[0])
@@ -65,7 +67,7 @@ class UNet(nn.Module, BaseNetwork):
             initialise(self, torch.Generator().manual_seed(seed))
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """The input of the first layer, from a picture (N, C, H, W)."""
+        """The input of the first layer, for a picture (N, C, H, W)."""
         return x
 
     def postprocess(
@@ -80,21 +82,21 @@ class UNet(nn.Module, BaseNetwork):
     def features(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W).
 
-        offset: (N, widths[0], 1, 1), added to what the first layer gives
+        offset: (N, widths[0], 1, 1), added to the output of the first layer
         """
         x = self.head(x)
         if offset is not None:
             x = x + offset
         skips = []
-        for encode, shrink in zip(self.encoder, self.downs, strict=False):
+        for encode, halve in zip(self.encoder, self.downs, strict=False):
             x = encode(x)
             skips.append(x)
-            x = shrink(x)
+            x = halve(x)
         x = self.encoder[-1](x)
-        for grow, decode in zip(reversed(self.ups), reversed(self.decoder), strict=True):
-            x = decode(grow(x) + skips.pop())
-        found: Tensor = self.tail(x)
-        return found
+        for double, decode in zip(reversed(self.ups), reversed(self.decoder), strict=True):
+            x = decode(double(x) + skips.pop())
+        output: Tensor = self.tail(x)
+        return output
 
 
 def level(width: int, count: int) -> nn.Sequential:
@@ -103,11 +105,11 @@ def level(width: int, count: int) -> nn.Sequential:
 
 
 def halo_radius(blocks: Sequence[int]) -> int:
-    """How many pixels beyond its border a tile on the stride grid depends on, counted exactly.
+    """How far beyond a tile on the stride grid its output depends on the input: exactly, in pixels.
 
     The interval of inputs on which one output depends is carried back through the layers: a 3x3
     convolution widens it by one on each side, a transposed convolution (2x2, stride 2) halves its
-    ends, a strided one doubles them. The answer depends on the phase of the output pixel on the
+    ends, a strided one doubles them. The interval depends on the phase of the output pixel on the
     stride grid; a tile begins at phase 0 and ends at the last one, so the radius is the largest
     reach beyond the cell [0, grid) over all phases in it.
     """

@@ -1,1 +1,1 @@
-"""Requests: one picture, one file, a file larger than memory, many files, several devices."""
+"""Whole requests: one picture, one file, a file larger than memory, many files or devices."""

@@ -1,6 +1,6 @@
-"""Many picture files restored in one go: what is asked, what was planned, and what became of each.
+"""Many picture files restored in one batch: `denoise_files` and `upscale_files`.
 
-A file that fails is an outcome like any other; the rest goes on.
+A file that fails is reported like any other outcome, and the batch continues.
 """
 
 from __future__ import annotations
@@ -52,22 +52,23 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     memory: int | str | None = None,
     report: Tiles | None = None,
 ) -> Batch:
-    """Denoise picture files; iterate over what is returned, and the work is done.
+    """Denoise picture files; they are restored while the returned `Batch` is iterated over.
 
     inputs:    files, folders and patterns such as `photos/**/*.jpg`, or one of them
-    output:    None (`NAME-restored` beside each), a folder, or a pattern: `{stem}-clean{ext}`, of
-               the fields {stem} {ext} {name} {parent} {tree} {number}
-    recursive: look into the folders of folders, and mirror them below an output folder
-    skip_existing: leave out what has a result already, even one older than its picture. Without
-               it, results newer than their pictures are left out (a run that was killed goes on),
-               and older ones are failures, unless `overwrite` replaces them all
-    in_place:  replace the pictures themselves; wants `backup`, which keeps each as `NAME.orig`
-    quality:   of the JPEGs, WebPs and AVIFs among the results
-    device:    also several, as "cuda:0,cuda:1", or "all": a process for each, files shared out
-    report:    called with (picture, tiles done, tiles in all) from another thread
+    output:    None (`NAME-restored` beside each), a folder, or a pattern such as
+               `{stem}-clean{ext}`, of the fields {stem} {ext} {name} {parent} {tree} {number}
+    recursive: include subfolders, and mirror them below an output folder
+    skip_existing: skip a picture that has a result, even one older than the picture. By default a
+               picture is skipped if its result is newer (so a killed run can be continued), and
+               fails if its result is older, unless `overwrite` replaces every result
+    in_place:  replace the pictures themselves; requires `backup`, which keeps each as `NAME.orig`
+    quality:   of the results in JPEG, WebP or AVIF
+    device:    also several, such as "cuda:0,cuda:1", or "all": each has a process and a share of
+               the files
+    report:    called with (picture, tiles done, tiles in total) from another thread
 
-    All else as for `denoise` and `denoise_file`. Raises what can be known before any picture is
-    read: InputError, ReadError, WriteError, UnknownModelError, WeightsError.
+    Other arguments as for `denoise` and `denoise_file`. Raises InputError, ReadError, WriteError,
+    UnknownModelError or WeightsError, all before any picture is read.
     """
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
     return _batch(
@@ -108,11 +109,11 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     memory: int | str | None = None,
     report: Tiles | None = None,
 ) -> Batch:
-    """Upscale picture files; iterate over what is returned, and the work is done.
+    """Upscale picture files; they are restored while the returned `Batch` is iterated over.
 
-    The size and the model as for `upscale`, all else as for `denoise_files`; without an output
-    each result is `NAME-upscaled` beside its picture. A picture that is as large as asked already
-    is a failure like any other: the rest goes on.
+    The size and the model are given as for `upscale`, the other arguments as for `denoise_files`;
+    without an output each result is `NAME-upscaled` beside its picture. A picture that already has
+    the size fails, and the batch continues.
     """
     size = make_size(scale, width, height, fit)
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
@@ -139,10 +140,10 @@ def _batch(
     compute: Compute,
     report: Tiles | None,
 ) -> Batch:
-    """A batch of any task; what can be refused before a picture is read is refused."""
+    """A batch of any task; settings and names are checked before any picture is read."""
     task = make_task()
-    listed = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    jobs = plan_jobs(listed, output, saving, recursive=recursive)
+    sources = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    jobs = plan_jobs(sources, output, saving, recursive=recursive)
     settings = [
         Settings(
             task,
@@ -155,19 +156,19 @@ def _batch(
     ]
     batch = Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
     folder = Path(output) if output is not None and not is_output_pattern(output) else None
-    batch.unread = find_unread(listed, recursive=recursive, leave_out=folder)
+    batch.unread = find_unread(sources, recursive=recursive, leave_out=folder)
     return batch
 
 
 def _checked(saving: Saving, backup: bool) -> Saving:
-    """The settings, or InputError where they contradict each other."""
+    """The settings; raises InputError if they are not valid together."""
     if saving.in_place != backup:
         raise InputError(
-            "replacing pictures and keeping their originals go together: pass both --in-place and "
-            "--backup / in_place=True, backup=True, or neither"
+            "in place and backup need each other; pass both --in-place and --backup "
+            "(in_place=True, backup=True), or neither"
         )
     if saving.in_place and saving.file_format is not None:
-        raise InputError("a picture restored in place keeps its format; leave the format out")
+        raise InputError("a picture restored in place keeps its format; leave out the format")
     check_format("JPEG", None, quality=saving.quality)
     if saving.file_format is not None:
         format_of(Path("result"), saving.file_format)
@@ -175,12 +176,12 @@ def _checked(saving: Saving, backup: bool) -> Saving:
 
 
 class Batch:
-    """The pictures of a batch; iterating restores them and gives each one's outcome when done.
+    """The pictures of a batch; iterating restores them and yields each one's outcome when done.
 
-    jobs:            what will be done, in order; outcomes come as they are ready
-    network_seconds: the time that the network has run so far
-    seconds:         the time since the first picture was begun
-    unread:          files in the folders given that are pictures of kinds that are not read
+    jobs:            the pictures and their results; the order of outcomes may differ
+    network_seconds: the seconds for which the network has run so far
+    seconds:         the seconds since the first picture was started
+    unread:          pictures in the given folders whose format cannot be read
     """
 
     def __init__(
@@ -190,9 +191,9 @@ class Batch:
         report: Tiles | None = None,
         devices: Sequence[Settings] = (),
     ) -> None:
-        """Nothing is begun before the first iteration.
+        """Nothing is started before the first iteration.
 
-        devices: where there are several, the settings for each
+        devices: the settings for each device, if there are several
         """
         self.devices = list(devices)
         self.unread: list[Path] = []
@@ -204,24 +205,24 @@ class Batch:
         self._ended: float | None = None
 
     def __len__(self) -> int:
-        """How many pictures there are, those to be skipped included."""
+        """The number of pictures, including those that will be skipped."""
         return len(self.jobs)
 
     @property
     def seconds(self) -> float:
-        """Seconds since the first picture was begun, until the last one was written."""
+        """Seconds from the start of the first picture to now, or to the end of the last one."""
         if self._began is None:
             return 0.0
         return (self._ended or time.perf_counter()) - self._began
 
     @property
     def network_share(self) -> float:
-        """The share of the time in which the network ran, 0 to 1."""
+        """The share of the time for which the network ran, 0 to 1."""
         networks = self.seconds * max(1, len(self.devices))
         return self.network_seconds / networks if networks else 0.0
 
     def __iter__(self) -> Iterator[Outcome]:
-        """Restore the pictures. Leaving the loop early leaves nothing half-written."""
+        """Restore the pictures. Leaving the loop early leaves no file half-written."""
         if self.devices:
             yield from self._in_processes()
             return
@@ -242,7 +243,7 @@ class Batch:
             self._ended = time.perf_counter()
 
     def _in_processes(self) -> Iterator[Outcome]:
-        """A process for each device."""
+        """Restore the pictures with a process for each device."""
         self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
         outcomes = restore_in_processes(self.jobs, self.devices, self.report)
         try:

@@ -1,4 +1,4 @@
-"""One picture file into another: what is refused before the network runs, and how it is saved."""
+"""One picture file restored into another: checks before the network runs, and saving."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Saving:
     """How results become files.
 
     file_format, quality: as for `save_image`; by default the source's own
-    overwrite:      whether a result may replace an older file
-    strip_metadata: leave EXIF, XMP, IPTC and comments out; the colour profile stays
-    in_place:       replace the picture itself, after its original went to `NAME.orig`
-    mark:           what is added to the name of a result beside its picture
+    overwrite:      whether a result may replace an existing file
+    strip_metadata: leave out EXIF, XMP, IPTC and comments; the colour profile is kept
+    in_place:       replace the picture itself, after saving its original as `NAME.orig`
+    mark:           is added to the default name of a result, as in `NAME-restored.jpg`
     """
 
     file_format: str | None = None
@@ -62,7 +62,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture that was read to be restored, its file's bytes, and where its result will go."""
+    """A picture that was read to be restored, its file's bytes, and the file for its result."""
 
     picture: Picture
     data: bytes
@@ -78,26 +78,27 @@ def open_picture(
     contents: tuple[bytes, Stamp],
     result_size: Callable[[int, int], tuple[int, int]] | None = None,
 ) -> Opened:
-    """A picture from its file's bytes, its target known; all that can be refused is refused now.
+    """Decode a picture, and check that its result can be written.
 
     target: a file, a folder, or None for a name beside the source
-    contents: what `read_source` gave
-    result_size: the result's height and width from the picture's; None: the same
+    contents: as `read_source` returns them
+    result_size: gives the result's height and width from the picture's; None: the same
+    Raises ReadError, WriteError, or what `result_size` raises.
     """
     data, stamp = contents
     picture = decode_image(data, name=str(source)).replace(path=source)
-    place = source if saving.in_place else default_target(source, target, picture, saving)
-    if same_file(source, place) and not saving.in_place:
-        raise WriteError(f"{place} is the picture itself; give another name for the result")
+    path = source if saving.in_place else default_target(source, target, saving)
+    if same_file(source, path) and not saving.in_place:
+        raise WriteError(f"{path} is the picture itself; give another name for the result")
     check_writable(
-        place,
+        path,
         picture,
         size=result_size(picture.height, picture.width) if result_size else None,
         format=saving.file_format,
         quality=saving.quality,
         overwrite=saving.overwrite or saving.in_place,
     )
-    return Opened(picture, data, stamp, source, place)
+    return Opened(picture, data, stamp, source, path)
 
 
 def read_source(path: Path) -> tuple[bytes, Stamp]:
@@ -105,12 +106,12 @@ def read_source(path: Path) -> tuple[bytes, Stamp]:
     try:
         before = stamp_of(os.stat(path))
     except (OSError, ValueError):
-        before = (0, 0, 0, 0)  # reading it will tell
+        before = (0, 0, 0, 0)  # reading it raises the right error
     return read_bytes(path), before
 
 
 def save_result(opened: Opened, restored: Picture, saving: Saving, unchanged: bool) -> Path:
-    """Write a restored picture; where nothing was changed or converted, the very bytes it had."""
+    """Write a restored picture; if nothing was changed or converted, the source's own bytes."""
     kind = format_of(opened.target, saving.file_format)
     same = unchanged and saving.quality is None and not saving.strip_metadata
     if same and kind == opened.picture.format:
@@ -137,13 +138,13 @@ def denoise_file(
 ) -> tuple[Result | LargeResult, Path]:
     """Denoise a picture file into another; returns the result and the file written.
 
-    target: default is `NAME-restored` beside the source, with the source's suffix, or the one of
-            `file_format`; a folder takes a file of that name
-    settings: those of `Saving`, those of `Compute`, `reference` and `report`, by name
+    target: by default `NAME-restored` beside the source, with the source's suffix or that of
+            `file_format`; in a folder, a file of that name
+    settings: by name, those of `Saving`, those of `Compute`, `reference` and `report`
 
-    All that can be refused is refused before the network runs. With strength 0 and nothing to
-    convert, the file is copied byte for byte. A TIFF that does not fit into memory is restored by
-    rows. Raises what `denoise` and `save_image` raise.
+    Everything is checked before the network runs. With strength 0 and nothing to convert, the file
+    is copied byte for byte. A TIFF that does not fit into memory is restored by rows. Raises what
+    `denoise` and `save_image` raise.
     """
     saving, compute, rest = sort_settings(settings, "restored")
     return restore_file(
@@ -167,8 +168,9 @@ def upscale_file(  # noqa: PLR0913 (a public keyword API)
 ) -> tuple[Result | LargeResult, Path]:
     """Upscale a picture file into another; returns the result and the file written.
 
-    target: default is `NAME-upscaled` beside the source; else as for `denoise_file`
-    All that can be refused is refused before the network runs: also a result too large for its
+    target: by default `NAME-upscaled` beside the source; otherwise as for `denoise_file`
+
+    Everything is checked before the network runs, even whether the result is too large for its
     format or for this machine's memory. Raises what `upscale` and `save_image` raise.
     """
     size = make_size(scale, width, height, fit)
@@ -189,18 +191,20 @@ def denoise_huge(
 ) -> tuple[LargeResult, Path]:
     """Denoise a TIFF into another by rows, however large it is; arguments as for `denoise_file`.
 
-    `denoise_file` does the same by itself where the picture does not fit into memory.
+    `denoise_file` does the same if the picture does not fit into memory.
     """
     saving, compute, rest = sort_settings(settings, "restored")
-    place, task = Path(source), denoising(model, strength, ensemble, sigma)
-    goal = default_target(place, target)
-    if format_of(goal, None) != "TIFF":
-        raise InputError(f"a TIFF by rows becomes a TIFF; name the result like {place.stem}.tif")
-    return restore_by_rows(place, goal, task, saving, compute, **rest), goal
+    path, task = Path(source), denoising(model, strength, ensemble, sigma)
+    result = default_target(path, target)
+    if format_of(result, None) != "TIFF":
+        raise InputError(
+            f"a result that is written by rows must be a TIFF; name it like {path.stem}.tif"
+        )
+    return restore_by_rows(path, result, task, saving, compute, **rest), result
 
 
 def sort_settings(settings: dict[str, Any], mark: str) -> tuple[Saving, Compute, dict[str, Any]]:
-    """Keyword arguments as settings of a kind each, and the rest. mark: see `Saving`."""
+    """Keyword arguments sorted into `Saving`, `Compute` and the rest. mark: see `Saving`."""
     rest = dict(settings)
     groups = []
     for kind in (Saving, Compute):
@@ -219,11 +223,11 @@ def restore_file(
     reference: Any = None,
     report: Report | None = None,
 ) -> tuple[Result | LargeResult, Path]:
-    """Do a task on one file, whole or by rows; what can be refused is refused first."""
-    place, wanted = Path(source), None if target is None else Path(target)
-    if reference is None and (goal := target_by_rows(place, wanted, task, saving, compute)):
-        return restore_by_rows(place, goal, task, saving, compute, report=report), goal
-    opened = open_picture(place, wanted, saving, read_source(place), task.result_size)
+    """Do a task on one file, in memory or by rows; returns the result and the file written."""
+    path, wanted = Path(source), None if target is None else Path(target)
+    if reference is None and (tiff := target_by_rows(path, wanted, task, saving, compute)):
+        return restore_by_rows(path, tiff, task, saving, compute, report=report), tiff
+    opened = open_picture(path, wanted, saving, read_source(path), task.result_size)
     result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
     return result, save_result(opened, result.picture, saving, result.unchanged)
 
@@ -231,13 +235,13 @@ def restore_file(
 def target_by_rows(
     source: Path, target: Path | None, task: Task, saving: Saving, compute: Compute
 ) -> Path | None:
-    """The TIFF that a file becomes where it must be restored by rows; None where it need not."""
-    goal = default_target(source, target, saving=saving)
-    if saving.in_place or saving.quality is not None or goal.suffix.lower() not in TIFF_SUFFIXES:
+    """The TIFF to write if a file must be restored by rows; None if it need not or cannot be."""
+    result = default_target(source, target, saving)
+    if saving.in_place or saving.quality is not None or result.suffix.lower() not in TIFF_SUFFIXES:
         return None
-    if saving.file_format is not None and format_of(goal, saving.file_format) != "TIFF":
+    if saving.file_format is not None and format_of(result, saving.file_format) != "TIFF":
         return None
-    return goal if needs_rows(source, task, compute) else None
+    return result if needs_rows(source, task, compute) else None
 
 
 def restore_by_rows(
@@ -249,7 +253,7 @@ def restore_by_rows(
     *,
     report: Report | None = None,
 ) -> LargeResult:
-    """A TIFF into a TIFF, which never is in memory whole. Raises as `large.restore_tiff`."""
+    """Restore a TIFF into a TIFF in bounded memory. Raises what `large.restore_tiff` raises."""
     if same_file(source, target):
         raise WriteError(f"{target} is the picture itself; give another name for the result")
     return restore_tiff(
@@ -266,10 +270,9 @@ def restore_by_rows(
 def default_target(
     source: Path,
     target: str | os.PathLike[str] | None,
-    picture: Picture | None = None,
     saving: Saving | None = None,
 ) -> Path:
-    """Where the result of a source goes: beside it, into the folder asked for, or as asked."""
+    """The file for a source's result: `target`, or a default name in that folder or beside it."""
     if target is not None and not Path(target).is_dir():
         return Path(target)
     folder = source.parent if target is None else Path(target)
@@ -278,9 +281,9 @@ def default_target(
 
 
 def result_suffix(source: Path, saving: Saving) -> str:
-    """The suffix of a source's result: of the format asked for, else the source's own.
+    """The suffix of a source's result: of the format in `saving`, else the source's own.
 
-    Of what can be read and not written, a camera's raw file goes on as TIFF, others as PNG.
+    Of formats that can be read but not written, camera raw files become TIFF, and others PNG.
     """
     if saving.file_format is not None:
         return suffix_of(source, saving.file_format)
@@ -291,7 +294,7 @@ def result_suffix(source: Path, saving: Saving) -> str:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names lead to one file; a name that leads nowhere is nobody's."""
+    """Whether two paths name the same file; False if one of them does not exist."""
     try:
         return os.path.samefile(one, other)
     except OSError:

@@ -1,7 +1,7 @@
 """The threads of a batch: several read and decode, one runs the network, several encode and write.
 
-How much is under way at once is bounded by its pixels, so that memory does not grow with the number
-of files. Small pictures of one size that wait together go through the network together.
+The pixels in flight are limited, so that memory does not grow with the number of files. Small
+pictures of one size that wait at the same time run through the network as one batch.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ if TYPE_CHECKING:
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
 MOST_PIXELS, FEWEST_PIXELS = 128_000_000, 32_000_000
-MOST_CACHED = 4  # networks that stay prepared
-MOST_PICTURES = 64  # under way at once
-MOST_THREADS = 8  # that decode, and as many that encode
+MOST_CACHED = 4  # prepared networks that are cached
+MOST_PICTURES = 64  # in flight at once
+MOST_THREADS = 8  # for decoding, and as many for encoding
 Status = Literal["written", "skipped", "failed"]
-Tiles = Callable[[Path, int, int], None]  # the picture, its tiles done, its tiles in all
+Tiles = Callable[[Path, int, int], None]  # the picture, its tiles done, its tiles in total
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture of a batch.
+    """The outcome of one picture of a batch.
 
-    target:  the file that holds the result; None where it was never known
-    reason:  one sentence: why it failed or was skipped
-    error:   the exception of a failure
+    target:  the file of the result; None if it was never known
+    reason:  one sentence on why it failed or was skipped
+    error:   the exception, if it failed
     width, height: of the result in pixels
-    seconds: of the network; of pictures that went through it together, each one's share
+    seconds: for which the network ran; an equal share, if several pictures ran as one batch
     notes:   what was left out when the file was read, a sentence each
     """
 
@@ -73,21 +73,21 @@ class Outcome:
 
     @property
     def megapixels(self) -> float:
-        """Millions of pixels; 0 where nothing was restored."""
+        """Megapixels of the result; 0 if nothing was restored."""
         return self.width * self.height / 1e6
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        found = dataclasses.asdict(dataclasses.replace(self, error=None))
-        found.pop("error")
-        found["source"] = os.fspath(self.source)
-        found["target"] = None if self.target is None else os.fspath(self.target)
-        return found
+        """The outcome as values for JSON, without the exception."""
+        values = dataclasses.asdict(dataclasses.replace(self, error=None))
+        values.pop("error")
+        values["source"] = os.fspath(self.source)
+        values["target"] = None if self.target is None else os.fspath(self.target)
+        return values
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a batch does with each of its pictures, on one device."""
+    """What is done with each picture of a batch on one device."""
 
     task: Task
     compute: Compute
@@ -97,17 +97,17 @@ class Settings:
 
 
 class InFlight:
-    """The bound on what is under way: pixels and pictures, and always at least one picture."""
+    """The limit on pixels and pictures in flight; one picture is always let in."""
 
     def __init__(self, most_pixels: int, most_pictures: int = MOST_PICTURES) -> None:
-        """Nothing is under way."""
+        """Start with nothing in flight."""
         self.most_pixels, self.most_pictures = most_pixels, most_pictures
         self.pixels = self.pictures = 0
         self.closed = False
         self.changed = threading.Condition()
 
     def enter(self, pixels: int) -> bool:
-        """Wait until a picture of so many pixels may begin; False where the batch was stopped."""
+        """Wait until a picture of so many pixels fits; False if the batch was stopped."""
         with self.changed:
             self.changed.wait_for(lambda: self.closed or self._fits(pixels))
             self.pixels += pixels
@@ -120,23 +120,23 @@ class InFlight:
         )
 
     def leave(self, pixels: int) -> None:
-        """A picture is done."""
+        """Release the pixels of a picture that is done."""
         with self.changed:
             self.pixels -= pixels
             self.pictures -= 1
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Stop: nobody waits any longer, and nobody may begin."""
+        """Stop: end all waiting, and let no more pictures in."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
 
 
 def most_in_flight(memory: int | None = None) -> int:
-    """Pixels under way: what a quarter of the machine's memory holds, within limits.
+    """The most pixels in flight: those a quarter of the machine's memory holds, within limits.
 
-    memory: bytes; half of it is for pictures, the rest for the network.
+    memory: limit in bytes; half of it is for pictures, the rest for the network
     """
     if memory is not None:
         return min(MOST_PIXELS, memory // 2 // BYTES_PER_PIXEL)
@@ -149,11 +149,11 @@ def most_in_flight(memory: int | None = None) -> int:
 
 @dataclass(eq=False)
 class Item:
-    """A picture under way; `opened` is None for a file that is restored by rows."""
+    """A picture in flight; `opened` is None for a file that is restored by rows."""
 
     job: Job
     opened: Opened | None
-    pixels: int  # as they are counted in flight
+    pixels: int  # that count as in flight
     task: PictureTask | None = None
     output: Pixels | None = None
     seconds: float = 0.0
@@ -164,10 +164,10 @@ class _StoppedError(Exception):
 
 
 class Flow:
-    """One run over the jobs; `outcomes` gives what became of each, then None."""
+    """One run over the jobs; `outcomes` receives the outcome of each, and None at the end."""
 
     def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
-        """Nothing runs yet."""
+        """Prepare a run; `start` starts it."""
         self.settings, self.report = settings, report
         self._cached: dict[int, CachedNetwork] = {}
         self.network_seconds = 0.0
@@ -182,18 +182,18 @@ class Flow:
         self._pool = ThreadPoolExecutor(2 * self._count + 1, "restore")
 
     def start(self) -> None:
-        """Begin."""
-        for work in [self._read, self._write] * self._count + [self._restore]:
-            self._pool.submit(work).add_done_callback(self._check)
+        """Start the threads."""
+        for loop in [self._read, self._write] * self._count + [self._restore]:
+            self._pool.submit(loop).add_done_callback(self._check)
 
     def _check(self, done: Future[None]) -> None:
-        """A defect of ours in a thread: the caller shall see it, not wait."""
+        """Pass an unexpected error of a thread to the caller, who would otherwise wait forever."""
         error = done.exception()
         if error is not None and not isinstance(error, _StoppedError):
             self.outcomes.put(error)
 
     def stop(self) -> None:
-        """End, at the next picture or tile; what is being written is written to its end."""
+        """Stop at the next picture or tile; files that are being written are completed."""
         self.in_flight.close()
         self._opened.put(None)
         for _ in range(self._count):
@@ -215,23 +215,23 @@ class Flow:
             return next(self._jobs, None)
 
     def _read_one(self, job: Job) -> None:
-        asked, pixels = self.settings, None
+        settings, pixels = self.settings, None
         try:
-            if reason := why_skipped(job, asked.saving, asked.skip_existing):
+            if reason := why_skipped(job, settings.saving, settings.skip_existing):
                 self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
                 return
             saving = self._saving(job)
-            by_rows = target_by_rows(job.source, job.target, asked.task, saving, asked.compute)
+            task, compute = settings.task, settings.compute
+            by_rows = target_by_rows(job.source, job.target, task, saving, compute)
             contents = (b"", (0, 0, 0, 0)) if by_rows else read_source(job.source)
-            size = 0 if by_rows else self._counted(contents[0])
-            if not self.in_flight.enter(size):
+            counted = 0 if by_rows else self._count_pixels(contents[0])
+            if not self.in_flight.enter(counted):
                 raise _StoppedError
-            pixels = size
+            pixels = counted
             make_folder(job.target.parent)
             opened = None
             if not by_rows:
-                sizes = asked.task.result_size
-                opened = open_picture(job.source, job.target, saving, contents, sizes)
+                opened = open_picture(job.source, job.target, saving, contents, task.result_size)
         except _StoppedError:
             raise
         except Exception as error:
@@ -241,24 +241,24 @@ class Flow:
         else:
             self._opened.put(Item(job, opened, pixels))
 
-    def _counted(self, data: bytes) -> int:
+    def _count_pixels(self, data: bytes) -> int:
         """Pixels of a picture or of its result, whichever has more."""
         height, width = promised_size(data)
         try:
             result = self.settings.task.result_size(height, width) if height and width else (0, 0)
-        except RestoreError:  # opening it will tell
+        except RestoreError:  # raised again when the picture is opened
             result = (0, 0)
         return max(height * width, result[0] * result[1])
 
     def _saving(self, job: Job) -> Saving:
-        """Quality concerns only formats that have one; a mixed batch may hold others."""
+        """The settings without a quality where the format has none, as in a mixed batch."""
         saving = self.settings.saving
         lossy = FORMATS[format_of(job.target, saving.file_format)].lossy
         return saving if lossy else dataclasses.replace(saving, quality=None)
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error)
-        if not isinstance(error, RestoreError):  # no reason to stop the other pictures
+        if not isinstance(error, RestoreError):  # a bug, which must not stop the other pictures
             reason = f"unexpected {type(error).__name__}: {error}"
         if str(job.source) not in reason:
             reason = f"{job.source}: {reason}"
@@ -291,21 +291,21 @@ class Flow:
             raise _StoppedError
 
     def _group(self, waiting: list[Item]) -> list[Item]:
-        """The first that waits, with others of its size as long as all fit into one batch."""
+        """The first waiting picture, with others of its size that fit into one batch."""
         from restore.engine.memory import pixels_together
 
-        asked = self.settings
-        alone = asked.resources.tile is not None or not asked.task.uniform
+        resources = self.settings.resources
+        alone = resources.tile is not None or not self.settings.task.uniform
         if not waiting or alone or waiting[0].opened is None:
             return waiting[:1]
         size = waiting[0].opened.picture.pixels.shape[:2]
-        alike = [
+        same_size = [
             item for item in waiting if item.opened and item.opened.picture.pixels.shape[:2] == size
         ]
-        return alike[: max(1, pixels_together(asked.resources.device) // (size[0] * size[1]))]
+        return same_size[: max(1, pixels_together(resources.device) // (size[0] * size[1]))]
 
     def _run(self, group: list[Item]) -> None:
-        """The network over a group; where that fails, over each of it, so that one fails alone."""
+        """Run the network over a group; if that fails, over each picture by itself."""
         began = time.perf_counter()
         try:
             if len(group) == 1 and group[0].opened is None:
@@ -329,30 +329,30 @@ class Flow:
             self._restored.put(item)
 
     def _run_whole(self, group: list[Item]) -> None:
-        """Pictures in memory, of one size where there are several."""
+        """Run the network over pictures in memory; several have one size and share one task."""
         from restore.engine.run import run_together
 
-        asked = self.settings
-        if asked.task.first is not None:
-            self._run_first(group[0], asked.task.first)
+        task, resources = self.settings.task, self.settings.resources
+        if task.first is not None:
+            self._run_first(group[0], task.first)
         pictures = [item.opened.picture for item in group if item.opened]
         for item, picture in zip(group, pictures, strict=True):
-            item.task = asked.task.for_picture(picture)
+            item.task = task.for_picture(picture)
         tasks = [item.task for item in group if item.task]
-        if tasks[0].unchanged:  # of a group all are, for its pictures share one task
+        if tasks[0].unchanged:  # then all are, because a group shares one task
             return
         network = self._cache(tasks[0].network)
         if len(group) > 1:
-            inputs = [task.preprocess(p) for task, p in zip(tasks, pictures, strict=True)]
-            outputs = run_together(network, inputs, asked.resources)
+            inputs = [each.preprocess(p) for each, p in zip(tasks, pictures, strict=True)]
+            outputs = run_together(network, inputs, resources)
         else:
             report = self._tiles(group[0].job)
-            outputs = [run_passes(network, tasks[0], pictures[0], asked.resources, report)]
+            outputs = [run_passes(network, tasks[0], pictures[0], resources, report)]
         for item, output in zip(group, outputs, strict=True):
             item.output = output.pixels
 
     def _run_first(self, item: Item, task: Task) -> None:
-        """The task before: its result takes the place of the picture."""
+        """Do the task before the main one; its result replaces the picture."""
         assert item.opened is not None
         picture = item.opened.picture
         fitted = task.for_picture(picture)
@@ -362,23 +362,28 @@ class Flow:
         item.opened = dataclasses.replace(item.opened, picture=picture)
 
     def _run_by_rows(self, item: Item) -> None:
-        """A file that is larger than memory, from file to file."""
-        job, asked = item.job, self.settings
-        done = restore_by_rows(
-            job.source, job.target, asked.task, asked.saving, asked.compute, report=self._tiles(job)
+        """Restore a file that is larger than memory into another."""
+        job, settings = item.job, self.settings
+        result = restore_by_rows(
+            job.source,
+            job.target,
+            settings.task,
+            settings.saving,
+            settings.compute,
+            report=self._tiles(job),
         )
         self.in_flight.leave(item.pixels)
-        size = done.width, done.height
+        size = result.width, result.height
         self.outcomes.put(
-            Outcome(job.source, job.target, "written", "", *size, seconds=done.seconds)
+            Outcome(job.source, job.target, "written", "", *size, seconds=result.seconds)
         )
 
     def _cache(self, network: Network) -> CachedNetwork:
-        """The network, kept ready for the next picture that wants it."""
+        """The network wrapped in a cache, which is shared by all pictures that use it."""
         from restore.engine.prepare import CachedNetwork
 
         cached = self._cached.pop(id(network), None) or CachedNetwork(network)
-        self._cached[id(network)] = cached  # the latest is the last
+        self._cached[id(network)] = cached  # the most recent is the last
         if len(self._cached) > MOST_CACHED:
             self._cached.pop(next(iter(self._cached)))
         return cached

@@ -1,6 +1,6 @@
-"""Pictures that do not fit into memory: rows in, restored rows out, in a memory that is planned.
+"""Pictures that do not fit into memory: read, restored and written by rows in bounded memory.
 
-The engine and the task are those of a picture in memory, and so is the result.
+The engine, the task and the result are the same as for a picture in memory.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from restore.models.network import Network
 
 Samples = npt.NDArray[Any]
-Deliver = Callable[[int, Picture], None]  # first row, restored rows; in order
-SAMPLE_ROWS = 256  # that the noise level is estimated from
-CHUNK = 64  # rows at once where no network runs
+Deliver = Callable[[int, Picture], None]  # takes (first row, restored rows), in order
+SAMPLE_ROWS = 256  # from which the noise level is estimated
+CHUNK = 64  # rows at once if no network runs
 
 
 class Rows(Protocol):
-    """What rows are read from: a NumPy array or memory map, a zarr array, a TIFF file."""
+    """A source of rows: a NumPy array or memory map, a zarr array, a TIFF file."""
 
     shape: tuple[int, ...]
     dtype: Any
 
     def __getitem__(self, wanted: slice) -> Any:
-        """Rows."""
+        """A slice of rows."""
 
 
 def denoise_windows(  # noqa: PLR0913 (a public keyword API)
@@ -64,28 +64,30 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     start: int = 0,
     report: Report | None = None,
 ) -> LargeResult:
-    """Remove the noise from a picture that need not fit into memory.
+    """Denoise a picture that need not fit into memory.
 
     source: anything with `shape` `(height, width[, 1..4])`, `dtype` (uint8, uint16, bool, or floats
             in [0, 1]) and slices of rows: an array, `numpy.memmap`, a zarr array
-    target: the same, to be written to by slices of rows, of the source's shape; or a function that
-            is called with (first row, rows), in order
-    memory: bytes, or a size such as "2GB", that may be used at most; None: half of what is free
+    target: of the source's shape, and written to by slices of rows; or a function that is called
+            with (first row, rows), in order
+    memory: limit in bytes, or a size such as "2GB"; None: half of the free memory
     start:  the first row to restore, a multiple of the network's `multiple_of`: where an earlier
-            run, whose rows before it are in the target, was interrupted
+            run was interrupted, whose rows are in the target
 
-    All else as for `denoise`; the result is the one that `denoise` would give, but that a noise
-    level is estimated from the 256 rows in the middle. Floats are read twice, first for their
-    range. Raises InputError, UnknownModelError and WeightsError.
+    Other arguments as for `denoise`. The result equals that of `denoise`, except that the level of
+    white noise is estimated from the 256 rows in the middle. Floats are read twice, first for their
+    range. Raises InputError, UnknownModelError, WeightsError or OutOfMemoryError.
     """
     shape = tuple(source.shape)
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
-        raise InputError(f"a picture has the shape (height, width[, 1..4]), not {shape}")
+        raise InputError(f"a picture must have the shape (height, width[, 1..4]), not {shape}")
     if not callable(target) and tuple(target.shape) != shape:
-        raise InputError(f"the target has the shape {tuple(target.shape)}, the source {shape}")
+        raise InputError(
+            f"the target must have the source's shape {shape}, not {tuple(target.shape)}"
+        )
     return restore_rows(
         RowPicture(source, denoising(model, strength, ensemble, sigma)),
-        _stored(source, target),
+        _store(source, target),
         Compute(device, precision, memory=memory),
         start=start,
         report=report,
@@ -100,14 +102,15 @@ def restore_rows(
     start: int = 0,
     report: Report | None = None,
 ) -> LargeResult:
-    """Do the task of a picture by rows. Raises what `denoise_windows` raises."""
+    """Do the task of `rows` on it. Raises what `denoise_windows` raises."""
     from restore.engine.device import device_name, precision_name
 
-    resources = _planned(compute)
+    resources = _resources(compute)
     network = rows.network
     if not 0 <= start < rows.height or start % network.multiple_of:
         raise InputError(
-            f"start is a row of the picture and a multiple of {network.multiple_of}, not {start}"
+            f"start must be a row of the picture and a multiple of {network.multiple_of}, "
+            f"not {start}"
         )
     began = time.perf_counter()
     plan = None
@@ -133,10 +136,10 @@ def restore_rows(
 
 
 def needs_rows(source: Path, task: Task, compute: Compute) -> bool:
-    """Whether a file is a TIFF that is better restored by rows than held in memory.
+    """Whether a file is a TIFF that is too large for memory and so must be restored by rows.
 
-    This is decided here for everybody: one file, a folder, Python. Without a `compute.memory` a
-    picture may take half of what is free.
+    Every request decides by this function. Without a `compute.memory`, a picture may take half of
+    the free memory.
     """
     import torch
 
@@ -148,7 +151,7 @@ def needs_rows(source: Path, task: Task, compute: Compute) -> bool:
     if size is None:
         return False
     budget = parse_bytes(compute.memory) or free_memory(torch.device("cpu")) // 2
-    # what is left beside the picture must hold the network at least
+    # a quarter must be left for the network
     return held_bytes(size[0], size[1], 3) > budget * 3 // 4
 
 
@@ -162,11 +165,11 @@ def restore_tiff(
     strip_metadata: bool = False,
     report: Report | None = None,
 ) -> LargeResult:
-    """A tiled or striped (Big)TIFF of any size into another; memory stays bounded.
+    """Restore a tiled or striped (Big)TIFF of any size into another, in bounded memory.
 
-    Depth, alpha, colour profile, EXIF and XMP go along. The result appears when it is whole; what a
-    killed run has done lies under a hidden name beside it, and the same call goes on there. Raises
-    ReadError and WriteError besides what `restore_rows` raises.
+    Depth, alpha, colour profile, EXIF and XMP are kept. The result appears once it is complete; an
+    interrupted run leaves a hidden file beside it, from which the same call continues. Raises
+    ReadError, WriteError and what `restore_rows` raises.
     """
     rows = TiffRows(source)
     try:
@@ -190,11 +193,11 @@ def restore_tiff(
         )
         try:
             start = strips.done if strips.done < rows.shape[0] else strips.take_back()
-            deliver = _stored(rows, lambda first, samples: strips.append(samples))
-            done = restore_rows(picture, deliver, compute, start=start, report=report)
+            deliver = _store(rows, lambda first, samples: strips.append(samples))
+            result = restore_rows(picture, deliver, compute, start=start, report=report)
             rows.check_unchanged()
             strips.finish()
-            return done
+            return result
         finally:
             strips.close()
     finally:
@@ -204,9 +207,9 @@ def restore_tiff(
 def restore_tiff_to_picture(
     source: Path, task: Task, compute: Compute, report: Report | None = None
 ) -> Result:
-    """A TIFF that is larger than `compute.memory`, as a picture whose pixels lie in a file.
+    """Restore a TIFF that is larger than memory into a picture whose pixels are in a file.
 
-    The pixels are a memory map of a temporary file without a name, which goes with the picture.
+    The pixels are a memory map of an unnamed temporary file, which is deleted with the picture.
     """
     rows = TiffRows(source)
     try:
@@ -240,33 +243,34 @@ def restore_tiff_to_picture(
 
 
 class RowPicture:
-    """A picture that is read by rows, and the task that is to be done on it."""
+    """A picture that is read by rows, and the task to do on it."""
 
     def __init__(self, source: Rows, task: Task) -> None:
-        """task: must be `by_rows`. Raises InputError for one that needs the picture whole."""
+        """task: must be `by_rows`. Raises InputError for one that needs several passes."""
         self.source = source
         self.height, self.width = source.shape[:2]
         self.samples = 1 if len(source.shape) == 2 else int(source.shape[2])
-        self.task = task.for_picture(_as_picture(_PixelView(self)))
+        # `for_picture` looks only at pixels
+        self.task = task.for_picture(Picture(cast("Pixels", _PixelView(self))))
         if self.task.passes > 1:
             raise InputError(
-                "noise up to a sigma can be added to a picture that is in memory whole, not to "
-                "parts; leave the sigma out, or take denoise-photo, which is told it"
+                "this model needs the picture in memory as a whole to add noise up to sigma; "
+                "leave sigma out, or use denoise-photo"
             )
         self.network = self.task.network
         self.channels = self.network.channels
         self.bounds: tuple[float, float] | None = None
-        self._waiting: list[Samples] = []  # rows that were read, and whose result is still to come
+        self._waiting: list[Samples] = []  # rows that were read, but not yet restored
         self._upto = 0  # the row after them
 
     def restore(
         self, resources: Resources, start: int, deliver: Deliver, report: Report | None
     ) -> Plan:
-        """Run the network from a row on."""
+        """Run the network over the rows from `start` on."""
         from restore.engine.backend import OrderedSink
         from restore.engine.run import run
 
-        self.bounds = self._range()
+        self.bounds = self._find_range()
         self._upto = start
 
         def write(first: int, pixels: Pixels) -> None:
@@ -282,7 +286,7 @@ class RowPicture:
             deliver(first, Picture(*color.split(samples)))
 
     def read(self, first: int, last: int) -> Pixels:
-        """Rows as the network sees them."""
+        """Rows [first, last) as input of the network."""
         samples = self._read(first, last)
         if last > self._upto:
             self._waiting.append(samples[max(0, self._upto - first) :])
@@ -290,22 +294,22 @@ class RowPicture:
         return self.task.preprocess(Picture(*color.split(samples)))
 
     def _result(self, pixels: Pixels) -> Picture:
-        """The result of the next rows, from the network's answer."""
+        """The result for the next rows, from the network's output."""
         waiting = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         samples, self._waiting = waiting[: len(pixels)], [waiting[len(pixels) :]]
         picture = Picture(*color.split(samples))
         return self.task.postprocess(picture, pixels, self.bounds)
 
     def pixels(self, first: int, last: int) -> Pixels:
-        """The colours of some rows."""
+        """Rows [first, last) as float32 pixels, without alpha."""
         return Picture(*color.split(self._read(first, last))).pixels
 
     def _begin_again(self, first: int) -> None:
-        """Rows from this one on will be read again."""
+        """Forget what was read: rows from this one on will be read again."""
         self._waiting, self._upto = [], first
 
-    def _range(self) -> tuple[float, float] | None:
-        """Lowest and highest value of floats, over the whole picture."""
+    def _find_range(self) -> tuple[float, float] | None:
+        """The lowest and highest value of a picture in floats; None for integers."""
         if np.dtype(self.source.dtype).kind != "f":
             return None
         low, high = 0.0, 1.0
@@ -317,39 +321,34 @@ class RowPicture:
         return low, high
 
     def _read(self, first: int, last: int) -> Samples:
-        found = np.asarray(self.source[first:last])
-        return found[:, :, np.newaxis] if found.ndim == 2 else found
+        samples = np.asarray(self.source[first:last])
+        return samples[:, :, np.newaxis] if samples.ndim == 2 else samples
 
 
 class _PixelView:
-    """The pixels of a source, read where they are looked at: what a task decides by."""
+    """The pixels of a source, read only when used, for the estimates of `Task.for_picture`."""
 
     def __init__(self, rows: RowPicture) -> None:
         self.rows = rows
         self.shape = (rows.height, rows.width, _colour_channels(rows.samples))
-        self._held: tuple[tuple[int, int], Pixels] | None = None
+        self._cached: tuple[tuple[int, int], Pixels] | None = None
 
-    def __getitem__(self, wanted: tuple[slice, slice]) -> Pixels:
-        """Some rows and columns; the rows are kept for other columns of them."""
-        key = wanted[0].start, wanted[0].stop
-        if self._held is None or self._held[0] != key:
-            self._held = key, self.rows.pixels(*key)
-        return self._held[1][:, wanted[1]]
+    def __getitem__(self, index: tuple[slice, slice]) -> Pixels:
+        """Some rows and columns; the rows are cached, as more columns of them are often used."""
+        key = index[0].start, index[0].stop
+        if self._cached is None or self._cached[0] != key:
+            self._cached = key, self.rows.pixels(*key)
+        return self._cached[1][:, index[1]]
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Pixels:
-        """Rows from the middle, for an estimate that wants all pixels at once."""
+        """The rows in the middle, for an estimate that uses all pixels at once."""
         count = min(self.shape[0], SAMPLE_ROWS)
         first = (self.shape[0] - count) // 2
         return self.rows.pixels(first, first + count)
 
 
-def _as_picture(view: _PixelView) -> Picture:
-    """A picture for `Task.for_picture`, which looks at pixels only."""
-    return Picture(cast("Pixels", view))
-
-
-def _stored(source: Rows, target: Any) -> Deliver:
-    """Deliver rows in the type and shape of the source, to an array or a function."""
+def _store(source: Rows, target: Any) -> Deliver:
+    """A function that stores rows in the source's type and shape, in an array or by a function."""
     flat = len(source.shape) == 2
 
     def deliver(first: int, band: Picture) -> None:
@@ -363,8 +362,8 @@ def _stored(source: Rows, target: Any) -> Deliver:
     return deliver
 
 
-def _planned(compute: Compute) -> Resources:
-    """The resources with a memory: that asked for, or half of what is free."""
+def _resources(compute: Compute) -> Resources:
+    """The resolved settings; without a limit of memory, half of the free memory."""
     import torch
 
     from restore.engine.memory import free_memory
@@ -375,13 +374,13 @@ def _planned(compute: Compute) -> Resources:
 
 
 def _mapped(shape: tuple[int, ...]) -> Pixels:
-    """Float32 in a temporary file that has no name."""
+    """A float32 array in an unnamed temporary file."""
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 def _tiff_size(source: Path) -> tuple[int, int] | None:
-    """Height and width as the header of a TIFF has them; None for anything else."""
+    """Height and width from the header of a TIFF; None for any other file."""
     import tifffile
 
     try:
@@ -393,34 +392,34 @@ def _tiff_size(source: Path) -> tuple[int, int] | None:
             return int(page.imagelength), int(page.imagewidth)
     except (OSError, ReadError):
         return None
-    except Exception:  # a damaged file: reading it will tell
+    except Exception:  # a damaged file, which raises when it is read
         return None
 
 
 def _colour_channels(samples: int) -> int:
-    """Of 1 to 4 samples those that are not alpha."""
+    """The number of channels without alpha, of 1 to 4 samples."""
     return samples - (samples in (2, 4))
 
 
 def _identity(task: Any) -> dict[str, Any]:
-    """What tells two tasks apart: settings, and the network's weights.
+    """The settings of a task and a fingerprint of its network's weights.
 
-    Two runs that differ in it must not share an unfinished result.
+    A run continues an unfinished result only if these are equal.
     """
-    found: dict[str, Any] = {"task": type(task).__name__}
+    values: dict[str, Any] = {"task": type(task).__name__}
     for field in dataclasses.fields(task):
         value = getattr(task, field.name)
-        found[field.name] = fingerprint(value) if field.name == "network" else value
-    return found
+        values[field.name] = fingerprint(value) if field.name == "network" else value
+    return values
 
 
 def fingerprint(network: Any) -> str:
-    """A name for a network's weights."""
-    found = hashlib.sha256(type(network).__name__.encode())
+    """A hash of a network's class and weights."""
+    digest = hashlib.sha256(type(network).__name__.encode())
     for key, value in sorted(network.state_dict().items()):
-        found.update(key.encode())
-        found.update(value.float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+        digest.update(key.encode())
+        digest.update(value.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _depth(dtype: Any) -> Depth:

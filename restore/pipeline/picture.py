@@ -1,6 +1,6 @@
 """One picture of any kind in, the same kind restored out: `denoise` and `upscale`.
 
-The command line, the benchmarks and the reports all go through `restore_picture`.
+The command line, the benchmarks and the reports use `restore_picture` too.
 """
 
 from __future__ import annotations
@@ -50,26 +50,24 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
 
     image:     a path; an array `(height, width[, channels])`, uint8, uint16, bool, or float in
                [0, 1]; a PIL image; a tensor `([1,] C, H, W)`, uint8 or float in [0, 1]; a Picture.
-               Grey, RGB, and either with alpha, which is kept as it is. Never modified.
+               Grey or RGB, either with alpha, which is kept as it is. It is never modified
     model:     a name that `restore models` lists, a weights file, or a loaded network
-    sigma:     the noise level to take away, 0-255: a number, "auto" for an estimate (of white
-               noise), or None: the model finds the level itself, at each place. A higher number
-               smooths more; denoise-gaussian then sees the picture twice, with noise added up to
-               the level, which it takes away together with what lies below it
+    sigma:     the noise level to remove, 0-255: a number; "auto" to estimate it (for white noise);
+               or None: left to the model. A higher number smooths more; denoise-gaussian then runs
+               twice, on the picture with noise added up to that level
     strength:  0 to 1, the share of the restored picture in the result; 0 gives the input's pixels
-    ensemble:  the mean over 8 turned and mirrored views: 8 times slower, a little better
-    reference: the clean picture, in any of the kinds above, to score input and result against
+    ensemble:  average 8 rotated and mirrored views: 8 times slower, slightly better
+    reference: the clean picture, of any kind above, against which input and result are scored
     device:    "auto", "cpu", "cuda", "cuda:1", "mps", "xpu"
-    precision: "auto", "fp32", "bf16", "fp16": of the convolutions; the result is always float32
-    tile:      side of the square the network sees at once, in pixels, halo included; None chooses.
-               It changes time and memory, not the result
-    memory:    bytes, or a size such as "2GB", that the picture, its result and the network may take
-               together; None: as much as pays. It does not change the result either
+    precision: of the convolutions, "auto", "fp32", "bf16", "fp16"; the result is always float32
+    tile:      side in pixels of a square tile, halo included; None: chosen for speed. It affects
+               time and memory, not the result
+    memory:    limit in bytes, or a size such as "2GB", for the picture, its result and the network
+               together; None: chosen for speed. It does not affect the result either
     output:    the kind of `Result.image`: "same", "picture", "array", "pil" or "tensor"
-    report:    called with (tiles done, tiles in all)
+    report:    called with (tiles done, tiles in total)
 
-    Raises InputError, ReadError, UnknownModelError, WeightsError or OutOfMemoryError, each with
-    one sentence that says what is wrong and what would be right.
+    Raises InputError, ReadError, UnknownModelError, WeightsError or OutOfMemoryError.
     """
     return restore_picture(
         image,
@@ -100,23 +98,23 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
-    """Make a picture larger, with the details that it lost when it was made small.
+    """Enlarge a picture, and restore detail that it lost when it was downscaled.
 
     image:     any kind of picture that `denoise` takes; alpha is enlarged with it
-    scale:     a factor above 1, at most 16; or instead of it
-    width, height: the result's, in pixels (the other side follows)
-    fit:       "3840x2160" or (3840, 2160): as large as fits into this box
+    scale:     a factor above 1 and at most 16; or instead of it:
+    width, height: of the result, in pixels (the other side follows)
+    fit:       "3840x2160" or (3840, 2160): the largest size that fits into this box
     model:     a name that `restore models` lists, a weights file, a loaded network, or "bicubic"
-               for plain interpolation; None takes the shipped model of the next scale. What the
-               model makes too large is shrunk to the size asked for, what is lacking interpolated
-    strength:  0 to 1, how much of the noise and the JPEG artefacts that are found is removed first,
-               where no model is named; 0: none
-    back_projection: so many times the result is corrected so that, shrunk to the picture's size,
-               it is the picture (Irani and Peleg 1991); 0 to 20
-    reference: the picture as it was before it was made small, to score the result against
+               for plain interpolation; None: the shipped model of the next scale. The model's
+               output is resized to the exact size
+    strength:  0 to 1, how much of the picture's noise and JPEG artefacts is removed first, if no
+               model is given; 0: none
+    back_projection: 0 to 20, how many times the result is corrected to match the picture when
+               downscaled to its size (Irani and Peleg 1991)
+    reference: the original picture before it was downscaled, against which the result is scored
 
-    All else as for `denoise`. Raises InputError, ReadError, UnknownModelError, WeightsError or
-    OutOfMemoryError, each with one sentence that says what is wrong and what would be right.
+    Other arguments as for `denoise`. Raises InputError, ReadError, UnknownModelError, WeightsError
+    or OutOfMemoryError.
     """
     return restore_picture(
         image,
@@ -154,13 +152,13 @@ def restore_picture(
         )
     except MemoryError:
         raise OutOfMemoryError(
-            "the picture and its result do not fit into memory; free some, or restore a TIFF into "
-            "a TIFF with --memory, which is done in parts"
+            "the picture and its result do not fit into memory; free some memory, or restore a "
+            "TIFF into a TIFF with --memory, which is done in parts"
         ) from None
 
 
 def _by_rows(image: Any, task: Task, compute: Compute, reference: Any, output: Kind) -> bool:
-    """Whether the picture is a file too large for the memory, and nothing needs it whole."""
+    """Whether the picture is a file too large for memory that can be restored by rows."""
     is_path = isinstance(image, (str, os.PathLike))
     if not is_path or reference is not None or output not in ("same", "picture"):
         return False
@@ -201,9 +199,9 @@ def run_passes(
     resources: Resources,
     report: Report | None = None,
 ) -> Output:
-    """The network over a picture as often as the task asks for; the mean of the outputs.
+    """Run the network over a picture once for each pass of the task; the mean of the outputs.
 
-    network: that of the task, or a copy that is kept ready
+    network: that of the task, or the same wrapped in a cache
     Raises what `engine.run` raises, and InputError with the smallest memory that works.
     """
     from restore.engine.run import network_memory, run_array
@@ -212,9 +210,9 @@ def run_passes(
     for index in range(count):
         pixels = task.preprocess(picture, index)
         memory = network_memory(network, pixels.shape, resources, count)
-        told = report if report is None or count == 1 else _part(report, index, count)
+        progress = report if report is None or count == 1 else _part(report, index, count)
         limits = dataclasses.replace(resources, memory=memory)
-        output = run_array(network, pixels, limits, told)
+        output = run_array(network, pixels, limits, progress)
         if total is not None:
             np.add(output.pixels, total.pixels, out=output.pixels)
         total = output
@@ -225,5 +223,5 @@ def run_passes(
 
 
 def _part(report: Report, index: int, count: int) -> Report:
-    """One report over all passes."""
+    """A report for one pass, as a part of all passes."""
     return lambda done, total: report(index * total + done, count * total)

@@ -1,4 +1,4 @@
-"""Where each picture of a batch goes, and which are done already; decided by names and times."""
+"""The plan of a batch: the result file of each picture, and which pictures can be skipped."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FIELDS = {
     "stem": "the name without its suffix",
     "ext": "the suffix of the result, with its dot",
     "name": "the name with its suffix",
-    "parent": "the folder it lies in",
-    "tree": "that folder below the one that was given",
+    "parent": "the folder of the picture",
+    "tree": "that folder, relative to the input folder",
     "number": "1, 2, 3 ... in the order of the batch",
 }
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture file to restore, and the file that its result becomes."""
+    """A picture file to restore, and the file of its result."""
 
     source: Path
     target: Path
@@ -38,22 +38,22 @@ def plan_jobs(
     *,
     recursive: bool = False,
 ) -> list[Job]:
-    """The jobs of files, folders and patterns, each picture once.
+    """The jobs for files, folders and patterns, each picture once.
 
-    output: None (beside each source), a folder (below it, the tree of a recursive batch mirrored;
-            it is made where it is missing), or a pattern of `FIELDS` such as `{stem}-clean.png`,
-            which without a folder of its own means beside each source
+    output: None (beside each source); a folder (created if missing, with the tree of a recursive
+            batch mirrored below it); or a pattern of `FIELDS` such as `{stem}-clean.png`, which
+            means beside each source unless it names a folder
 
-    Results of an earlier run are no sources. Raises InputError, ReadError or WriteError for a
-    pattern that makes no sense, no picture at all, two pictures with one result, and a result that
-    would replace a picture of the batch.
+    Results of an earlier run are not sources. Raises InputError, ReadError or WriteError for a
+    pattern that is not valid, if there is no picture, if two pictures have the same result, and if
+    a result would replace a picture of the batch.
     """
     folder = None if output is None or is_output_pattern(output) else Path(output)
     found = find_pictures(inputs, recursive=recursive, leave_out=folder)
     if saving.in_place:
         if output is not None:
             raise InputError(
-                "a picture restored in place has no other output; leave one of them out"
+                "a picture restored in place has no other output; give either an output or in place"
             )
         return [Job(f.path, f.path) for f in found]
     default = default_pattern(saving)
@@ -69,7 +69,7 @@ def plan_jobs(
 
 
 def check_pattern(pattern: str) -> None:
-    """InputError for braces that do not fit, and for fields that there are not."""
+    """Raises InputError for unmatched braces and unknown fields."""
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
     except ValueError as error:
@@ -77,11 +77,13 @@ def check_pattern(pattern: str) -> None:
     for name in fields:
         if name not in FIELDS:
             known = ", ".join(f"{{{field}}}" for field in FIELDS)
-            raise InputError(f"the pattern {pattern!r} asks for {{{name}}}; there are {known}")
+            raise InputError(
+                f"the pattern {pattern!r} has an unknown field {{{name}}}; there are {known}"
+            )
 
 
 def default_pattern(saving: Saving) -> str:
-    """The pattern of results that nobody has named."""
+    """The pattern for results without an output name."""
     return f"{{stem}}-{saving.mark}{{ext}}"
 
 
@@ -98,7 +100,7 @@ def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
 def _target(found: Found, folder: Path | None, pattern: str, number: int, saving: Saving) -> Path:
     source = found.path
     if folder is not None and folder.suffix.lower() in WRITTEN and not folder.is_dir():
-        return folder  # a single picture, and a name for it
+        return folder  # the name for the result of a single picture
     values = {
         "stem": source.stem,
         "ext": result_suffix(source, saving),
@@ -118,13 +120,13 @@ def _target(found: Found, folder: Path | None, pattern: str, number: int, saving
 
 
 def _without_results(jobs: list[Job]) -> list[Job]:
-    """Without the pictures that an earlier run made of others of the batch."""
+    """Leave out the pictures that an earlier run made from others of the batch."""
     results = {_key(job.target) for job in jobs if _key(job.target) != _key(job.source)}
     return [job for job in jobs if _key(job.source) not in results]
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
-    """The jobs, none of which gets into another's way."""
+    """The jobs; raises WriteError if two have one result, or a result is a picture of the batch."""
     sources = {_key(job.source): job.source for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
@@ -132,7 +134,7 @@ def _checked(jobs: list[Job]) -> list[Job]:
         if key in taken:
             raise WriteError(
                 f"{taken[key]} and {job.source} would both become {job.target}; "
-                "give a pattern that tells them apart, such as '{parent}/{stem}-restored{ext}'"
+                "give a pattern that keeps them apart, such as '{parent}/{stem}-restored{ext}'"
             )
         if same_file(job.source, job.target):
             raise WriteError(
@@ -140,20 +142,20 @@ def _checked(jobs: list[Job]) -> list[Job]:
             )
         if key in sources:
             raise WriteError(
-                f"the result of {job.source} would be {job.target}, which is a picture of this "
-                "batch itself; give another folder or pattern"
+                f"the result of {job.source} would be {job.target}, which is another picture of "
+                "this batch; give another folder or pattern"
             )
         taken[key] = job.source
     return jobs
 
 
 def _key(path: Path) -> str:
-    """One name for one file, whatever way leads to it."""
+    """The same string for every path to the same file."""
     return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
 
 
 def why_skipped(job: Job, saving: Saving, skip_existing: bool) -> str:
-    """Why a picture need not be restored again, or ""; WriteError where that cannot be told."""
+    """Why a picture is skipped, or ""; WriteError if its result exists and is older."""
     if saving.in_place:
         return _why_skipped_in_place(job)
     if saving.overwrite or not os.path.lexists(job.target):
@@ -161,19 +163,19 @@ def why_skipped(job: Job, saving: Saving, skip_existing: bool) -> str:
     if skip_existing:
         return f"{job.target} exists"
     if not job.source.exists():
-        return ""  # to read it will tell
+        return ""  # reading it raises the error
     source, target = job.source.stat(), job.target.stat()
-    # A copied picture may bear a time to come; when it came here is its ctime.
+    # A picture may have a modification time in the future; its ctime says when it was copied here.
     if target.st_mtime_ns >= min(source.st_mtime_ns, source.st_ctime_ns):
         return f"{job.target} exists and is newer than its picture"
     raise WriteError(
-        f"{job.target} exists and is older than {job.source}; pass --overwrite to make it anew, "
-        "or --skip-existing to leave it"
+        f"{job.target} exists and is older than {job.source}; pass --overwrite to replace it, "
+        "or --skip-existing to keep it"
     )
 
 
 def _why_skipped_in_place(job: Job) -> str:
-    """A backup that differs from its picture says that an earlier run has replaced the picture."""
+    """A backup that differs from its picture shows that an earlier run replaced the picture."""
     backup = backup_of(job.source)
     if not os.path.lexists(backup) or same_file(job.source, backup) or not job.source.exists():
         return ""
@@ -183,8 +185,8 @@ def _why_skipped_in_place(job: Job) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder of a result, with those above it; WriteError where that cannot be."""
+    """Create the folder of a result and its parents; WriteError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(f"the folder {folder} cannot be made: {error.strerror}") from error
+        raise WriteError(f"the folder {folder} cannot be created: {error.strerror}") from error

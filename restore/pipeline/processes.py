@@ -1,7 +1,7 @@
-"""A batch over several devices: one process for each, files handed out as each becomes free.
+"""A batch on several devices: one process for each, given files as it becomes free.
 
-A process of its own for each device, because Python runs one thread at a time, and a fault of one
-device must not end the others. They talk in pickled messages over their standard streams.
+Each device has its own process, because Python runs one thread at a time, and a failure of one
+device must not stop the others. Processes exchange pickled messages over their standard streams.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from restore.image.atomic import tidy
 from restore.pipeline.flow import Flow, Outcome, Settings
 from restore.pipeline.plan import Job
 
-AHEAD = 6  # pictures that a process has to read and write while its device is busy
-# A worker finds its modules where its parent does, never in the folder that it happens to run in.
+AHEAD = 6  # pictures given to a process at once, to read and write while its device is busy
+# A worker imports modules from its parent's paths, never from the current folder.
 ENTRY = (
     "import sys; sys.path[:] = {paths!r}; "
     "from restore.pipeline.processes import run_worker; run_worker()"
@@ -34,31 +34,31 @@ ENTRY = (
 def restore_in_processes(
     jobs: list[Job], settings: list[Settings], report: Any = None
 ) -> Generator[tuple[Outcome, float], None, None]:
-    """What became of each job, as it is known, and the seconds that networks have run in all.
+    """Yield the outcome of each job, and the seconds for which networks have run in total.
 
-    settings: for each process its own, which differ in device and precision only
-    Leaving early ends the processes; what they were writing is whole or absent.
+    settings: for each process; they differ only in device and precision
+    Leaving early ends the processes; a file they were writing is complete or absent.
     """
     for folder in {job.target.parent for job in jobs}:
         tidy(folder)
-    came: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
-    left = iter(jobs)
+    messages: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+    remaining = iter(jobs)
     cores = os.cpu_count() or 1
     on_cpu = sum(one.resources.device.type == "cpu" for one in settings)
     threads = max(1, cores // max(1, on_cpu))
-    workers = [_Worker(one, threads, came) for one in settings]
+    workers = [_Worker(one, threads, messages) for one in settings]
     seconds = dict.fromkeys(range(len(workers)), 0.0)
     try:
         for worker in [w for _ in range(AHEAD) for w in workers]:
-            worker.give(next(left, None))
+            worker.give(next(remaining, None))
         running = len(workers)
         while running:
-            worker, message = came.get()
+            worker, message = messages.get()
             if message is None:
                 running -= 1
-                for job in worker.lost():
+                for job in worker.given:
                     yield _abandoned(job, worker), sum(seconds.values())
-                for job in left if not running else ():  # nobody is left to do them
+                for job in remaining if not running else ():  # no process is left for them
                     yield _abandoned(job, worker), sum(seconds.values())
                 continue
             kind, content = message
@@ -67,8 +67,8 @@ def restore_in_processes(
                     report(*content)
                 continue
             outcome, seconds[workers.index(worker)] = content
-            worker.took(outcome)
-            worker.give(next(left, None))
+            worker.done(outcome)
+            worker.give(next(remaining, None))
             yield outcome, sum(seconds.values())
     finally:
         for worker in workers:
@@ -85,10 +85,10 @@ class _Worker:
     """A process for one device, seen from the parent."""
 
     def __init__(
-        self, settings: Settings, threads: int, came: queue.SimpleQueue[tuple[_Worker, Any]]
+        self, settings: Settings, threads: int, messages: queue.SimpleQueue[tuple[_Worker, Any]]
     ) -> None:
         self.settings = settings
-        self.given: list[Job] = []
+        self.given: list[Job] = []  # without an outcome yet
         self.closed = False
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", ENTRY.format(paths=_module_paths())],
@@ -96,24 +96,24 @@ class _Worker:
             stdout=subprocess.PIPE,
         )
         self._send((settings, threads))
-        self._listener = threading.Thread(target=self._listen, args=(came,), daemon=True)
+        self._listener = threading.Thread(target=self._listen, args=(messages,), daemon=True)
         self._listener.start()
 
-    def _listen(self, came: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
+    def _listen(self, messages: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
             while (message := pickle.load(cast("IO[bytes]", self.process.stdout))) is not None:
-                came.put((self, message))
+                messages.put((self, message))
         self.process.wait()
-        came.put((self, None))
+        messages.put((self, None))
 
     def _send(self, message: Any) -> None:
         stream = cast("IO[bytes]", self.process.stdin)
-        with contextlib.suppress(OSError):  # it has ended, which its listener will tell
+        with contextlib.suppress(OSError):  # it has ended, which `_listen` reports
             stream.write(pickle.dumps(message))
             stream.flush()
 
     def give(self, job: Job | None) -> None:
-        """Another job, or None: there are no more."""
+        """Send another job, or None if there are no more."""
         if job is not None:
             self.given.append(job)
         elif not self.closed:
@@ -122,16 +122,12 @@ class _Worker:
             return
         self._send(job)
 
-    def took(self, outcome: Outcome) -> None:
-        """One of its jobs is done."""
+    def done(self, outcome: Outcome) -> None:
+        """Note that one of its jobs is done."""
         self.given = [job for job in self.given if job.source != outcome.source]
 
-    def lost(self) -> list[Job]:
-        """What it was given and has not answered for."""
-        return self.given
-
     def end(self) -> None:
-        """No process is left behind."""
+        """End the process, and wait for it."""
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait()
@@ -142,14 +138,14 @@ class _Worker:
 
 
 def _module_paths() -> list[str]:
-    """Where this process finds modules, and where this package lies."""
+    """The paths from which this process imports modules, and that of this package."""
     package = str(Path(__file__).resolve().parents[2])
     paths = [os.path.abspath(path) for path in sys.path if path]
     return paths if package in paths else [*paths, package]
 
 
 class _JobStream:
-    """The jobs that come over standard input; how many is not known before."""
+    """The jobs that arrive over standard input, a number that is not known in advance."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -164,44 +160,44 @@ class _JobStream:
 
 
 def run_worker() -> None:
-    """The process for one device: settings and jobs from standard input, outcomes to its output."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the messages
-    given = sys.stdin.buffer
-    settings, threads = pickle.load(given)
+    """Run the process for one device: settings and jobs from stdin, outcomes to stdout."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # keeps what a library prints out of the messages
+    stdin = sys.stdin.buffer
+    settings, threads = pickle.load(stdin)
     import torch
 
     if settings.resources.device.type == "cpu":
         torch.set_num_threads(threads)
     lock = threading.Lock()
 
-    def answer(message: Any) -> None:
+    def send(message: Any) -> None:
         with lock:
-            answers.write(pickle.dumps(message))
-            answers.flush()
+            output.write(pickle.dumps(message))
+            output.flush()
 
     last = [0.0]
 
-    def tiles(*said: Any) -> None:
-        if time.monotonic() - last[0] > 0.2:  # a person cannot read faster
+    def report(*progress: Any) -> None:
+        if time.monotonic() - last[0] > 0.2:  # nobody can read faster
             last[0] = time.monotonic()
-            answer(("tiles", said))
+            send(("tiles", progress))
 
-    flow = Flow(cast("list[Job]", _JobStream(given)), settings, tiles)
+    flow = Flow(cast("list[Job]", _JobStream(stdin)), settings, report)
     flow.start()
     try:
         while (outcome := flow.outcomes.get()) is not None:
             if isinstance(outcome, BaseException):
                 raise outcome
-            plain = dataclasses.replace(outcome, error=_plain(outcome.error))
-            answer(("outcome", (plain, flow.network_seconds)))
-        answer(None)
+            sendable = dataclasses.replace(outcome, error=_sendable(outcome.error))
+            send(("outcome", (sendable, flow.network_seconds)))
+        send(None)
     finally:
         flow.stop()
 
 
-def _plain(error: Exception | None) -> Exception | None:
-    """An error that can be sent: some carry what cannot."""
+def _sendable(error: Exception | None) -> Exception | None:
+    """The error, or one with its message if it cannot be pickled."""
     try:
         return cast("Exception | None", pickle.loads(pickle.dumps(error)))
     except Exception:

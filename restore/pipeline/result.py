@@ -1,4 +1,4 @@
-"""What a request gives back: the picture or the file, and what it took."""
+"""The result of a request: the picture, its scores, and how it was computed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from restore.image.picture import Depth, Picture
 
 @dataclass(frozen=True)
 class Result:
-    """A restored picture and what it took.
+    """A restored picture and how it was computed.
 
-    image:   the picture in the kind it was given (a path gives a Picture), or as asked
+    image:   the picture in the kind of the input (for a path, a Picture), or in the `output` kind
     picture: the same as a Picture, with alpha, depth and metadata
-    window:  (height, width) of what the network saw at once
-    seconds: from the decoded picture to the restored one; loading of the model not counted
-    sigma:   the noise level (0-255) that was found or asked for; None: the network judges it itself
-    unchanged: whether the picture was left as it is: no noise was found, or the strength is 0
-    before, after: scores of the picture as it came (where it was upscaled: of its bicubic
-             interpolation) and of the result against the reference; None where none was given
+    model:   the name of the model; device, precision: those it ran on and in
+    tiles:   the number of tiles; 0 if no network ran
+    window:  (height, width) of a tile, halo included
+    seconds: from the decoded picture to the restored one, without loading the model
+    sigma:   the noise level (0-255) that was given or estimated; None: the network needs none
+    unchanged: whether the picture was left as it is, because it has no noise or the strength is 0
+    before, after: scores of the input (for upscaling, of its bicubic interpolation) and of the
+             result against the reference; None without a reference
     """
 
     image: Any
@@ -54,16 +56,17 @@ class Result:
 
     @property
     def megapixels_per_second(self) -> float:
-        """Megapixels of the result in a second."""
+        """Megapixels of the result per second."""
         return self.picture.megapixels / self.seconds if self.seconds else math.inf
 
 
 @dataclass(frozen=True)
 class LargeResult:
-    """What it took to restore a picture by rows, which never was in memory whole.
+    """How a picture was restored by rows, without ever being in memory as a whole.
 
-    memory: bytes that were planned for, at most
-    start:  the row it began at, where an earlier run had come
+    height, width, channels, depth: of the picture; others as for `Result`
+    memory: the planned limit of the network's memory, in bytes
+    start:  the row at which it began, after those of an earlier, interrupted run
     """
 
     height: int
@@ -83,6 +86,6 @@ class LargeResult:
 
     @property
     def megapixels_per_second(self) -> float:
-        """Megapixels restored in a second."""
+        """Megapixels restored per second."""
         done = (self.height - self.start) * self.width / 1e6
         return done / self.seconds if self.seconds else math.inf

@@ -1,1 +1,1 @@
-"""What is done around a network: denoising and upscaling. No engine, no files."""
+"""Tasks: what is done with a picture before and after the network. No engine, no files."""

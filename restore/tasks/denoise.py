@@ -1,4 +1,4 @@
-"""Denoising: which network, what it is told of the noise, and how much of its answer is taken."""
+"""Denoising: the network, the noise levels it is conditioned on, and its share in the result."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
-LOWEST_SIGMA = 0.5  # of 255, that a network is told; told 0 it would be told nothing
-Sigma = float | str | None  # a noise level on the 0-255 scale, "auto", or None: not told
+LOWEST_SIGMA = 0.5  # of 255; a network that is conditioned on 0 runs as a blind one
+Sigma = float | str | None  # a noise level (0-255), "auto" to estimate it, or None
 
 
 @dataclass(frozen=True)
 class Denoise:
-    """One network for all pictures; it judges the noise itself, or is told one level for all.
+    """Denoise every picture with the same network, blind or conditioned on one noise level.
 
-    strength:    0 to 1, the share of the network's answer in the result
-    sigma:       the noise level (0-255) it is told or made to see; None: neither
-    added_noise: standard deviation (0-255) of white noise that is added before the network, in two
-                 passes with opposite signs; see `DenoiseToLevel`
-    bound:       the noise of the picture, which bounds how far a pixel may move; see `bounded`
+    strength:    0 to 1, the share of the network's output in the result
+    sigma:       the noise level (0-255) that was given or estimated; None if there is none
+    added_noise: standard deviation (0-255) of white noise that is added to the network's input, in
+                 two passes with opposite signs; see `DenoiseToLevel`
+    bound:       the noise of the picture, which limits how far a pixel may change; see `bounded`
     """
 
     network: Network
@@ -61,7 +61,7 @@ class Denoise:
 
     @property
     def passes(self) -> int:
-        """Two where noise is added."""
+        """Two if noise is added, else one."""
         return 2 if self.added_noise else 1
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
@@ -69,7 +69,7 @@ class Denoise:
         return height, width
 
     def for_picture(self, picture: Picture) -> PictureTask:
-        """The same for each picture."""
+        """The same for every picture."""
         return self
 
     def baseline(self, picture: Picture) -> Picture:
@@ -77,7 +77,7 @@ class Denoise:
         return picture
 
     def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
-        """The pixels in the channels of the network."""
+        """The pixels, with noise added if there is any, in the network's channels."""
         pixels = picture.pixels
         if self.added_noise:
             noise = white_noise(pixels.shape, self.added_noise * (1 if index == 0 else -1))
@@ -87,7 +87,7 @@ class Denoise:
     def postprocess(
         self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
     ) -> Picture:
-        """Channels, alpha, depth and metadata are the picture's."""
+        """The blended result, with the picture's channels, alpha, depth and metadata."""
         fitted = fit_channels(pixels, picture.channels)
         if self.bound is not None:
             fitted = bounded(picture.pixels, fitted, self.bound)
@@ -97,7 +97,7 @@ class Denoise:
 
 @dataclass(frozen=True)
 class _PerPicture:
-    """What the two tasks share whose noise level depends on the picture."""
+    """What the tasks share whose noise level depends on the picture."""
 
     network: Network
     strength: float = 1.0
@@ -123,17 +123,17 @@ class _PerPicture:
 
 @dataclass(frozen=True)
 class DenoiseMeasured(_PerPicture):
-    """The noise of each picture is measured: it is what the network is told, and bounds the result.
+    """Measure the noise of each picture, condition the network on it, and bound the result by it.
 
-    level: a noise level (0-255) in place of the one that was found; the kind of the noise stays
-    least: with less noise than this (0-255) the picture stays as it is
+    level: a noise level (0-255) to which the measured noise is scaled; None: as measured
+    least: a picture with less noise than this (0-255) is returned as it is
     """
 
     level: float | None = None
     least: float = LEAST
 
     def for_picture(self, picture: Picture) -> Denoise:
-        """With the noise of this picture."""
+        """The task with the noise of this picture."""
         noise = estimate_noise(picture.pixels)
         if self.level is not None:
             noise = noise.scaled_to(self.level)
@@ -144,13 +144,13 @@ class DenoiseMeasured(_PerPicture):
 
 @dataclass(frozen=True)
 class DenoiseEstimated(_PerPicture):
-    """The network is told the level of white noise that is estimated for each picture.
+    """Estimate the level of white noise of each picture, and condition the network on it.
 
-    A blind network runs as always, and the estimate is reported.
+    A blind network runs as usual, and the estimate is only reported.
     """
 
     def for_picture(self, picture: Picture) -> Denoise:
-        """With the level of this picture."""
+        """The task with the noise level of this picture."""
         sigma = estimate_sigma(np.asarray(picture.pixels))
         network = self.network
         if network.noise_inputs == 1:
@@ -161,21 +161,21 @@ class DenoiseEstimated(_PerPicture):
 
 @dataclass(frozen=True)
 class DenoiseToLevel(_PerPicture):
-    """A blind network is made to see a noise level.
+    """Denoise with a blind network as if the noise had a given level.
 
-    Above the level found in the picture, white noise is added up to `level`, once as it is and once
-    negated, and the mean of both answers is the result: what the network does to the added noise
-    cancels where it is linear in it, and what the noise hides is removed. Below, only so much of
-    what the network removes is taken away as has that level.
+    If `level` is above the picture's own, white noise is added up to `level`, once as it is and
+    once negated, and the mean of both outputs is the result: the network's response to the added
+    noise cancels as far as it is linear, and details hidden by the noise are removed. If `level` is
+    below the picture's own, only the share of the noise that has that level is removed.
     """
 
     level: float = 0.0
 
     def for_picture(self, picture: Picture) -> Denoise:
-        """With the noise to add, or the share to remove, for this picture."""
-        found = estimate_sigma(np.asarray(picture.pixels))
-        added = math.sqrt(max(0.0, self.level**2 - found**2))
-        share = 1.0 if self.level >= found else 1 - math.sqrt(1 - (self.level / found) ** 2)
+        """The task with the noise to add to this picture, or the share of its noise to remove."""
+        own = estimate_sigma(np.asarray(picture.pixels))
+        added = math.sqrt(max(0.0, self.level**2 - own**2))
+        share = 1.0 if self.level >= own else 1 - math.sqrt(1 - (self.level / own) ** 2)
         network = find_network(self.network, self.ensemble)
         return Denoise(network, self.strength * share, self.level, added)
 
@@ -186,13 +186,13 @@ def denoising(
     ensemble: bool = False,
     sigma: Sigma = None,
 ) -> Task:
-    """The task of `denoise`. Raises InputError for what can be known without a picture."""
+    """The task that `denoise` runs. Raises InputError for arguments that are not valid."""
     check_strength(strength)
     network = find_network(model)
     if network.scale != 1:
         raise InputError(
-            f"this model enlarges pictures {network.scale} times and removes no noise; "
-            "use `restore upscale`, or a model for denoising"
+            f"this model enlarges pictures {network.scale} times and does not denoise; "
+            "use `restore upscale`, or choose a model for denoising"
         )
     level = None if sigma is None else parse_sigma(sigma)
     if network.noise_inputs > 1:
@@ -212,7 +212,7 @@ def of_size(model: str, size: str) -> str:
     """The name of the fast or the best version of a shipped model.
 
     model: the name of either version; size: "fast" or "best"
-    Raises InputError where the model has no fast version.
+    Raises InputError if the model has no fast version.
     """
     from restore.models.weights import available_models
 
@@ -221,26 +221,26 @@ def of_size(model: str, size: str) -> str:
         return best
     shipped = available_models()
     if best + FAST not in shipped:
-        listed = "".join(f"take {name}, or " for name in shipped if name.endswith(FAST))
-        raise InputError(f"there is no fast version of '{model}'; {listed}take the model as it is")
+        others = "".join(f"choose {name}, or " for name in shipped if name.endswith(FAST))
+        raise InputError(f"'{model}' has no fast version; {others}leave out the size")
     return best + FAST
 
 
 def check_estimable(network: Network) -> None:
-    """Raises InputError for a network of noise that the estimator of white noise sees in part."""
+    """Raises InputError unless the network is for white noise, the only noise `auto` estimates."""
     if network.noise != "white":
         raise InputError(
-            "what is estimated is the level of white noise, and this model is for the noise of "
-            "cameras, whose level it finds itself; leave the sigma out, or give a number"
+            "sigma auto estimates white noise, and this model is for the noise of cameras, which "
+            "it estimates itself; leave sigma out, or give a number"
         )
 
 
 def blend(
     original: Pixels, restored: Pixels, strength: float, bounds: Bounds | None = None
 ) -> Pixels:
-    """Between the two, written over `restored`; strength 0 gives the original exactly.
+    """A blend of the two, written over `restored`; strength 0 gives the original exactly.
 
-    The result stays within the original's range, or within [0, 1] where that is wider.
+    The result is clipped to [0, 1], or to the original's range (`bounds`) where that is wider.
     """
     if strength == 0:
         return np.array(original)

@@ -1,4 +1,4 @@
-"""A task: what is done with a picture before and after a network sees it."""
+"""The interface of a task: what is done with a picture before and after the network."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ AUTO = "auto"  # for a noise level that is estimated
 
 
 class Task(Protocol):
-    """A request for any number of pictures: denoise them, or make them larger."""
+    """What to do with any number of pictures: denoise or upscale them."""
 
     @property
     def first(self) -> Task | None:
-        """A task to do before this one, whose result this one takes."""
+        """A task to be done before this one, on whose result this one works; None for most."""
 
     @property
     def unchanged(self) -> bool:
-        """Whether the result is the input, so that no network is needed."""
+        """Whether every picture is returned as it is, so that no network is needed."""
 
     @property
     def uniform(self) -> bool:
-        """Whether pictures of one size share one network and one pass, and may go in one batch."""
+        """Whether pictures of one size need the same network once, so that they can be batched."""
 
     @property
     def by_rows(self) -> bool:
-        """Whether each row of the result depends on the same row of the network's output alone.
+        """Whether a row of the result depends only on the same row of the network's output.
 
-        Such a task can be done on a picture that is larger than memory.
+        Only such a task can be done on a picture that is larger than memory.
         """
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the result of a picture of this size; InputError if impossible."""
+        """Height and width of the result for a picture of this size; InputError if impossible."""
 
     def for_picture(self, picture: Picture) -> PictureTask:
-        """The task with all that depends on the picture decided: network, noise level, size."""
+        """The task for this picture, with its network, noise level and size decided."""
 
     def baseline(self, picture: Picture) -> Picture:
-        """What a result is compared with: the picture at the result's size, without a network."""
+        """What the result is compared with: the picture at the result's size, without a network."""
 
 
 class PictureTask(Protocol):
-    """A task for one picture."""
+    """What to do with one picture."""
 
     @property
     def network(self) -> Network:
@@ -60,33 +60,33 @@ class PictureTask(Protocol):
 
     @property
     def unchanged(self) -> bool:
-        """Whether this picture stays as it is, so that no network is needed."""
+        """Whether this picture is returned as it is, so that no network is needed."""
 
     @property
     def sigma(self) -> float | None:
-        """The noise level (0-255) that the network is told, or made to see; None: neither."""
+        """The noise level (0-255) that was given or estimated; None if there is none."""
 
     @property
     def passes(self) -> int:
-        """How many times the network runs; the mean of its outputs is the answer."""
+        """How many times the network runs; the mean of its outputs is used."""
 
     def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
-        """The network's input `(height, width, network.channels)` for the pass `index`."""
+        """The network's input `(height, width, network.channels)` for pass number `index`."""
 
     def postprocess(
         self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
     ) -> Picture:
-        """The result, from the picture and the network's answer, which is used up.
+        """The result, from the picture and the network's output, whose memory may be overwritten.
 
-        bounds: the range of the whole picture, where `picture` is some rows of it
+        bounds: the lowest and highest value of the whole picture, if `picture` is part of its rows
         """
 
 
 def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False) -> Network:
-    """A network by name or file, or the network itself; with `ensemble` the mean over its views.
+    """A network by name or file, or the given network; with `ensemble`, as an `Ensemble`.
 
-    A file is loaded once and kept while it does not change. Raises UnknownModelError, WeightsError,
-    and InputError for an object that is not a network.
+    A file is loaded once and cached until it changes. Raises UnknownModelError, WeightsError, and
+    InputError for an object that is not a network.
     """
     from restore.models.network import check_network
 
@@ -112,7 +112,7 @@ def _load(path: Path, _modified: int) -> Network:
 
 
 def fit_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Grey as three equal channels, or colour as its luma; unchanged where the count agrees."""
+    """Grey to three equal channels, or RGB to luma; unchanged if the count is right already."""
     if pixels.shape[2] == channels:
         return pixels
     return as_rgb(pixels) if channels == 3 else as_grey(pixels)
@@ -122,7 +122,7 @@ def check_strength(strength: float) -> None:
     """Raises InputError unless 0 <= strength <= 1."""
     if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
         raise InputError(
-            f"strength is between 0 (as it was) and 1 (fully restored), not {strength}"
+            f"strength must be between 0 (unchanged) and 1 (fully restored), not {strength}"
         )
 
 
@@ -136,7 +136,7 @@ def parse_sigma(sigma: float | str) -> float | None:
         level = math.nan
     if not 0 < level <= 255:
         raise InputError(
-            f"sigma is a noise level above 0 and at most 255, or auto, not {sigma}; "
-            "to leave a picture as it is, take strength 0"
+            f"sigma must be a noise level above 0 and at most 255, or auto, not {sigma}; "
+            "to leave a picture as it is, use strength 0"
         )
     return level

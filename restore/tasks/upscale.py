@@ -1,7 +1,7 @@
-"""Upscaling as a whole request: any factor by the next model and an antialiased resize.
+"""Upscaling by any factor: with the network of the next scale and an antialiased resize.
 
-What is not the network's is done here: the choice of the model by the factor, alpha with the
-colour bled under it, the exact size, and the step back to the picture that was given.
+This task chooses the network, fills in colour under transparent pixels, resizes to the exact size,
+and corrects the result by the original picture.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 BICUBIC = "bicubic"
 MOST_STEPS_BACK = 20
-WORTH_REMOVING = 2.0  # of 255: less noise than this stays before a picture is enlarged
-COLOUR_RADIUS = 8  # pixels of the small picture, the standard deviation of a Gaussian
+WORTH_REMOVING = 2.0  # of 255; a picture with less noise is upscaled without denoising
+COLOUR_RADIUS = 8  # standard deviation of a Gaussian, in pixels of the original picture
 
 
 class Interpolation(BaseNetwork):
-    """No network at all: the picture passes through, and the resize does everything."""
+    """Stands in for a network where there is none: the identity, followed by the resize."""
 
     channels, scale, multiple_of, halo = 3, 1, 1, 0
     card: ModelCard | None = ModelCard(BICUBIC, "upscale", "Interpolation", {})
@@ -49,10 +49,10 @@ class Interpolation(BaseNetwork):
 
 @dataclass(frozen=True)
 class Upscale:
-    """Enlarge pictures to a size.
+    """Upscale pictures to a size.
 
-    networks: by their scales; a factor takes the smallest that reaches it, else the largest
-    first:    removes the noise before the picture is enlarged; None: nothing does
+    networks: by scale; the smallest scale that reaches the factor is used, or else the largest
+    first:    the task that denoises a picture before it is upscaled; None: it is not denoised
     """
 
     size: Size
@@ -67,34 +67,34 @@ class Upscale:
 
     @property
     def uniform(self) -> bool:
-        """Unless the noise of each picture is removed first."""
+        """True unless each picture is denoised first."""
         return self.first is None
 
     def result_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size asked for. Raises InputError where it cannot be."""
+        """The size of the result. Raises InputError if it is not possible."""
         return self.size.of(height, width)
 
     def for_picture(self, picture: Picture) -> UpscalePicture:
-        """With the network of the next scale."""
+        """The task with the network of the next scale."""
         sides = self.size.of(picture.height, picture.width)
         factor = min(sides[0] / picture.height, sides[1] / picture.width)
         enough = [scale for scale in sorted(self.networks) if scale >= factor]
         scale = enough[0] if enough else max(self.networks)
-        if scale not in self._loaded:  # one object for each, so that the engine can keep it ready
+        if scale not in self._loaded:  # always the same object, so that the engine can cache it
             network = find_network(self.networks[scale])
             ensemble = self.ensemble and not isinstance(network, Interpolation)
             self._loaded[scale] = find_network(network, ensemble)
         return UpscalePicture(self._loaded[scale], sides, self.back_projection)
 
     def baseline(self, picture: Picture) -> Picture:
-        """The bicubic interpolation."""
-        plain = UpscalePicture(Interpolation(), self.size.of(picture.height, picture.width))
-        return plain.postprocess(picture, _opaque(picture))
+        """The bicubic interpolation of the picture."""
+        bicubic = UpscalePicture(Interpolation(), self.size.of(picture.height, picture.width))
+        return bicubic.postprocess(picture, _opaque(picture))
 
 
 @dataclass(frozen=True)
 class UpscalePicture:
-    """Enlarge one picture to a size (height, width)."""
+    """Upscale one picture to a size (height, width)."""
 
     network: Network
     size: tuple[int, int]
@@ -105,7 +105,7 @@ class UpscalePicture:
     sigma = None
 
     def preprocess(self, picture: Picture, index: int = 0) -> Pixels:
-        """The pixels in the channels of the network, with colour under transparent ones."""
+        """The pixels in the network's channels, with colour filled in under transparent ones."""
         pixels = _opaque(picture)
         if isinstance(self.network, Interpolation):
             return pixels
@@ -114,7 +114,7 @@ class UpscalePicture:
     def postprocess(
         self, picture: Picture, pixels: Pixels, bounds: Bounds | None = None
     ) -> Picture:
-        """The result at the size asked for, with everything the picture's file said about it."""
+        """The result at the exact size, with the picture's alpha and metadata."""
         height, width = self.size
         fine = resize(fit_channels(pixels, picture.channels), height, width)
         if self.network.noise == "mixed":
@@ -137,21 +137,22 @@ def upscaling(
     ensemble: bool = False,
     strength: float = 1.0,
 ) -> Upscale:
-    """The task of `upscale`. Raises what can be known without a picture.
+    """The task that `upscale` runs.
 
-    strength: of what removes noise first, where no model is named; 0: nothing does
+    strength: of the denoising before upscaling, used if no model is named; 0: none
+    Raises InputError, UnknownModelError or WeightsError for arguments that are not valid.
     """
     check_strength(strength)
     if isinstance(back_projection, bool) or not 0 <= back_projection <= MOST_STEPS_BACK:
         raise InputError(
-            f"back-projection takes 0 to {MOST_STEPS_BACK} steps, not {back_projection}"
+            f"back-projection must have 0 to {MOST_STEPS_BACK} steps, not {back_projection}"
         )
     if model is None:
         networks: dict[int, Network | Path] = dict(shipped_upscalers())
         if not networks:
             raise UnknownModelError(
-                "this version ships no weights for upscaling; give --model bicubic, or a file "
-                "that `restore train upscale-x4` has written"
+                "this version ships no model for upscaling; give --model bicubic, or a weights "
+                "file written by `restore train upscale-x4`"
             )
         first = restoring_first(strength) if strength else None
         return Upscale(size, networks, back_projection, ensemble, first)
@@ -160,15 +161,15 @@ def upscaling(
     network = find_network(model)
     if network.scale == 1:
         raise InputError(
-            "this model leaves pictures in their size; give one for upscaling, or bicubic"
+            "this model does not enlarge pictures; choose a model for upscaling, or bicubic"
         )
     return Upscale(size, {network.scale: network}, back_projection, ensemble)
 
 
 def restoring_first(strength: float) -> Task | None:
-    """Denoising for small pictures: of their noise and JPEG blocks upscaling would make details.
+    """The denoising before upscaling, which would turn noise and JPEG artefacts into detail.
 
-    None where no denoiser is shipped that is told the noise found in a picture.
+    None if the shipped denoiser cannot be conditioned on noise, as it could do harm.
     """
     from restore.models.weights import available_models
 
@@ -181,19 +182,19 @@ def restoring_first(strength: float) -> Task | None:
 
 
 def shipped_upscalers() -> dict[int, Path]:
-    """The shipped models that are taken by default, by their scales: `upscale-x2` and so on."""
+    """The shipped models that are used by default, by scale: `upscale-x2` and so on."""
     from restore.models.weights import available_models
 
-    found = {name: re.fullmatch(r"upscale-x(\d)", name) for name in available_models()}
-    return {int(m[1]): available_models()[name] for name, m in found.items() if m is not None}
+    matches = ((re.fullmatch(r"upscale-x(\d)", n), path) for n, path in available_models().items())
+    return {int(match[1]): path for match, path in matches if match is not None}
 
 
 def project_back(fine: Pixels, picture: Pixels, steps: int) -> Pixels:
-    """New pixels that shrink to the picture more closely with each step.
+    """Correct a result so that, downscaled, it comes closer to the picture with each step.
 
-    Each adds the interpolated difference between the picture and the shrunk result (Irani and
-    Peleg, "Improving resolution by image registration", CVGIP 1991). It takes out what little the
-    network changed of colour and brightness, and assumes that the picture is without noise.
+    Each step adds the upscaled difference between the picture and the downscaled result (Irani and
+    Peleg, "Improving resolution by image registration", CVGIP 1991). This undoes small changes of
+    colour and brightness, and assumes that the picture has no noise. Returns new pixels.
     """
     height, width = fine.shape[:2]
     for _ in range(steps):
@@ -203,10 +204,11 @@ def project_back(fine: Pixels, picture: Pixels, steps: int) -> Pixels:
 
 
 def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
-    """New pixels whose colours over some distance are the picture's.
+    """Correct a result so that its colours, averaged over some pixels, are the picture's.
 
-    What was taken for noise or blocks need not have a mean of zero; the blurred difference between
-    the picture and the shrunk result puts that right and brings neither of them back.
+    What a network removes as noise or JPEG artefacts need not have a mean of zero. Adding the
+    blurred difference between the picture and the downscaled result corrects the mean without
+    bringing noise or artefacts back. Returns new pixels.
     """
     import cv2
 
@@ -218,11 +220,11 @@ def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
 
 
 def within_range(fine: Pixels, picture: Pixels) -> Pixels:
-    """New pixels that stay near the range of the picture's own pixels around each of them.
+    """Limit a result to a range around the picture's pixels at the same place.
 
-    In each channel a result may exceed the lowest and the highest of 3x3 pixels by as much as they
-    differ. So an even colour stays that colour, and white beside orange stays white: both have
-    the same red. Of what the networks do to photographs it changes 0.001 dB.
+    In each channel a result may exceed the lowest and the highest of 3x3 pixels by the difference
+    between them. So a uniform colour is kept, and white beside orange stays white, because both
+    have the same red. On photographs this changes the PSNR by 0.001 dB. Returns new pixels.
     """
     import cv2
 

@@ -69,7 +69,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("denoise", picture, "--reference", "none.png"): "none.png does not exist",
         ("denoise", picture, "--in-place"): "--backup",
         ("denoise", picture, "--overwrite", "--skip-existing"): "give one",
-        ("upscale", picture): "give one of scale",
+        ("upscale", picture): "give exactly one of scale",
         ("upscale", picture, "--scale", "x"): "above 1",
         ("upscale", picture, "--scale", "2", "--quality", "fast"): "--fast",
         ("compare", picture, "none.png"): "none.png does not exist",

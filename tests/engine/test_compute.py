@@ -35,14 +35,14 @@ def test_it_travels_between_processes_and_is_never_changed() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (Compute("gpu"), "no device"),
-        (Compute(precision="int8"), "no precision"),
-        (Compute(tile=0), "too small"),
+        (Compute("gpu"), "not a device"),
+        (Compute(precision="int8"), "not a precision"),
+        (Compute(tile=0), "above 0"),
         (Compute(tile="a"), "whole number of pixels"),  # type: ignore[arg-type]
         (Compute(memory="much"), "write it like"),
         (Compute(memory=1.5), "write it like"),  # type: ignore[arg-type]
         (Compute(memory=0), "write it like"),
-        (Compute(None), "no device"),  # type: ignore[arg-type]
+        (Compute(None), "not a device"),  # type: ignore[arg-type]
     ],
     ids=str,
 )

@@ -156,7 +156,7 @@ def test_an_overflow_in_half_precision_is_computed_again_in_float32(
         output = run_array(Overflowing(), pixels, Resources(CPU, torch.bfloat16))
     assert output.plan.dtype == torch.float32
     assert np.array_equal(output.pixels, pixels)
-    assert "computing in float32" in caplog.text
+    assert "retrying in float32" in caplog.text
 
 
 class Overflowing(BaseNetwork):

@@ -64,7 +64,7 @@ def test_two_axes_cover_a_picture_once() -> None:
 
 
 def test_a_window_that_is_all_halo_is_refused_with_the_smallest_that_works() -> None:
-    with pytest.raises(InputError, match="smallest that works is 168"):
+    with pytest.raises(InputError, match="at least 168"):
         split_axis(1000, 160, 80, 8)
     assert len(split_axis(1000, 168, 80, 8)) > 1
 

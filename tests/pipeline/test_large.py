@@ -99,11 +99,11 @@ def test_a_memory_map_goes_through(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"memory": 1000}, "the smallest that works is"),
+        ({"memory": 1000}, "needs at least"),
         ({"start": 3}, "a multiple of 2"),
         ({"start": 500}, "a row of the picture"),
-        ({"target": np.zeros((1, 2, 3))}, r"the target has the shape \(1, 2, 3\)"),
-        ({"source": np.zeros((3, 4, 5))}, "a picture has the shape"),
+        ({"target": np.zeros((1, 2, 3))}, r"the source\'s shape \(.*\), not \(1, 2, 3\)"),
+        ({"source": np.zeros((3, 4, 5))}, "a picture must have the shape"),
         ({"source": np.full((40, 20, 3), np.nan, np.float32)}, "not finite"),
     ],
     ids=lambda value: str(value)[:20],
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_refused(
 
 def test_noise_is_not_added_to_parts(small_network: Denoiser) -> None:
     picture, target = noisy((200, 48, 3), "uint8"), np.zeros((200, 48, 3), np.uint8)
-    with pytest.raises(InputError, match="leave the sigma out"):
+    with pytest.raises(InputError, match="leave sigma out"):
         denoise_windows(picture, target, small_network, device="cpu", sigma=200)
     assert not target.any()
 

@@ -185,9 +185,9 @@ def test_what_is_no_picture_is_refused_in_words(
     ("settings", "words"),
     [
         ({"output": "jpeg"}, "same, picture"),
-        ({"tile": 0}, "too small"),
-        ({"device": "gpu"}, "no device"),
-        ({"precision": "int8"}, "no precision"),
+        ({"tile": 0}, "above 0"),
+        ({"device": "gpu"}, "not a device"),
+        ({"precision": "int8"}, "not a precision"),
         ({"reference": np.zeros((5, 4, 3), np.uint8)}, "reference is 4x5 RGB"),
     ],
 )

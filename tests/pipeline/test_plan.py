@@ -93,7 +93,7 @@ def test_two_pictures_with_one_result_are_refused(photos: Path) -> None:
 
 def test_a_result_that_would_replace_a_picture_is_refused(photos: Path) -> None:
     (photos / "in" / "a.png").write_bytes(b"x")
-    with pytest.raises(WriteError, match=r"a\.png, which is a picture of this batch"):
+    with pytest.raises(WriteError, match=r"a\.png, which is another picture of this batch"):
         plan_jobs([photos / "in"], "{parent}/{stem}.png", Saving())
     with pytest.raises(WriteError, match="is the picture itself"):
         plan_jobs([photos / "in" / "b.png"], "{stem}{ext}", Saving())

@@ -33,9 +33,9 @@ def test_sizes_of_a_picture_of_150x100(asked: dict[str, Any], result: tuple[int,
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({}, "give one of scale"),
-        ({"scale": 2, "width": 300}, "give one of scale"),
-        ({"width": 300, "fit": "9x9"}, "give one of scale"),
+        ({}, "give exactly one of scale"),
+        ({"scale": 2, "width": 300}, "give exactly one of scale"),
+        ({"width": 300, "fit": "9x9"}, "give exactly one of scale"),
         *(({"scale": s}, "above 1 and at most 16") for s in (0, -1, 100, "x", "", 1, "nan", "inf")),
         ({"width": "wide"}, "whole number"),
         ({"height": 0}, "above 0"),
@@ -51,9 +51,9 @@ def test_what_is_no_size_is_refused(asked: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"width": 150}, "as large as that already"),
-        ({"fit": "100x100"}, "as large as that already"),
-        ({"height": 1601}, "16 times is the most, 2400x1600"),
+        ({"width": 150}, "already that large"),
+        ({"fit": "100x100"}, "already that large"),
+        ({"height": 1601}, "largest factor is 16, to 2400x1600"),
         ({"width": 300, "height": 300}, "--fit 300x300"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The CPU backend that streams rows: each row of each layer is computed once."""
+"""The CPU backend that streams rows, so that each row of each layer is computed once."""

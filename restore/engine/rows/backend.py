@@ -1,7 +1,7 @@
 """The CPU backend for the package's own networks: it streams a picture row by row.
 
 Each row of each layer is computed once; memory grows with the width of the picture, not with its
-height. Where a whole row does not fit, the picture is cut into columns with a halo.
+height. If whole rows do not fit into memory, the picture is split into columns with a halo.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from restore.models.network import Network
 
 
 class RowBackend:
-    """Networks whose layers `layers` knows, on a CPU, where no tile is asked for."""
+    """Streams networks that `can_stream` accepts, on a CPU, if no tile size is given."""
 
     def supports(self, network: Network, resources: Resources) -> bool:
-        """Whether it can run this network."""
+        """Whether it can run this network with this device and tile."""
         on_cpu = resources.device.type == "cpu"
         return on_cpu and resources.tile is None and can_stream(uncached(network))
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
-        """Columns as narrow as useful."""
+        """The bytes of a stream over columns that are as narrow as is useful."""
         return layers_of(network, dtype).peak_bytes(height, min(width, useful_tile(network)))
 
     def plan(
@@ -49,14 +49,14 @@ class RowBackend:
         ordered: bool,
         failed: Plan | None = None,
     ) -> Plan:
-        """As few columns as the memory allows; strips for an ordered sink that needs several."""
+        """As few columns as memory allows; strips, if an ordered sink would need several."""
         layers = layers_of(network, resources.dtype)
         height, width, memory = source.height, source.width, resources.memory
         if failed is not None:
-            memory = self._less(network, source, layers, failed)
+            memory = self._smaller(network, source, layers, failed)
         whole = [Span(0, height, 0, height)]
         if ordered:
-            planned = layers.peak_bytes(height, width) + rows_on_their_way(layers, source)
+            planned = layers.peak_bytes(height, width) + buffered_bytes(layers, source)
             if memory is not None and planned > memory:
                 return self._strips(network, source, layers, memory)
             columns = [Span(0, width, 0, width)]
@@ -66,7 +66,7 @@ class RowBackend:
         return Plan(whole, columns, 1, resources.device, layers.dtype, planned)
 
     def _strips(self, network: Network, source: PaddedRows, layers: Layers, memory: int) -> Plan:
-        """Full-width strips with halos, each computed in columns; half of the memory for each."""
+        """Full-width strips with halos, computed in columns; each takes half of the memory."""
         smallest, narrowest = (min(n, useful_tile(network)) for n in (source.height, source.width))
         per_row = row_bytes(source)
         least = max(smallest * per_row, layers.peak_bytes(smallest, narrowest))
@@ -78,8 +78,8 @@ class RowBackend:
         planned = layers.peak_bytes(rows[0].window, columns[0].window) + rows[0].window * per_row
         return Plan(rows, columns, 1, torch.device("cpu"), layers.dtype, planned)
 
-    def _less(self, network: Network, source: PaddedRows, layers: Layers, failed: Plan) -> int:
-        """Half of the memory of a plan that failed. Raises OutOfMemoryError for the smallest."""
+    def _smaller(self, network: Network, source: PaddedRows, layers: Layers, failed: Plan) -> int:
+        """Half of the memory of a failed plan. Raises OutOfMemoryError if it was the smallest."""
         height, width = failed.window
         smallest = min(source.width, useful_tile(network))
         if width <= smallest:
@@ -96,7 +96,7 @@ class RowBackend:
         start: int = 0,
         report: Report | None = None,
     ) -> None:
-        """Stream the picture, column by column; strips one after the other."""
+        """Stream the picture column by column, or strip by strip."""
         layers = layers_of(network, plan.dtype)
         if len(plan.rows) == 1:
             columns = plan.columns
@@ -118,7 +118,7 @@ class RowBackend:
         strip: Span,
         start: int,
     ) -> None:
-        """One strip, as a picture of its own, and of it the rows that it keeps."""
+        """Compute one strip as a picture of its own, and write the rows of its core."""
         border, scale = source.border, layers.scale
         first = max(strip.first, start + border)
         last = min(strip.last, source.size[0] + border)
@@ -129,25 +129,25 @@ class RowBackend:
         result = np.empty(shape, np.float32)
         part = PaddedRows(ArraySource(pixels), layers.multiple_of)
         stream_columns(layers, part, plan.columns, ArraySink(result))
-        kept = result[(first - strip.start) * scale : (last - strip.start) * scale]
+        core = result[(first - strip.start) * scale : (last - strip.start) * scale]
         width = source.size[1] * scale
-        sink.write((first - border) * scale, slice(0, width), kept[:, border * scale :][:, :width])
+        sink.write((first - border) * scale, slice(0, width), core[:, border * scale :][:, :width])
 
 
 def layers_of(network: Network, dtype: torch.dtype) -> Layers:
-    """The layers of a network, laid out for streaming; those of a cached one are laid out once."""
+    """The layers of a network, prepared for streaming; those of a `CachedNetwork` are cached."""
     plain = uncached(network)
     assert can_stream(plain)
     if not isinstance(network, CachedNetwork):
         return Layers(plain, dtype)
-    kept = network.layouts.get(dtype)
-    if not isinstance(kept, Layers):
-        kept = network.layouts[dtype] = Layers(plain, dtype)
-    return kept
+    layers = network.layouts.get(dtype)
+    if not isinstance(layers, Layers):
+        layers = network.layouts[dtype] = Layers(plain, dtype)
+    return layers
 
 
-def rows_on_their_way(layers: Layers, source: PaddedRows) -> int:
-    """Bytes of the rows between an ordered source and an ordered sink: the result lags behind."""
+def buffered_bytes(layers: Layers, source: PaddedRows) -> int:
+    """Bytes of the rows between a source and an ordered sink: the result lags behind."""
     bands = layers.bands(source.width)
     lag = layers.lags(bands)[0]
     return source.width * (lag * source.channels * 4 + 4 * bands[0] * ROW_BYTES)
@@ -156,9 +156,10 @@ def rows_on_their_way(layers: Layers, source: PaddedRows) -> int:
 def columns_within(
     layers: Layers, height: int, width: int, halo: int, memory: int | None
 ) -> list[Span]:
-    """As few columns as let a stream over each stay within `memory` bytes, half of each kept.
+    """The fewest columns for which a stream over each takes at most `memory` bytes.
 
-    height, width: of the padded picture. Raises InputError with the smallest memory that works.
+    height, width: of the padded picture
+    At least half of each column is core. Raises InputError with the smallest memory that works.
     """
     smallest = min(width, max(4 * round_up(halo, layers.multiple_of), layers.multiple_of))
     window = width
@@ -180,12 +181,11 @@ def stream_columns(
     halo: int = 0,
     report: Report | None = None,
 ) -> None:
-    """A picture through the network, column by column, each from its first row to its last.
+    """Run the network over a picture, column by column, each from its first row to its last.
 
-    start: the first row of the picture that is wanted, a multiple of the network's `multiple_of`;
-           the stream begins `halo` rows above it
-    Rows and columns that only pad the picture are not written. An upscaler's are counted in finer
-    pixels where they are written. Raises NotFiniteError.
+    start: the first row to write, a multiple of the network's `multiple_of`; the stream begins
+           `halo` rows above it
+    Padding is not written. Positions in the sink are in output pixels. Raises NotFiniteError.
     """
     border = source.border
     begin, below = border + start, border + source.size[0]
@@ -202,8 +202,8 @@ def stream_columns(
             at = top
             while at < source.height:
                 end = min(source.height, at + (stream.first_rows if at == top else stream.rows))
-                given = np.ascontiguousarray(source.read(at, end)[:, span.read])
-                stream.push(torch.from_numpy(given), end == source.height)
+                pixels = np.ascontiguousarray(source.read(at, end)[:, span.read])
+                stream.push(torch.from_numpy(pixels), end == source.height)
                 at = end
                 done += 1
                 if report is not None:
@@ -213,19 +213,20 @@ def stream_columns(
 def _inside(
     wanted: tuple[slice, slice], origin: tuple[int, int], border: int, scale: int, sink: Sink
 ) -> Write:
-    """Of what a stream writes the part that is wanted, counted from the picture's first pixel.
+    """A function that writes to `sink` the part of a stream's output that lies in `wanted`.
 
-    wanted: rows and columns of the padded picture; origin: row and column the stream began at
+    wanted: rows and columns of the padded picture
+    origin: row and column of the padded picture at which the stream begins
     """
     rows, columns = (slice(axis.start * scale, axis.stop * scale) for axis in wanted)
     top, left = (at * scale for at in origin)
 
-    def inside(row: int, column: int, found: torch.Tensor) -> None:
+    def inside(row: int, column: int, output: torch.Tensor) -> None:
         row, column = row + top, column + left
-        first, last = max(row, rows.start), min(row + found.shape[0], rows.stop)
-        begin, end = max(column, columns.start), min(column + found.shape[1], columns.stop)
+        first, last = max(row, rows.start), min(row + output.shape[0], rows.stop)
+        begin, end = max(column, columns.start), min(column + output.shape[1], columns.stop)
         if first < last and begin < end:
-            part = found[first - row : last - row, begin - column : end - column].numpy()
+            part = output[first - row : last - row, begin - column : end - column].numpy()
             shift = border * scale
             sink.write(first - shift, slice(begin - shift, end - shift), part)
 

@@ -1,4 +1,4 @@
-"""Rows of a layer on their way through a network: buffers, history and queues."""
+"""Buffers, history and queues for the rows of a layer."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from torch import Tensor
 from restore.engine.rows.layers import BELOW
 from restore.engine.tiling import round_up
 
-PIECE = 2**16  # samples; bands that differ by less share their memory
+PIECE = 2**16  # samples; sizes are rounded up to this, so that similar bands can reuse memory
 
 
 class MemoryPool:
-    """Memory of finished bands for the next ones: fresh memory costs as much time as a layer."""
+    """Reuses memory of finished bands: allocating new memory takes as long as a layer."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Create an empty pool."""
         self._free: dict[tuple[int, torch.dtype], list[Tensor]] = defaultdict(list)
 
     def take(self, size: int, dtype: torch.dtype) -> Tensor:
-        """At least so many samples, `(n,)`, not initialised."""
+        """At least `size` uninitialised samples, `(n,)`."""
         size = round_up(size, PIECE)
         try:
-            return self._free[size, dtype].pop()  # one step, so that threads need no lock
+            return self._free[size, dtype].pop()  # atomic, so that threads need no lock
         except IndexError:
             return torch.empty(size, dtype=dtype)
 
     def give(self, samples: Tensor) -> None:
-        """Take back what `take` gave."""
+        """Return samples of `take` to the pool."""
         self._free[len(samples), samples.dtype].append(samples)
 
 
 class Rows:
-    """Some rows over the whole width, as parts side by side: `(1, C, rows, columns)` each."""
+    """Rows over the whole width, as parts side by side, each `(1, C, rows, columns)`."""
 
     def __init__(self, parts: Sequence[Tensor], buffers: Sequence[RowBuffer] = ()) -> None:
-        """parts: of the same rows, from left to right, not copied; buffers: they keep alive."""
+        """parts: of the same rows, from left to right, not copied; buffers: are kept alive."""
         self.parts, self.buffers = parts, buffers
         self.count = parts[0].shape[2]
 
@@ -55,20 +55,20 @@ class Rows:
             at += width
 
     def joined(self, columns: slice) -> Tensor:
-        """These columns as one tensor; a copy only where they lie in several parts."""
-        found = list(self.between(columns))
-        return found[0] if len(found) == 1 else torch.cat(found, 3)
+        """These columns as one tensor; copied only if they lie in several parts."""
+        parts = list(self.between(columns))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 3)
 
     def only(self, first: int, last: int) -> Rows:
-        """Rows [first, last) of these."""
+        """Rows [first, last)."""
         return Rows([part[:, :, first:last] for part in self.parts], self.buffers)
 
     def every_other(self, first: int) -> Rows:
-        """Of an even count of rows the even ones (first 0) or the odd ones (first 1)."""
+        """The even rows (first 0) or the odd rows (first 1) of an even count of rows."""
         return Rows([part[:, :, first::2] for part in self.parts], self.buffers)
 
     def cut(self, count: int) -> Iterator[tuple[Rows, bool]]:
-        """Pieces of `count` rows; the flag says which is the last."""
+        """Pieces of `count` rows, and whether each is the last."""
         for begin in range(0, self.count, count):
             yield self.only(begin, begin + count), begin + count >= self.count
 
@@ -76,9 +76,9 @@ class Rows:
 def stack(
     pieces: Sequence[Rows], columns: slice, lines: Tensor, more: Tensor | None = None
 ) -> None:
-    """Write these columns of rows one below the other into `(rows, columns, C)`.
+    """Write these columns of the pieces, one below the other, into `lines` `(rows, columns, C)`.
 
-    more: the same shape, added on the way
+    more: the same shape, added to them
     """
     begin = 0
     for piece in pieces:
@@ -94,12 +94,12 @@ def stack(
 
 
 def as_image(lines: Tensor) -> Tensor:
-    """`(rows, columns, C)` as `(1, C, rows, columns)`, channels last; not a copy."""
+    """A view of `(rows, columns, C)` as `(1, C, rows, columns)`, channels last."""
     return lines[None].permute(0, 3, 1, 2)
 
 
 class PooledRows:
-    """Memory of the pool, which goes back to it when the last reference to this is gone."""
+    """Memory of a pool, returned to it when this object is deleted."""
 
     def __init__(self, pool: MemoryPool, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
         """shape: (rows, columns, channels); not initialised."""
@@ -108,17 +108,17 @@ class PooledRows:
         self.memory = self.samples[: math.prod(shape)].view(shape)
 
     def __del__(self) -> None:
-        """Give the memory back, if it was ever taken."""
+        """Return the memory, if `__init__` got that far."""
         if hasattr(self, "samples"):
             self.pool.give(self.samples)
 
 
 class RowBuffer(PooledRows):
-    """Rows of some columns, with space above and below for rows that the next layers also need.
+    """Rows of some columns, with space above and below for the context of the next layers.
 
-    The layers work in place, so that a band is copied in once for a chain of blocks. There may be a
-    few columns more than asked for; their values are finite and unused. `Rows` that lie in a buffer
-    must hold a reference to it.
+    The layers work in place, so a band is copied once for a whole chain of blocks. There may be a
+    few extra columns, whose values are finite and unused. `Rows` that lie in a buffer must hold a
+    reference to it.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class RowBuffer(PooledRows):
         above: int = 0,
         pitch: int | None = None,
     ) -> None:
-        """shape: (rows, columns, channels); pitch: columns in memory, None for as many."""
+        """shape: (rows, columns, channels); pitch: columns in memory, None: the same."""
         rows, self.width, channels = shape
         columns = self.width if pitch is None else pitch
         super().__init__(pool, (above + rows + BELOW, columns, channels), dtype)
@@ -138,13 +138,13 @@ class RowBuffer(PooledRows):
             self.memory[:, self.width :] = 0
 
     def fill(self, pieces: Sequence[Rows], columns: slice) -> RowBuffer:
-        """Copy these columns of rows, one below the other."""
+        """Copy these columns of the pieces, one below the other."""
         stack(pieces, columns, self.lines[:, : self.width])
         return self
 
     @property
     def lines(self) -> Tensor:
-        """The rows as `(rows, columns, C)`, all columns in memory; a view."""
+        """A view of the rows, `(rows, columns, C)`, with the extra columns."""
         return self.memory[self.first : self.last]
 
     @property
@@ -161,18 +161,18 @@ class LayerInput(NamedTuple):
 
 
 class RowHistory:
-    """The last rows of a layer's input, for the next band; zeros at the picture's ends."""
+    """The last rows of a layer's input, kept for the next band; zeros at the picture's edges."""
 
     def __init__(self, reach: int, framed: bool) -> None:
-        """reach: rows and columns around each one that the layer sees; framed: see `Chain`."""
+        """reach: radius of the layer's receptive field in rows; framed: see `Chain`."""
         self.reach, self.framed = reach, framed
         self.kept: Tensor | None = None
 
     def around(self, buffer: RowBuffer, last: bool, scratch: MemoryPool) -> LayerInput | None:
-        """The rows with the kept ones above them, and `reach` rows of zeros at the picture's ends.
+        """The rows with the kept rows above them, and `reach` rows of zeros at the picture's edges.
 
-        Afterwards the buffer holds the rows for which the layer has an output, kept ones included.
-        None where the rows are too few for a row of output.
+        Afterwards the buffer holds the rows for which the layer has an output, including kept rows.
+        None if there are too few rows for a row of output.
         """
         above = self.reach if self.kept is None else len(self.kept)
         below = self.reach if last else 0
@@ -194,28 +194,28 @@ class RowHistory:
     def _joined(
         self, buffer: RowBuffer, above: int, below: int, scratch: MemoryPool
     ) -> tuple[Tensor, PooledRows]:
-        """In place."""
+        """The rows and their context, in place."""
         return buffer.memory[buffer.first - above : buffer.last + below], buffer
 
     def _copied(
         self, buffer: RowBuffer, above: int, below: int, scratch: MemoryPool
     ) -> tuple[Tensor, PooledRows]:
-        """In a copy with zeros to the left and right."""
+        """The rows and their context, in a copy with zeros to the left and right."""
         reach, width, lines = self.reach, buffer.width, buffer.lines
         shape = (above + len(lines) + below, lines.shape[1] + 2 * reach, lines.shape[2])
-        found = PooledRows(scratch, shape, lines.dtype)
-        rows = found.memory[above : above + len(lines)]
+        copy = PooledRows(scratch, shape, lines.dtype)
+        rows = copy.memory[above : above + len(lines)]
         rows[:, :reach] = 0
         rows[:, reach + width :] = 0
         rows[:, reach : reach + width] = lines[:, :width]
-        return found.memory, found
+        return copy.memory, copy
 
 
 class Queue:
     """Rows in order, added and taken in pieces of different sizes."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Create an empty queue."""
         self.pieces: deque[Rows] = deque()
         self.count = 0
 
@@ -225,14 +225,14 @@ class Queue:
         self.count += rows.count
 
     def take(self, count: int) -> list[Rows]:
-        """The first `count` rows."""
-        found: list[Rows] = []
+        """Remove and return the first `count` rows."""
+        taken: list[Rows] = []
         self.count -= count
         while count:
             piece = self.pieces.popleft()
             if piece.count > count:
                 self.pieces.appendleft(piece.only(count, piece.count))
                 piece = piece.only(0, count)
-            found.append(piece)
+            taken.append(piece)
             count -= piece.count
-        return found
+        return taken

@@ -1,9 +1,9 @@
-"""Convolutions over bands of rows on a CPU, with the step that follows fused in where torch can.
+"""Convolutions over bands of rows on a CPU, with the following operation fused if torch can.
 
-A separate ReLU or addition is one more trip of the whole tensor through the caches. oneDNN, which
-does torch's convolutions on x86, can do both while it writes the result, and takes kernels that
-were laid out for it once; torch has these as operators for its own compiler. They are tried once
-on a few pixels; where they are missing or differ, the plain operators do the same.
+A separate ReLU or addition reads and writes the whole tensor once more. oneDNN, which torch uses
+for convolutions on x86, can do both while it writes the result, and accepts kernels that were
+reordered once; torch has these operators for its own compiler. They are tested once on a few
+pixels; if they are missing or give other results, the plain operators are used.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ONE = [1, 1]  # stride and dilation
 class Convolution:
     """A 3x3 convolution of a band of rows: `(1, C, rows + 2, W) -> (1, K, rows, W)`.
 
-    framed: what lies beside the rows is given, too, `W + 2` columns for an answer of W. oneDNN else
-    puts zeros there, which takes it as long as a convolution of few channels.
+    framed: the input includes a column on each side, `W + 2` columns for an output of W. Otherwise
+    oneDNN pads with zeros, which takes as long as a convolution of few channels.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Convolution:
         framed: bool = False,
         fused: bool | None = None,
     ) -> None:
-        """Its kernels (K, C, 3, 3), laid out once. fused: None finds out whether that works."""
+        """weight: (K, C, 3, 3); fused: use the fused operators; None: if they work."""
         self.weight, self.bias = weight, bias
         self.padding = [0, 0 if framed else 1]
         self.packed: Tensor | None = None
@@ -40,18 +40,18 @@ class Convolution:
             self.packed = _pack(self.weight, self.padding)
 
     def __call__(self, x: Tensor, relu: bool = False) -> Tensor:
-        """The convolution, or the ReLU of it."""
+        """The convolution of x, or its ReLU."""
         if self.packed is None:
             y = F.conv2d(x, self.weight, self.bias, padding=self.padding)
             return y.relu_() if relu else y
         after = "relu" if relu else "none"
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self.packed, self.bias, self.padding, ONE, ONE, 1, after, [], ""
         )
-        return found
+        return output
 
     def added_to(self, x: Tensor, y: Tensor) -> Tensor:
-        """x + conv(y), written over x; the bias is left out."""
+        """x + conv(y), written over x, without the bias."""
         if self.packed is None:
             return x.add_(F.conv2d(y, self.weight, padding=self.padding))
         torch.ops.mkldnn._convolution_pointwise_.binary(
@@ -61,23 +61,23 @@ class Convolution:
 
 
 class Upsampling:
-    """A transposed 2x2 convolution of stride 2, as a matrix product for every other row.
+    """A transposed 2x2 convolution of stride 2, as a matrix product for the even or odd rows.
 
-    Each of its four taps goes to a pixel of its own, so that nothing is summed: on a CPU two to
-    three times faster than torch's operator for it.
+    Each of its four taps gives a separate output pixel, so nothing is summed. On a CPU this is two
+    to three times as fast as torch's operator.
     """
 
     def __init__(self, weight: Tensor) -> None:
-        """weight: `(C, K, 2, 2)`, kept as two matrices, of the even rows and the odd."""
+        """weight: `(C, K, 2, 2)`, stored as two matrices, for the even and the odd rows."""
         rows = weight.permute(2, 0, 3, 1)  # (2 rows, inputs, 2 columns, outputs)
         self.matrices = [row.flatten(1).contiguous() for row in rows]
         self.outputs = rows.shape[3]
 
     def __call__(self, x: Tensor, row: int) -> Tensor:
-        """Its even rows (row 0) or its odd ones: `(1, C, rows, W)` -> `(rows, 2 W, K)`."""
+        """The even (row 0) or odd (row 1) output rows: `(1, C, rows, W)` -> `(rows, 2 W, K)`."""
         lines = x[0].permute(1, 2, 0)
-        found: Tensor = lines @ self.matrices[row]
-        return found.view(len(lines), -1, self.outputs)
+        product: Tensor = lines @ self.matrices[row]
+        return product.view(len(lines), -1, self.outputs)
 
 
 def _pack(weight: Tensor, padding: list[int]) -> Tensor:
@@ -88,7 +88,7 @@ def _pack(weight: Tensor, padding: list[int]) -> Tensor:
 
 @functools.cache
 def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether this build of torch has the fused operators, and they do what the plain ones do."""
+    """Whether this build of torch has the fused operators, and they equal the plain ones."""
     if not torch.backends.mkldnn.is_available():
         return False
     draw = torch.Generator().manual_seed(0)
@@ -98,7 +98,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
         x = torch.rand(1, 8, 6, 9, generator=draw).to(dtype, memory_format=torch.channels_last)
         try:
             found = [_probe(Convolution(weight, fused=True), x.clone())]
-        # what a torch raises that has no such operator, or one with other arguments
+        # raised by a torch without these operators, or with other arguments
         except (RuntimeError, AttributeError, TypeError, NotImplementedError):
             return False
         found.append(_probe(Convolution(weight, fused=False), x.clone()))

@@ -1,7 +1,7 @@
-"""Threads that each compute with one core, side by side.
+"""Threads that each compute on one core, in parallel.
 
-torch divides each operation among the cores and waits for the slowest before the next one begins.
-Where the work can be divided by columns, each core goes through many operations before it waits.
+torch divides each operation among the cores, and waits for the slowest before the next operation.
+If the work is divided by columns instead, each core does many operations before it waits.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Found = TypeVar("Found")
 
 
 class Workers:
-    """Threads with a core each, from their first use to the end of the `with` block."""
+    """Threads for one core each, from the first `run` to the end of the `with` block."""
 
     def __init__(self, count: int | None = None) -> None:
-        """count: None for as many as torch would use for one operation here."""
+        """count: None: as many as torch uses for one operation."""
         self.count = torch.get_num_threads() if count is None else count
         self._pool: ThreadPoolExecutor | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Workers:
-        """Nothing is started yet."""
+        """Threads are started by the first `run`."""
         return self
 
     def __exit__(
@@ -37,14 +37,15 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for them and end them."""
+        """End the threads."""
         self._stack.close()
         self._pool = None
 
     def run(self, tasks: Sequence[Callable[[], Found]]) -> list[Found]:
-        """The results of the tasks, in order; the first error is raised once all have ended.
+        """Run tasks in parallel; returns their results in order.
 
-        A single task is done by the caller, with all cores that torch gives it.
+        The first error is raised once all tasks have ended. A single task runs on the calling
+        thread, with all cores of torch.
         """
         if self.count == 1 or len(tasks) == 1:
             return [task() for task in tasks]
@@ -57,11 +58,11 @@ class Workers:
 
     def _start(self) -> ThreadPoolExecutor:
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self.count))
-        # each of them comes up only if all are waited for, and sets itself to one core
+        # all wait at the barrier, so that each thread is started once and sets itself to one core
         barrier = Barrier(self.count)
         for waiting in [self._pool.submit(_alone, barrier) for _ in range(self.count)]:
             waiting.result()
-        # The caller, too: what helps it in an operation would go on spinning on the workers' cores.
+        # The caller too: the threads that help it would keep spinning on the workers' cores.
         self._stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
         return self._pool
@@ -73,5 +74,5 @@ def _alone(barrier: Barrier) -> None:
 
 
 def _infer(task: Callable[[], Found]) -> Found:
-    with torch.inference_mode():  # a thread does not take it over from its maker
+    with torch.inference_mode():  # not inherited from the thread that started this one
         return task()

@@ -1,0 +1,47 @@
+"""Networks by name, file or object, and pictures fitted to their channels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from restore.errors import InputError, UnknownModelError
+from restore.image.color import as_grey
+from restore.models.denoiser import Denoiser
+from restore.models.ensemble import Ensemble
+from restore.tasks.task import find_network, fit_channels
+
+
+def test_a_network_is_returned_itself_or_as_an_ensemble(small_network: Denoiser) -> None:
+    assert find_network(small_network) is small_network
+    ensemble = find_network(small_network, ensemble=True)
+    assert isinstance(ensemble, Ensemble) and ensemble.network is small_network
+
+
+def test_a_file_is_loaded_again_only_if_it_changed(upscaling_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    shutil.copyfile(upscaling_weights, path)
+    first = find_network(path)
+    assert find_network(str(path)) is first
+    os.utime(path, (1, 1))
+    assert find_network(path) is not first
+
+
+def test_other_objects_and_names_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot be run as a network"):
+        find_network(5)  # type: ignore[arg-type]
+    with pytest.raises(UnknownModelError, match="nonesuch"):
+        find_network("nonesuch")
+
+
+def test_pixels_are_fitted_to_the_channels_of_a_network(rng: np.random.Generator) -> None:
+    colour = rng.random((4, 5, 3), np.float32)
+    assert fit_channels(colour, 3) is colour
+    grey = fit_channels(colour, 1)
+    np.testing.assert_allclose(grey, as_grey(colour))
+    assert grey.shape == (4, 5, 1)
+    np.testing.assert_allclose(fit_channels(grey, 3), np.repeat(grey, 3, axis=2))
