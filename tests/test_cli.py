@@ -92,7 +92,7 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
         (["{noisy}", "--model", "nonesuch"], "denoise-gaussian"),
         (["{noisy}", "--model", "{folder}/half.png"], "not a weights file"),
         (["{noisy}", "--device", "gpu"], "this machine has"),
-        (["{noisy}", "--precision", "int8"], "no precision"),
+        (["{noisy}", "--precision", "int8"], "not a precision"),
         (["{noisy}", "--tile", "8"], "smallest"),
         (["{noisy}", "--tile", "0"], "above 0"),
         (["{noisy}", "--quality", "90"], "quality"),

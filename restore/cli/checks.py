@@ -102,7 +102,7 @@ def check_model(model: str) -> str:
 def check_precision(precision: str) -> None:
     """InputError for a name that is none."""
     if precision not in PRECISIONS:
-        raise InputError(f"'{precision}' is no precision; choose one of {', '.join(PRECISIONS)}")
+        raise InputError(f"'{precision}' is not a precision; choose one of {', '.join(PRECISIONS)}")
 
 
 def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, backup: bool) -> None:

@@ -111,7 +111,7 @@ def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
         (["autoencoder", "train", "vanilla", "--rate", "nan"], "rate above 0"),
         (["autoencoder", "train", "vanilla", "--seed", "9" * 25], "the seed must be"),
         (["autoencoder", "train", "perceptual"], "choose one of linear"),
-        (["autoencoder", "train", "vanilla", "--precision", "fp8"], "no precision"),
+        (["autoencoder", "train", "vanilla", "--precision", "fp8"], "not a precision"),
     ],
 )
 def test_bad_input_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:

@@ -64,7 +64,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("denoise", picture, "--quality", "0"): "from 1 to 100",
         ("denoise", picture, "--strength", "7"): "between 0",
         ("denoise", picture, "--sigma", "loud"): "noise level",
-        ("denoise", picture, "--precision", "int8"): "no precision",
+        ("denoise", picture, "--precision", "int8"): "not a precision",
         ("denoise", picture, "--model", "none.safetensors"): "does not exist",
         ("denoise", picture, "--reference", "none.png"): "none.png does not exist",
         ("denoise", picture, "--in-place"): "--backup",
