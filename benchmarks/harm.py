@@ -30,14 +30,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.evaluation.testsets import PAIRS, cases, make_case
+from restore.evaluation.testsets import PAIRS, clean_files, make_case
 from restore.image.color import as_rgb
 from restore.image.picture import Picture, Pixels, quantise
 from restore.image.read import load_image
 from restore.pipeline.picture import denoise
+from restore.training.degradations import patterns
 from restore.training.degradations.camera import Cameras, add_camera_noise, draw_cameras
 from restore.training.degradations.jpeg import jpeg
-from restore.training.degradations.noise import add_gaussian_noise, patterns, spread_noise
+from restore.training.degradations.noise import add_gaussian_noise, spread_noise
 
 SIDE = 128  # pixels of a pattern
 PITCHES = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
@@ -228,9 +229,9 @@ def middle(pixels: Pixels, side: int) -> Pixels:
 def real_pairs(restorer: Restorer, folder: Path) -> Report:
     """Real noisy pictures: each one's gain."""
     scores = []
-    for path in cases(folder, PAIRS):
+    for path in clean_files(folder, PAIRS):
         case = make_case(path, PAIRS)
-        scores.append(scored(case.name, case.clean.pixels, case.faulty.pixels, restorer))
+        scores.append(scored(case.name, case.clean.pixels, case.degraded.pixels, restorer))
     each = {s.name: [round(s.before, 2), round(s.after, 2)] for s in scores}
     return {**gains(scores), "each": each}
 
