@@ -16,15 +16,18 @@ from torch import Tensor
 
 from restore.models.noise_level import FAINTEST, NoiseEstimator, noise_planes
 from restore.training.crops import PictureStore
-from restore.training.degradations.noise import add_common_noise
-from restore.training.degradations.pairs import Pair, photo, spread_randomly
+from restore.training.degradations.noise import add_common_noise, spread_noise
+from restore.training.degradations.pairs import Pair, as_strong, photo, spread_randomly
 from restore.training.precision import autocast
 from restore.training.recipe import Recipe
 
 SIDE = 96  # pixels of a crop
 USES = 4  # steps on each batch: to draw one takes four times as long as a step
-PLAIN = 0.4  # the share of pairs with Gaussian noise of any level
-SPREAD = 0.8  # of these, those with noise as a camera's own processing leaves it
+PLAIN = 0.6  # the share of pairs with Gaussian noise of any level
+# Of these, those with noise as the denoiser sees it spread, and with still coarser noise, which is
+# taken for texture otherwise: a real camera's lies at the end of what the denoiser sees.
+SPREAD = ((0.0, 0.2), (0.2, 0.8))
+WIDEST = 1.5  # pixels: the Gaussian over the brightness of the coarsest
 POOL = 12  # batches that are kept for that
 WINDOW = 3  # cells each way over which the noise of a cell is measured
 LIMITS = [
@@ -52,11 +55,17 @@ def with_plain_noise(pair: Pair, generator: torch.Generator) -> Pair:
     The levels are even in their logarithm, so that none is rare.
     """
     clean, degraded, _ = pair
-    draws = torch.rand(4, len(clean), generator=generator)
+    draws = torch.rand(9, len(clean), generator=generator)
     sigma = torch.exp(math.log(0.5) + math.log(100) * draws[0])
     noise = add_common_noise(torch.zeros_like(clean), sigma, draws[1].round(), generator)
-    spread = (draws[2] < SPREAD).view(-1, 1, 1, 1)
-    noisy = clean + torch.where(spread, spread_randomly(noise, generator), noise)
+    spread, wide = ((first <= draws[2]) & (draws[2] < last) for first, last in SPREAD)
+    blurred = spread_noise(noise, WIDEST * draws[4], 3 * draws[5].maximum(draws[4] / 2), draws[6])
+    # brightness and colour in any proportion, or the one is guessed from the other
+    gains = torch.stack([0.7 + 0.6 * draws[7], torch.exp(2.3 * draws[8] - 2)])
+    coarse = as_strong(blurred, noise, gains)
+    noise = torch.where(wide.view(-1, 1, 1, 1), coarse, noise)
+    noise = torch.where(spread.view(-1, 1, 1, 1), spread_randomly(noise, generator), noise)
+    noisy = clean + noise
     noisy = (noisy.clamp(0, 1) * 255).round() / 255
     chosen = (draws[3] < PLAIN).view(-1, 1, 1, 1)
     return Pair(clean, torch.where(chosen, noisy, degraded))
