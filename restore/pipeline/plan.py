@@ -65,7 +65,9 @@ def plan_jobs(
         Job(f.path, _target(f, folder, pattern, number, saving))
         for number, f in enumerate(found, 1)
     ]
-    return _checked(_without_results(jobs) if pattern == default else jobs)
+    if pattern == default:
+        jobs = _with_own_names(_without_results(jobs), saving)
+    return _checked(jobs)
 
 
 def check_pattern(pattern: str) -> None:
@@ -123,6 +125,27 @@ def _without_results(jobs: list[Job]) -> list[Job]:
     """Leave out the pictures that an earlier run made from others of the batch."""
     results = {_key(job.target) for job in jobs if _key(job.target) != _key(job.source)}
     return [job for job in jobs if _key(job.source) not in results]
+
+
+def _with_own_names(jobs: list[Job], saving: Saving) -> list[Job]:
+    """The jobs, those of one folder that would have one result named after their formats as well.
+
+    A camera's folder holds a.NEF beside a.tif, and both would become a-restored.tif: the raw file
+    becomes a-nef-restored.tif, the one whose format stays keeps the short name.
+    """
+    shared: dict[str, list[Job]] = {}
+    for job in jobs:
+        shared.setdefault(_key(job.target), []).append(job)
+    found = []
+    for job in jobs:
+        others = [other for other in shared[_key(job.target)] if other is not job]
+        beside = any(other.source.parent == job.source.parent for other in others)
+        suffix = job.source.suffix
+        if beside and suffix.lower() != job.target.suffix.lower():
+            name = f"{job.source.stem}-{suffix[1:].lower()}-{saving.mark}{job.target.suffix}"
+            job = Job(job.source, job.target.with_name(name))
+        found.append(job)
+    return found
 
 
 def _checked(jobs: list[Job]) -> list[Job]:

@@ -82,6 +82,22 @@ def test_results_inside_the_tree_are_not_restored_again(photos: Path) -> None:
     assert len(planned(photos, "in/out", "in", recursive=True)) == 4
 
 
+def test_pictures_of_one_name_in_two_formats_go_through_a_folder(photos: Path) -> None:
+    folder = photos / "card"
+    folder.mkdir()
+    for name in ("a.nef", "a.tif", "b.gif", "b.png", "c.ppm", "c.gif"):
+        (folder / name).write_bytes(b"x")
+    jobs = {job.source.name: job.target.name for job in plan_jobs([folder], None, Saving())}
+    assert jobs == {
+        "a.nef": "a-nef-restored.tif",
+        "a.tif": "a-restored.tif",
+        "b.gif": "b-gif-restored.png",
+        "b.png": "b-restored.png",
+        "c.gif": "c-gif-restored.png",
+        "c.ppm": "c-ppm-restored.png",
+    }
+
+
 def test_two_pictures_with_one_result_are_refused(photos: Path) -> None:
     with pytest.raises(WriteError, match=r"in/a\.jpg and .*in/sub/a\.jpg would both become"):
         planned(photos, "out", "in/a.jpg", "in/sub/a.jpg")
