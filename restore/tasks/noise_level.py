@@ -126,7 +126,7 @@ def raised(noise: Noise, floor: NDArray[np.float64]) -> Noise:
 
     A camera's noise is coarser than that of the training, and the network takes a part of it for
     texture. The floor does not, but it takes irregular texture for noise: little of that is in the
-    quietest crop of most pictures, and a floor far above the estimate is texture: nothing is raised.
+    quietest crop of most pictures. A floor far above the estimate is texture, and raises nothing.
     Where next to no noise was found there is nothing to raise.
     """
     if noise.negligible:
@@ -260,8 +260,8 @@ def noise_floor(pixels: Pixels) -> NDArray[np.float64]:
     floor[:, np.hypot(down, across) < SLOWEST] = 0  # light and shade, however even
     steps = (np.sin(np.pi * down) ** 2 + np.sin(np.pi * across) ** 2) * floor[0]
     means = (floor[0].mean(), floor[1:].mean(), steps.mean())
-    found: NDArray[np.float64] = np.sqrt(np.array(means))
-    return found
+    levels: NDArray[np.float64] = np.sqrt(np.array(means))
+    return levels
 
 
 @torch.no_grad()

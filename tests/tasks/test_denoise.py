@@ -14,6 +14,7 @@ from restore.errors import InputError
 from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
 from restore.pipeline.picture import denoise
+from restore.tasks.noise_level import REACH
 from restore.tasks.white_noise import estimate_sigma, white_noise
 from restore.training.degradations.noise import spread_noise
 
@@ -130,3 +131,32 @@ def test_the_estimate_is_for_white_noise(telling_network: Denoiser) -> None:
     with pytest.raises(InputError, match="estimates white noise"):
         denoise(np.zeros((8, 8)), telling_network, sigma="auto")
     assert denoise(np.zeros((8, 8)), telling_network, sigma=9).sigma == 9
+
+
+@pytest.fixture
+def listening_network() -> Denoiser:
+    """A network that is told three numbers, and moves pixels far whatever they are."""
+    network = Denoiser(3, (4, 8), (1, 1), seed=3, noise_inputs=3).eval()
+    with torch.no_grad():
+        network.level.fill_(3.0)
+        network.tail.weight.mul_(20)
+    return network
+
+
+def test_where_no_noise_is_found_the_picture_stays(listening_network: Denoiser) -> None:
+    even = np.full((40, 48, 3), 0.4, np.float32)
+    result = denoise(even, listening_network, device="cpu", precision="fp32")
+    assert np.array_equal(result.image, even)
+    assert result.sigma is not None and result.sigma < 0.5
+
+
+def test_no_sample_moves_beyond_the_noise_that_was_found(listening_network: Denoiser) -> None:
+    noisy = 0.5 + 8 / 255 * np.random.default_rng(0).standard_normal((96, 96, 3))
+    noisy = noisy.astype(np.float32)
+    found = denoise(noisy, listening_network, device="cpu", precision="fp32")
+    asked = denoise(noisy, listening_network, sigma=2, device="cpu", precision="fp32")
+    moved = [np.abs(result.image - noisy).max() * 255 for result in (found, asked)]
+    assert found.sigma == pytest.approx(8, rel=0.4)
+    assert asked.sigma == pytest.approx(2)
+    assert moved[0] <= REACH * 1.5 * found.sigma
+    assert moved[1] <= REACH * 1.5 * 2
