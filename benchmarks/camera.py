@@ -1,6 +1,6 @@
 """Real camera noise: our networks beside classical denoisers, on pairs that none of them has seen.
 
-    python benchmarks/camera.py CC15 [--json benchmarks/camera.json]
+    python benchmarks/camera.py CC15 [--json benchmarks/camera.json] [--only denoise-photo]
 
 CC15 is a folder with `noisy` and `gt`: 15 squares of 512x512 of Nam et al. (CVPR 2016), where the
 reference is the mean of 500 shots. The networks get no setting at all; then each, and non-local
@@ -87,15 +87,17 @@ def best(cases: list[Case], make: Callable[[float], Method], values: tuple[int, 
     return max(found, key=lambda f: f["psnr"])
 
 
-def rows(cases: list[Case]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each method and its scores, as they are ready."""
+def rows(cases: list[Case], only: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each method and its scores, as they are ready; only: names of models begin with this."""
     yield "noisy", score(cases, lambda picture: picture)
     for name in available_models():
-        if name.startswith("denoise"):
+        if name.startswith(only or "denoise"):
             yield name, score(cases, network(name))
             yield f"{name}, ensemble of 8", score(cases, network(name, ensemble=True))
             told = functools.partial(told_network, name)
             yield f"{name}, best sigma", best(cases, told, SIGMAS)
+    if only is not None:
+        return
     yield "OpenCV non-local means, best", best(cases, non_local_means, NLM_STRENGTHS)
     if importlib.util.find_spec("bm3d"):
         yield "BM3D, best sigma", best(cases, bm3d_at, BM3D_SIGMAS)
@@ -106,10 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", help="measure these models anew, keep the other stored rows")
     asked = parser.parse_args()
     cases = list(cases_of(asked.data, PAIRS))
     table = {}
-    for name, found in rows(cases):
+    if asked.only and asked.json and asked.json.exists():
+        table = json.loads(asked.json.read_text())["methods"]
+    for name, found in rows(cases, asked.only):
         table[name] = found
         setting = f"  (at {found['setting']})" if "setting" in found else ""
         print(f"{name:<38} {found['psnr']:7.3f} {found['ssim']:.4f}{setting}", flush=True)

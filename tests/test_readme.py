@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from restore.models.weights import available_models
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -23,5 +25,5 @@ def test_it_begins_with_the_two_commands() -> None:
 
 
 def test_every_model_is_in_its_table() -> None:
-    models = {path.stem for path in (ROOT / "weights").glob("*.safetensors")}
+    models = set(available_models())
     assert set(re.findall(r"^\| `([\w-]+)` \|", TEXT, re.M)) == models

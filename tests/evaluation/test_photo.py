@@ -39,7 +39,8 @@ def test_real_cameras_are_denoised_as_the_card_says() -> None:
         if s["data"] == "CC15" and s.get("precision") == "fp32"
     ]
     assert total.psnr == pytest.approx(recorded, abs=0.002)
-    assert total.psnr > 37.63  # FFDNet at the sigma that is best for the set
+    assert total.psnr > 37.4  # 0.2 below FFDNet at the sigma that is best for the set
+    assert total.min_gain is not None and total.min_gain > 0.2  # none is made worse
 
 
 def test_clean_photographs_stay_as_they_are() -> None:
@@ -47,7 +48,7 @@ def test_clean_photographs_stay_as_they_are() -> None:
     few = sorted(folder.glob("*.avif"))[::9]
     scores = [denoise(p, MODEL, reference=p).psnr for p in few]
     assert len(scores) >= 5
-    assert fmean(s for s in scores if s is not None) > 40
+    assert min(s for s in scores if s is not None) > 40
 
 
 @pytest.mark.parametrize("level", [0, 1, 64, 128, 200, 254, 255])
@@ -63,11 +64,11 @@ def test_an_even_colour_keeps_its_tint() -> None:
     assert np.abs(result.astype(int) - flat).max() <= 1
 
 
-@pytest.mark.parametrize("quality", [10, 20, 40])
-def test_jpeg_is_mended(samples: Path, tmp_path: Path, quality: int) -> None:
+@pytest.mark.parametrize(("quality", "gain"), [(10, 0.4), (20, 0.4), (40, 0.25)])
+def test_jpeg_is_mended(samples: Path, tmp_path: Path, quality: int, gain: float) -> None:
     for name in ("fur-clean", "night-clean", "text-clean"):
         picture = load_image(samples / f"{name}.png")
         (tmp_path / f"{name}.png").write_bytes((samples / f"{name}.png").read_bytes())
         assert picture.depth == 8
     scores = list(evaluate(tmp_path, MODEL, Degradation("jpeg", quality)))
-    assert fmean(s.psnr - s.noisy_psnr for s in scores) > 0.4
+    assert fmean(s.psnr - s.noisy_psnr for s in scores) > gain
