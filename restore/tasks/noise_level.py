@@ -42,6 +42,7 @@ CHROMA_SHARE = (1.966, 0.628, 3.140)
 # A floor up to TRUSTED times the estimate raises it, one above TEXTURE times is texture. On clean
 # validation pictures the floor is 2.6 to 17 times an estimate that is above LEAST.
 TRUSTED, TEXTURE = 2.5, 3.0
+MOST_RAISED = 3.0  # of 255
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
 
@@ -134,7 +135,7 @@ def raised(noise: Noise, floor: NDArray[np.float64]) -> Noise:
     found = np.array([noise.luma, noise.chroma, noise.fine])
     ratio = np.minimum(floor / found.clip(1e-6), TEXTURE).clip(min=1)
     trusted = ((TEXTURE - ratio) / (TEXTURE - TRUSTED)).clip(0, 1)
-    factors = 1 + (ratio - 1) * trusted
+    factors = 1 + np.minimum((ratio - 1) * trusted, MOST_RAISED / found.clip(1e-6))
     factors[2] = min(factors[2], factors[0])  # never finer than the whole of it
     luma, chroma, fine = (float(level) for level in found * factors)
     return Noise(luma, chroma, fine, noise.curve * factors[:2])
