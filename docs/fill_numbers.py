@@ -250,6 +250,67 @@ def jpeg() -> str:
 
 
 @table
+def harm() -> str:
+    """What the default denoiser does to pictures without noise."""
+    found = measured("harm")
+    kinds = {"procedural patterns": found["patterns"], **found["clean"]}
+    rows = [
+        (
+            kind,
+            str(part["pictures"]),
+            f"{part['min_psnr']:.1f}",
+            f"{part['min_block_psnr']:.1f}",
+            str(part["below_40_dB"]),
+            str(part["unchanged"]),
+            next(iter(part["worst"])),
+        )
+        for kind, part in kinds.items()
+    ]
+    head = (
+        "clean",
+        "pictures",
+        "lowest",
+        "worst 32x32",
+        "below 40 dB",
+        "unchanged",
+        "the lowest is",
+    )
+    return markdown(head, rows)
+
+
+@table
+def harm_noisy() -> str:
+    """The default denoiser on procedural patterns under noise."""
+    rows = [
+        (
+            kind,
+            f"{part['mean_gain']:+.2f}",
+            f"{part['min_gain']:+.1f}",
+            f"{part['worse_by_0.1_dB']} of {part['pictures']}",
+            next(iter(part["worst"])),
+        )
+        for kind, part in measured("harm")["noisy patterns"].items()
+    ]
+    return markdown(("noise", "mean gain", "smallest", "made worse", "the worst is"), rows)
+
+
+@table
+def harm_strength() -> str:
+    """The gain of the default denoiser by the strength of camera noise."""
+    rows = [
+        (
+            name.removeprefix("shot "),
+            f"{part['mean_before']:.2f}",
+            f"{part['mean_gain']:+.2f}",
+            f"{part['min_gain']:+.2f}",
+            next(iter(part["worst"])),
+        )
+        for name, part in measured("harm")["strength"].items()
+    ]
+    return markdown(("shot noise", "noisy", "mean gain", "smallest", "of"), rows)
+
+
+@table
 def noise_level() -> str:
     """The mean error of the estimated noise level."""
     found = measured("noise_level")["rows"]
@@ -520,6 +581,7 @@ def single_numbers() -> dict[str, str]:
         alone["vanilla and denoising on masking 0.5"],
     )
     return {
+        "harm.pairs": f"{measured('harm')['pairs']['min_gain']:.2f}",
         "batch.pictures": str(batch["pictures"]),
         "batch.megapixels": f"{batch['megapixels']:.0f}",
         "batch.seconds": f"{batch['seconds']:.0f}",
