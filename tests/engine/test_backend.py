@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine.backend import ArraySink, ArraySource, OrderedSink, PaddedRows, Plan
+from restore.engine.backend import (
+    ArraySink,
+    ArraySource,
+    OrderedSink,
+    PaddedRows,
+    Plan,
+    padded_array,
+)
 from restore.engine.tiling import split_axis
 from restore.image.picture import Pixels
 
@@ -63,3 +70,17 @@ def test_a_plan_counts_its_tiles() -> None:
     plan = Plan(rows, columns, 1, torch.device("cpu"), torch.float32, 0)
     assert plan.tiles == len(rows) * len(columns) > 4
     assert plan.window == (rows[0].window, columns[0].window)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 3), (8, 8), (17, 1)])
+def test_padding_mirrors_and_reaches_the_grid(height: int, width: int) -> None:
+    pixels = np.random.default_rng(0).random((height, width, 3), np.float32)
+    for border in (0, 8):
+        padded = padded_array(pixels, 8, border)
+        assert padded.shape[0] % 8 == padded.shape[1] % 8 == 0
+        inner = padded[border:, border:]
+        assert np.array_equal(inner[:height, :width], pixels)
+        if inner.shape[0] > height:
+            assert np.array_equal(inner[height, :width], pixels[height - 1])
+        if border:
+            assert np.array_equal(padded[border - 1, border : border + width], pixels[0])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from restore.engine.rows import layers as laid_out
-from restore.engine.rows.layers import Layers, can_stream
+from restore.engine.rows.layers import Layers
 from restore.engine.rows.stream import NotFiniteError, Stream
 from restore.engine.rows.workers import Workers
 from restore.models.denoiser import Denoiser
@@ -94,38 +94,6 @@ def test_streamed_equals_untiled_over_random_sizes(
     assert many_strips > 1
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}")
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("narrow", [1000, 1], ids=["", "narrow"])
-@pytest.mark.parametrize("framed", [(4, 6, 8), ()], ids=["framed", "not framed"])
-def test_strips_keep_each_column_once_with_what_it_depends_on(
-    network: UNet,
-    threads: int,
-    framed: tuple[int, ...],
-    narrow: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(laid_out, "FRAMED", {torch.float32: framed})
-    monkeypatch.setattr(laid_out, "NARROW_OF", {torch.float32: 2 * narrow})
-    monkeypatch.setattr(laid_out, "NARROW", 40)
-    monkeypatch.setattr(laid_out, "SHORT_BYTES", 256)
-    monkeypatch.setattr(laid_out, "STRIP_BYTES", 256)
-    layers = Layers(network, torch.float32)
-    for level, chain in [*enumerate(layers.encoder), *enumerate(layers.decoder)]:
-        for width in range(4, 400, 4):
-            spans = layers.strips(width, level, chain, threads)
-            cuts = [0, *(span.last for span in spans)]
-            assert [span.first for span in spans] == cuts[:-1]
-            assert cuts[-1] == width
-            for span in spans:
-                end = span.start + span.window
-                assert span.start == 0 or span.first - span.start >= chain.reach
-                assert end == width or end - span.last >= chain.reach
-                assert 0 <= span.start < end <= width
-                if level < len(layers.downs):  # the next level's columns begin with an even one
-                    assert not any(n % 2 for n in (span.start, span.first, span.last, end))
-
-
 @torch.inference_mode()
 def test_in_half_precision_it_is_as_far_from_float32_as_the_network_itself() -> None:
     network = Denoiser(3, widths=(8, 16), blocks=(1, 1), seed=2).eval()
@@ -156,16 +124,6 @@ def test_what_waits_inside_stays_within_the_plan(monkeypatch: pytest.MonkeyPatch
         most = max(most, flow._level.skips.count)
     assert most <= layers.lags(layers.bands(16))[0] + 2 * flow.rows
     assert layers.peak_bytes(10**6, 16) == layers.peak_bytes(10**7, 16)  # not with the height
-
-
-def test_only_networks_whose_layers_are_known_are_streamed() -> None:
-    class Other(Denoiser):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x
-
-    assert can_stream(Denoiser(widths=(4,), blocks=(1,)))
-    assert not can_stream(Other(widths=(4,), blocks=(1,)))
-    assert not can_stream(object())
 
 
 @torch.inference_mode()

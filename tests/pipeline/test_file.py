@@ -18,7 +18,13 @@ from restore.image.tiff_write import TiffStrips, unfinished
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
 from restore.pipeline.batch import denoise_files
-from restore.pipeline.file import Saving, denoise_file, denoise_huge, target_by_rows
+from restore.pipeline.file import (
+    Saving,
+    denoise_file,
+    denoise_huge,
+    sort_settings,
+    target_by_rows,
+)
 from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import denoise
 from restore.tasks.denoise import denoising
@@ -223,3 +229,16 @@ def test_an_overflow_in_the_middle_goes_on_in_float32(caplog: pytest.LogCaptureF
     assert network.calls > 4 and "retrying in float32" in caplog.text
     assert [first for first, _ in rows] == np.cumsum([0, *(len(b) for _, b in rows[:-1])]).tolist()
     np.testing.assert_array_equal(np.concatenate([band for _, band in rows]), picture)
+
+
+def test_keyword_settings_are_sorted_by_kind() -> None:
+    given = {"quality": 80, "overwrite": True, "device": "cpu", "tile": 64, "reference": "a.png"}
+    saving, compute, rest = sort_settings(given, "restored")
+    assert saving == Saving(quality=80, overwrite=True, mark="restored")
+    assert compute == Compute("cpu", tile=64)
+    assert rest == {"reference": "a.png"}
+
+
+def test_an_unknown_setting_is_an_error_and_not_dropped(small_network: Denoiser) -> None:
+    with pytest.raises(TypeError, match="qualty"):
+        denoise_file("a.png", model=small_network, qualty=80)
