@@ -72,8 +72,8 @@ class Denoiser(UNet):
         """
         offset = None
         if noise is not None:
-            told = noise.view(len(x), -1) / 255
-            offset = (told @ self.level.view(told.shape[1], -1)).view(len(x), -1, 1, 1)
+            given = noise.view(len(x), -1) / 255
+            offset = (given @ self.level.view(given.shape[1], -1)).view(len(x), -1, 1, 1)
         found = self.features(self.preprocess(x).to(self.head.weight.dtype), offset)
         return self.postprocess(x, found.to(x.dtype))
 
@@ -84,7 +84,7 @@ class Denoiser(UNet):
         return x[:, :, rows, columns] - output
 
     def conditioned_on(self, *noise: float) -> Denoiser:
-        """This network, told what the noise is like: `noise_inputs` numbers, 0-255.
+        """This network for one kind of noise: `noise_inputs` numbers, 0-255.
 
         It shares its kernels with this one; its `sigma` is the first of the numbers. Raises
         ValueError where the network does not take as many.
@@ -99,6 +99,6 @@ class Denoiser(UNet):
         other.head = copy.copy(self.head)
         other.head._parameters = dict(self.head._parameters)
         level = self.level.detach().view(self.noise_inputs, -1)
-        told = level.new_tensor(noise) / 255
-        other.head.bias = nn.Parameter(told @ level, requires_grad=False)
+        given = level.new_tensor(noise) / 255
+        other.head.bias = nn.Parameter(given @ level, requires_grad=False)
         return other

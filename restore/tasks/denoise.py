@@ -137,7 +137,7 @@ class DenoiseMeasured(_PerPicture):
         noise = estimate_noise(picture.pixels)
         if self.level is not None:
             noise = noise.scaled_to(self.level)
-        network = find_network(self.network.conditioned_on(*noise.told), self.ensemble)
+        network = find_network(self.network.conditioned_on(*noise.conditions), self.ensemble)
         strength = 0.0 if noise.level < self.least else self.strength
         return Denoise(network, strength, noise.level, bound=noise)
 

@@ -1,8 +1,8 @@
-"""How much noise a picture holds: estimated once, from a sample of it; and what that allows to go.
+"""How much noise a picture has, estimated once from a sample of it, and the bound that follows.
 
-The estimate decides three things: whether anything is done at all, what the network is told, and
-how far a pixel may move. It is made from at most 64 crops, so that it costs the same for a picture
-of any size, and is one value for the whole picture, so that tiles agree.
+The estimate decides three things: whether anything is done at all, what the network is
+conditioned on, and how far a pixel may move. It is made from at most 64 crops, so that it costs
+the same for a picture of any size, and is one value for the whole picture, so that tiles agree.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ CANDIDATES = 16  # places each way among which the flattest are sought
 SMALLEST = 16  # pixels: a smaller picture is mirrored up to this
 BINS = 8  # of brightness, over which the strength of the noise is fitted
 PRIOR = 0.02  # what the whole picture counts beside one bin's own cells, as a share of all cells
-RINGS = 24  # distances from the origin of a spectrum that are told apart
-SLOWEST = 0.03  # cycles a pixel: what is slower is no noise to take away
+RINGS = 24  # bands of frequency in a spectrum
+SLOWEST = 0.03  # cycles a pixel: slower changes are not counted as noise
 ABOVE = 1.4  # times a crop's floor: what the noise may be in a part of the crop
 LEAST = 0.5  # of 255: with less noise than this a picture is left as it is
-# What a network is told is this much above the estimate. On validation pictures told their true
-# levels it costs 0.1 dB under noise of cameras and gains 0.3 under white noise; what it insures
-# against is noise coarser than that of the training, whose strength is estimated too low.
+# The noise inputs of a network are this much above the estimate. With the true levels of validation
+# pictures it costs 0.1 dB under camera noise and gains 0.3 dB under white noise. It makes up for
+# noise coarser than that of the training, whose strength is estimated too low.
 MARGIN = 1.2
 REACH = 4.0  # times the noise level: no sample moves by more
 # a colour difference's share in the variance of red, green and blue: the squares of BT.601's
@@ -71,8 +71,8 @@ class Noise:
         return self.level < LEAST
 
     @property
-    def told(self) -> tuple[float, float, float]:
-        """The numbers for a network, in the order of LEVELS."""
+    def conditions(self) -> tuple[float, float, float]:
+        """The noise inputs of a network, in the order of LEVELS."""
         return MARGIN * self.luma, MARGIN * self.chroma, MARGIN * self.fine
 
     def scaled_to(self, level: float) -> Noise:

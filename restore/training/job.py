@@ -118,7 +118,7 @@ def make_card(training: Training, job: Job) -> ModelCard:
     if training.best is not None and job.validation is not None:
         protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
         if recipe.noise_inputs > 1:
-            protocol += ", told the noise, none counted above 50 dB"
+            protocol += ", conditioned on the noise, none counted above 50 dB"
         elif job.teacher is not None:
             protocol += ", against the teacher's answers"
         scores = [

@@ -28,7 +28,7 @@ from restore.training.precision import autocast, training_precision
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.teacher import Teacher
 
-MOST_PSNR = 50.0  # dB that a picture counts in validation: beyond it nobody sees a difference
+MOST_PSNR = 50.0  # dB that a picture counts in validation: beyond it no difference is visible
 COMPILE_PAYS = 300  # steps: compiling costs about a minute
 
 
@@ -89,9 +89,9 @@ class Training:
         """Begin with the kernels of another network, to train it further.
 
         It has the same shape, or less blocks: those that are new begin as the identity, so that the
-        deeper network begins with what the other could do. It may be blind where this one is told
-        the noise level, or told where this one is blind. An upscaler may start from one of another
-        scale: all but its last layer is taken.
+        deeper network begins with what the other could do. It may be conditioned on more or fewer
+        numbers about the noise, or be blind. An upscaler may start from one of another scale: all
+        but its last layer is taken.
         """
         ours, theirs = self.network.arguments, weights.arguments
         kernels = weights.state_dict()
@@ -147,7 +147,7 @@ class Training:
 
 
 def _fit_level(kernels: dict[str, Tensor], fresh: dict[str, Tensor]) -> None:
-    """What the numbers told weigh, for a network told more or fewer: the first stay the same."""
+    """Fit the weights of the noise inputs to a network with more or fewer: the first are kept."""
     theirs, ours = kernels.pop("level", None), fresh.get("level")
     if theirs is None or ours is None:
         return
@@ -297,21 +297,21 @@ def _follow_loss(training: Training, loss: Tensor) -> None:
 def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
     """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
 
-    It is told nothing where it can be told one level, and the three levels where it is told those.
+    A network with one noise input is run blind, one with three is given all of them.
     """
     score = None
     if pairs is not None:
         scores = []
         generator = torch.Generator(training.device).manual_seed(0)
         for clean, degraded, sigma in pairs:
-            told = None if sigma is None or sigma.ndim == 1 else sigma.to(training.device)
-            pair = Pair(clean, degraded, told)
-            if training.teacher is not None and told is None:
+            noise = None if sigma is None or sigma.ndim == 1 else sigma.to(training.device)
+            pair = Pair(clean, degraded, noise)
+            if training.teacher is not None and noise is None:
                 pair = training.teacher.taught(pair, generator)
             with autocast(training.device, training.dtype):
                 given = degraded.to(training.device)
                 restored = (
-                    training.average(given) if told is None else training.average(given, told)
+                    training.average(given) if noise is None else training.average(given, noise)
                 )
             scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), pair.clean.cpu()))
         score = float(torch.cat(scores).clamp(max=MOST_PSNR).mean())

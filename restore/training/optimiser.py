@@ -91,12 +91,12 @@ def build_optimisers(
     """Muon on the hidden kernels; AdamW (betas .9, .95) on the first and the last layer."""
     edges = {id(p) for name, p in network.named_parameters() if name.startswith(("head", "tail"))}
     hidden = [p for p in network.parameters() if p.ndim > 2 and id(p) not in edges]
-    told = [p for name, p in network.named_parameters() if name == "level"]
+    conditions = [p for name, p in network.named_parameters() if name == "level"]
     others = [p for p in network.parameters() if p.ndim < 2 or id(p) in edges]
-    others = [p for p in others if all(p is not q for q in told)]
+    others = [p for p in others if all(p is not q for q in conditions)]
     groups: list[dict[str, Any]] = [{"params": others}]
-    if told:
-        groups.append({"params": told, "lr": other_rate * LEVEL_RATE})
+    if conditions:
+        groups.append({"params": conditions, "lr": other_rate * LEVEL_RATE})
     return [
         Muon(hidden, lr=kernel_rate, weight_decay=weight_decay),
         torch.optim.AdamW(groups, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),

@@ -41,11 +41,9 @@ class Recipe:
     degradation: str = "gaussian"  # what the pictures are degraded with: one of DEGRADATION_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
-    conditioned: float = (
-        0.0  # the share of crops with which the network is told the noise; 0: never
-    )
+    conditioned: float = 0.0  # the share of crops for which the network is given the noise; 0: none
     noise_inputs: int = 1  # numbers about the noise: 1, its level; 3, see models.noise_level
-    jitter: float = 0.0  # of what is told: standard deviation of its logarithm
+    jitter: float = 0.0  # of the noise inputs: standard deviation of their logarithm
     patterned: float = 0.0  # the share of crops with fine patterns, lettering or graphics
     clean: float = 0.0  # the share of crops that stay entirely as they are
     antithetic: float = 0.0  # white noise (0-255) added to the teacher's input, with either sign

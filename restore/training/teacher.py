@@ -1,10 +1,9 @@
-"""Another network's answers as the aim of a training, in place of the clean pictures.
+"""Another network's output as the target of a training, in place of the clean pictures.
 
-Synthetic noise is never quite a camera's, and a network trained on it is sure of what it has not
-seen: it takes what is left of real noise for texture. The mean of its answers to a picture with
-white noise added, once as it is and once negated, is free of that, because what the added noise
-hides cannot be taken for anything; and a network that learns to give this mean at once keeps it.
-The answers of a large network are also a good aim for a small one.
+Synthetic noise differs from a camera's, and a network that was trained on it takes a part of real
+noise for texture. The mean of its outputs for a picture with white noise added, once as it is and
+once negated, does not: the added noise hides what would be mistaken. A network that learns this
+mean gives it in one pass. The output of a large network is also a good target for a small one.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from restore.training.degradations.noise import add_gaussian_noise
 from restore.training.degradations.pairs import Pair
 from restore.training.precision import autocast
 
-LEAST_TAUGHT = 1.5  # of 255: pictures with less noise are their own aim
+LEAST_NOISE = 1.5  # of 255: for pictures with less noise the clean picture is the target
 
 
 class Teacher:
-    """A network that is only asked."""
+    """A trained network that provides targets; its weights do not change."""
 
     def __init__(
         self, network: UNet, antithetic: float, device: torch.device, dtype: torch.dtype
@@ -33,11 +32,10 @@ class Teacher:
 
     @torch.no_grad()
     def taught(self, pair: Pair, generator: torch.Generator) -> Pair:
-        """The pair with the teacher's answer in place of the clean picture.
+        """The pair with the teacher's output in place of the clean picture.
 
-        Pictures that come with their noise level keep theirs: to know it is better. Where several
-        numbers tell the noise, the teacher's answer is taken for those that it makes much better,
-        the clean picture for all others: see `helped`.
+        Pictures that come with their noise level keep the clean picture as the target. For networks
+        that are conditioned on several numbers, see `helped`.
         """
         if pair.sigma is not None and pair.sigma.ndim == 2:
             return self.helped(pair)
@@ -50,12 +48,12 @@ class Teacher:
             answers = [self.network(view).float() for view in views]
         answer = sum(answers[1:], answers[0]) / len(views)
         if pair.sigma is not None:
-            told = (pair.sigma.view(len(answer), -1) > 0).any(1).view(-1, 1, 1, 1)
-            answer = torch.where(told, pair.clean, answer)
+            known = (pair.sigma.view(len(answer), -1) > 0).any(1).view(-1, 1, 1, 1)
+            answer = torch.where(known, pair.clean, answer)
         return pair._replace(clean=answer)
 
-    def _tell(self, noise: Tensor) -> tuple[Tensor, ...]:
-        """What the teacher can be told of noise (N, 3, H, W): nothing, its level, or all levels."""
+    def _conditions(self, noise: Tensor) -> tuple[Tensor, ...]:
+        """The numbers that the teacher takes about noise (N, 3, H, W): none, one or all of them."""
         count = self.network.noise_inputs
         if count == 0:
             return ()
@@ -65,21 +63,21 @@ class Teacher:
 
     @torch.no_grad()
     def helped(self, pair: Pair) -> Pair:
-        """The pair with the teacher's answer where that has less than half of the noise.
+        """The pair with the teacher's output as target where it has less than half of the noise.
 
-        So a network keeps what the teacher does to real noise, which is smoother than what clean
-        pictures would teach it, and not what the teacher does to patterns and to clean pictures.
+        So a network learns what the teacher does to noise, and not what it does to patterns and to
+        clean pictures.
         """
         given, clean = pair.degraded.to(self.device), pair.clean.to(self.device)
         noise = (given - clean).square().mean((1, 2, 3))
-        noisy = (noise.sqrt() * 255 > LEAST_TAUGHT).nonzero().view(-1)
+        noisy = (noise.sqrt() * 255 > LEAST_NOISE).nonzero().view(-1)
         if not len(noisy):
             return pair
-        told = self._tell(given[noisy] - clean[noisy])
+        conditions = self._conditions(given[noisy] - clean[noisy])
         with autocast(self.device, self.dtype):
-            answer = self.network(given[noisy], *told).float()
+            answer = self.network(given[noisy], *conditions).float()
         left = (answer - clean[noisy]).square().mean((1, 2, 3))
         better = (left < noise[noisy] / 2).view(-1, 1, 1, 1)
-        aim = clean.clone()
-        aim[noisy] = torch.where(better, answer, clean[noisy])
-        return pair._replace(clean=aim)
+        target = clean.clone()
+        target[noisy] = torch.where(better, answer, clean[noisy])
+        return pair._replace(clean=target)

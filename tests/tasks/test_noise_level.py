@@ -96,7 +96,7 @@ def test_the_fit_finds_noise_that_depends_on_brightness(rng: np.random.Generator
 def test_a_level_that_is_asked_for_takes_the_place_of_the_estimate() -> None:
     noise = replace(flat_noise(4.0, 3.0), fine=2.0)
     scaled = noise.scaled_to(2 * noise.level)
-    assert scaled.told == pytest.approx((9.6, 7.2, 4.8))
+    assert scaled.conditions == pytest.approx((9.6, 7.2, 4.8))
     np.testing.assert_allclose(scaled.curve, 2 * noise.curve)
     assert flat_noise(0, 0).scaled_to(10).luma == pytest.approx(white(10).luma)
     assert flat_noise(0.1, 0.1).negligible and not noise.negligible
@@ -122,7 +122,7 @@ def test_crops_lie_inside_and_are_few(size: tuple[int, int]) -> None:
 def test_pictures_of_any_size_have_an_estimate(size: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).random(size, np.float32)
     found = estimate_noise(pixels)
-    assert np.isfinite(found.told).all() and np.isfinite(found.curve).all()
+    assert np.isfinite(found.conditions).all() and np.isfinite(found.curve).all()
 
 
 @needs_weights
@@ -150,7 +150,9 @@ def test_a_picture_read_in_parts_has_the_same_noise() -> None:
         top, left, height, width = crop
         return pixels[top : top + height, left : left + width]
 
-    assert estimate_from(cut, 200, 230).told == pytest.approx(estimate_noise(pixels).told)
+    assert estimate_from(cut, 200, 230).conditions == pytest.approx(
+        estimate_noise(pixels).conditions
+    )
 
 
 @pytest.mark.parametrize("sigma", [2.0, 20.0])

@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
     clean: Tensor
     degraded: Tensor
-    sigma: Tensor | None = None  # (N,) or (N, levels): what the network is told, 0: nothing
+    sigma: Tensor | None = None  # (N,) or (N, inputs): what the network is conditioned on
 
 
 Degradation = Callable[[Draw, int, Recipe, torch.Generator], Pair]
@@ -62,10 +62,10 @@ def gaussian(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator)
     sigmas = torch.where(draws[1].view(-1) < recipe.flat / 2, torch.zeros_like(sigmas), sigmas)
     noise = add_gaussian_noise(torch.zeros_like(crops), sigmas, generator)
     clean = torch.where(grey, luma(crops), flatten(crops, draws[1] < recipe.flat))
-    told = None
+    conditions = None
     if recipe.conditioned:
-        told = sigmas * (draws[2].view(-1) < recipe.conditioned)
-    return Pair(clean, clean + torch.where(grey, noise[:, :1], noise), told)
+        conditions = sigmas * (draws[2].view(-1) < recipe.conditioned)
+    return Pair(clean, clean + torch.where(grey, noise[:, :1], noise), conditions)
 
 
 def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
@@ -96,11 +96,13 @@ def photo(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) ->
     as_file = (chances[3] < 0.75).view(-1, 1, 1, 1) & ~at_rest
     degraded = torch.where(as_file, packed, (degraded * 255).round() / 255)
     clean = torch.where(at_rest, degraded, clean)  # whose rounding is no noise to be undone
-    told = None
+    conditions = None
     if recipe.conditioned:
-        told = told_levels((degraded - clean) * 255, recipe, generator)
-        told = told * (chances[4] < recipe.conditioned).view(-1, *(1,) * (told.ndim - 1))
-    return Pair(clean, degraded, told)
+        conditions = noise_inputs_of((degraded - clean) * 255, recipe, generator)
+        conditions = conditions * (chances[4] < recipe.conditioned).view(
+            -1, *(1,) * (conditions.ndim - 1)
+        )
+    return Pair(clean, degraded, conditions)
 
 
 def with_patterns(crops: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -122,13 +124,13 @@ def with_patterns(crops: Tensor, share: float, generator: torch.Generator) -> Te
     return result
 
 
-def told_levels(noise: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """What the network is told of noise on the 0-255 scale: (N,), or (N, 3) for three levels.
+def noise_inputs_of(noise: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The noise inputs of the network on the 0-255 scale: (N,), or (N, 3) for three numbers.
 
-    With the recipe's jitter, for an estimate is never exact, and with more of it in a quarter: what
-    is told at inference is the whole picture's level, and a crop may lie in the dark of it. Up to 1
-    is added in the mean square, up to 8 in a twentieth: what is told is an upper bound, and where
-    nothing is to be seen of it nothing must go.
+    The recipe's jitter stands for the error of an estimate. A quarter has three times as much: at
+    inference the level is that of the whole picture, which differs from that of a dark crop. Up
+    to 1 is added in the mean square, up to 8 in a twentieth: the level is an upper bound, and
+    where there is no noise nothing must be removed.
     """
     count, device = len(noise), noise.device
     if recipe.noise_inputs == 1:
