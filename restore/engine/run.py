@@ -47,6 +47,7 @@ OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate",
     "could not create a primitive",
     "could not create a memory",
+    "could not execute a primitive",
     "std::bad_alloc",
 )
 
