@@ -10,6 +10,7 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -92,9 +93,7 @@ def run(
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
         _log_plan(plan)
         failure = _attempt(
-            lambda plan=plan, start=start: backend.run(  # type: ignore[misc]
-                network, padded, sink, plan, start=start, report=report
-            ),
+            partial(backend.run, network, padded, sink, plan, start=start, report=report),
             resources.device,
         )
         if failure is None:
