@@ -10,7 +10,6 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,10 +108,10 @@ def detector_card(
 
 def thresholds_of(network: Autoencoder, where: str) -> Thresholds:
     """The thresholds in a detector's card. Raises WeightsError for any other weights file."""
-    training: dict[str, Any] = network.card.training if network.card else {}
+    values = network.card.training.get("thresholds") if network.card else None
     try:
-        return Thresholds(**{key: float(value) for key, value in training["thresholds"].items()})
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return Thresholds(**{key: float(value) for key, value in values.items()})  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):
         raise WeightsError(
             f"{where} is not an anomaly detector; make one with `restore anomaly fit`"
         ) from None

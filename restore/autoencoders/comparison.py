@@ -57,10 +57,10 @@ def compare(
     shown:  number of reconstructions that a row holds
     """
     yield pca_row(split, latent, shown)
-    changes: dict[str, Any] = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+    changes = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
     for kind in kinds or KINDS:
         network = build(kind, split.train.shape, latent=latent, seed=seed)
-        schedule = dataclasses.replace(SCHEDULES[kind], **changes)
+        schedule = dataclasses.replace(SCHEDULES[kind], **changes)  # type: ignore[arg-type]
         done = []
         for epoch in fit(network, split.train.pictures, schedule):
             done.append(epoch)

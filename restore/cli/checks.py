@@ -100,7 +100,7 @@ def check_model(model: str) -> str:
 
 
 def check_precision(precision: str) -> None:
-    """Raise InputError for a name that no model has."""
+    """InputError for a name that is none."""
     if precision not in PRECISIONS:
         raise InputError(f"'{precision}' is not a precision; choose one of {', '.join(PRECISIONS)}")
 

@@ -10,7 +10,6 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -93,7 +92,9 @@ def run(
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
         _log_plan(plan)
         failure = _attempt(
-            partial(backend.run, network, padded, sink, plan, start=start, report=report),
+            lambda plan=plan, start=start: backend.run(  # type: ignore[misc]
+                network, padded, sink, plan, start=start, report=report
+            ),
             resources.device,
         )
         if failure is None:
