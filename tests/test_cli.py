@@ -264,6 +264,29 @@ def test_the_module_is_the_command(samples: Path) -> None:
     assert "PSNR" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("variables", "words", "printed"),
+    [
+        ({}, ["--help"], "Usage: restore "),
+        ({}, ["--show-completion", "bash"], "_RESTORE_COMPLETE=complete_bash"),
+        ({"COMP_WORDS": "restore den", "COMP_CWORD": "1"}, [], "denoise"),
+        ({"COMP_WORDS": "restore denoise --stre", "COMP_CWORD": "2"}, [], "--strength"),
+    ],
+)
+def test_shells_complete_commands_and_options(
+    variables: dict[str, str], words: list[str], printed: str
+) -> None:
+    asked = {"_RESTORE_COMPLETE": "complete_bash", **variables} if variables else {}
+    done = subprocess.run(
+        [sys.executable, "-m", "restore", *words],
+        env={**environment(), **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed in done.stdout
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")
 def test_interrupting_leaves_no_partial_file(tmp_path: Path) -> None:
     large = tmp_path / "large.png"

@@ -55,7 +55,7 @@ def options(
 def main() -> None:
     """Run the command; an error raised on purpose is one sentence and exit code 2."""
     try:
-        app()
+        app(prog_name="restore")  # of `python -m restore`, too: completion goes by this name
     except RestoreError as error:
         if "--debug" in sys.argv:
             raise
