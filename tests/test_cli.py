@@ -103,7 +103,7 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
         (["{noisy}", "--model", "nonesuch", "--fast"], "no fast version"),
         (["{noisy}", "--format", "gif"], "PNG"),
         (["{noisy}", "-o", "{noisy}", "--overwrite"], "itself"),
-        (["{noisy}", "-o", "{folder}/no/such/out.png"], "no folder"),
+        (["{noisy}", "-o", "{folder}/empty.png/out.png"], "no folder"),
         (["{noisy}", "-o", "{folder}/empty.png"], "exists"),
         (["{noisy}", "--reference", "{samples}/fur.png"], "reference is 320x300 RGB"),
         (["{noisy}", "--reference", "none.png"], "none.png"),

@@ -55,14 +55,20 @@ def left_out(pictures: list[Path], output: Path | None) -> int:
 def check_output(
     output: Path, *, file_format: str | None, quality: int | None, overwrite: bool
 ) -> None:
-    """WriteError for a result that cannot be written there in that format."""
-    from restore.image.write import check_writable
+    """WriteError for a result that cannot be written there in that format.
+
+    A folder that is missing is created later.
+    """
+    from restore.image.write import check_format, check_writable, format_of
 
     if file_format is None and not output.suffix:
         raise WriteError(
             f"{output} has no suffix that names a format; give one such as {output}.png, "
             f"or {output}{os.sep} for a folder"
         )
+    if not output.parent.exists():
+        check_format(format_of(output, file_format), None, quality=quality, name=str(output))
+        return
     check_writable(output, format=file_format, quality=quality, overwrite=overwrite)
 
 

@@ -35,7 +35,7 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="PLACE",
-        help="A file, a folder (new/ is made), or a pattern such as '{stem}-new{ext}'.",
+        help="A file, a folder (new/ is created), or a pattern such as '{stem}-new{ext}'.",
         show_default="beside each picture",
     ),
 ]
@@ -111,6 +111,11 @@ class Files:
         pattern = self.output is not None and is_output_pattern(self.output)
         return one and not pattern and not any(self.batch.values())
 
+    @property
+    def target_folder(self) -> Path | None:
+        """The folder of a single result, by the name of the output; None: that of the picture."""
+        return self.output if self.output is None or self.folder else self.output.parent
+
 
 @dataclass(frozen=True)
 class Messages:
@@ -172,7 +177,7 @@ def restore_all(
     settings = {**settings, **files.saving}
     with plan_shown(shown.verbose):
         if files.single and not shown.json_lines:
-            with folder_made(files.output if files.folder else None):
+            with folder_made(files.target_folder):
                 restore_one(one, files, settings, shown.quiet)
             return
         from restore.cli.batch import restore_many
@@ -195,7 +200,7 @@ def warn_of_subfolders(files: Files) -> None:
 
 @contextmanager
 def folder_made(folder: Path | None) -> Iterator[None]:
-    """A folder made where it is missing, and removed again where the work fails."""
+    """Create a folder if it is missing, and remove it again if the work fails."""
     if folder is None:
         yield
         return
@@ -203,7 +208,7 @@ def folder_made(folder: Path | None) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made a folder: {error.strerror}") from error
+        raise InputError(f"the folder {folder} cannot be created: {error.strerror}") from error
     try:
         yield
     except BaseException:

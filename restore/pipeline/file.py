@@ -49,7 +49,7 @@ class Saving:
     overwrite:      whether a result may replace an existing file
     strip_metadata: leave out EXIF, XMP, IPTC and comments; the colour profile is kept
     in_place:       replace the picture itself, after saving its original as `NAME.orig`
-    mark:           is added to the default name of a result, as in `NAME-restored.jpg`
+    mark:           is added to the name of a result beside its source, as in `NAME-restored.jpg`
     """
 
     file_format: str | None = None
@@ -139,7 +139,7 @@ def denoise_file(
     """Denoise a picture file into another; returns the result and the file written.
 
     target: by default `NAME-restored` beside the source, with the source's suffix or that of
-            `file_format`; in a folder, a file of that name
+            `file_format`; in another folder, a file of the source's name
     settings: by name, those of `Saving`, those of `Compute`, `reference` and `report`
 
     Everything is checked before the network runs. With strength 0 and nothing to convert, the file
@@ -276,8 +276,13 @@ def default_target(
     if target is not None and not Path(target).is_dir():
         return Path(target)
     folder = source.parent if target is None else Path(target)
-    saving = saving or Saving()
-    return folder / f"{source.stem}-{saving.mark}{result_suffix(source, saving)}"
+    return folder / default_name(source, folder, saving or Saving())
+
+
+def default_name(source: Path, folder: Path, saving: Saving) -> str:
+    """The name of a source's result in a folder: the source's own, or marked in its own folder."""
+    mark = f"-{saving.mark}" if same_file(folder, source.parent) else ""
+    return f"{source.stem}{mark}{result_suffix(source, saving)}"
 
 
 def result_suffix(source: Path, saving: Saving) -> str:

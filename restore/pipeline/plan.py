@@ -11,7 +11,14 @@ from pathlib import Path
 from restore.errors import InputError, WriteError
 from restore.image.atomic import backup_of
 from restore.image.find import Found, find_pictures, is_output_pattern
-from restore.pipeline.file import WRITTEN, Saving, result_suffix, same_file
+from restore.pipeline.file import (
+    WRITTEN,
+    Saving,
+    default_name,
+    default_target,
+    result_suffix,
+    same_file,
+)
 
 FIELDS = {
     "stem": "the name without its suffix",
@@ -40,9 +47,10 @@ def plan_jobs(
 ) -> list[Job]:
     """The jobs for files, folders and patterns, each picture once.
 
-    output: None (beside each source); a folder (created if missing, with the tree of a recursive
-            batch mirrored below it); or a pattern of `FIELDS` such as `{stem}-clean.png`, which
-            means beside each source unless it names a folder
+    output: None (beside each source, as `NAME-restored`); a folder (created if missing, with the
+            tree of a recursive batch mirrored below it), in which results keep the names of their
+            sources; or a pattern of `FIELDS` such as `{stem}-clean.png`, which means beside each
+            source unless it names a folder
 
     Results of an earlier run are not sources. Raises InputError, ReadError or WriteError for a
     pattern that is not valid, if there is no picture, if two pictures have the same result, and if
@@ -56,17 +64,16 @@ def plan_jobs(
                 "a picture restored in place has no other output; give either an output or in place"
             )
         return [Job(f.path, f.path) for f in found]
-    default = default_pattern(saving)
     if folder is not None and not folder.is_dir():
-        _check_new_folder(folder, len(found), default)
-    pattern = os.fspath(output) if output is not None and folder is None else default
-    check_pattern(pattern)
-    jobs = [
-        Job(f.path, _target(f, folder, pattern, number, saving))
-        for number, f in enumerate(found, 1)
-    ]
-    if pattern == default:
-        jobs = _with_own_names(_without_results(jobs), saving)
+        _check_new_folder(folder, len(found), f"{{stem}}-{saving.mark}{{ext}}")
+    if output is not None and folder is None:
+        pattern = os.fspath(output)
+        check_pattern(pattern)
+        return _checked(
+            [Job(f.path, _by_pattern(f, pattern, n, saving)) for n, f in enumerate(found, 1)]
+        )
+    jobs = [Job(f.path, _target(f, folder, saving)) for f in found]
+    jobs = _with_own_names(_without_results(jobs, saving))
     return _checked(jobs)
 
 
@@ -84,11 +91,6 @@ def check_pattern(pattern: str) -> None:
             )
 
 
-def default_pattern(saving: Saving) -> str:
-    """The pattern for results without an output name."""
-    return f"{{stem}}-{saving.mark}{{ext}}"
-
-
 def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
     if folder.suffix.lower() in WRITTEN and count > 1:
         raise WriteError(
@@ -99,10 +101,17 @@ def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
         raise WriteError(f"{folder} is a file; give a folder for the results")
 
 
-def _target(found: Found, folder: Path | None, pattern: str, number: int, saving: Saving) -> Path:
-    source = found.path
-    if folder is not None and folder.suffix.lower() in WRITTEN and not folder.is_dir():
+def _target(found: Found, folder: Path | None, saving: Saving) -> Path:
+    if folder is None:
+        return default_target(found.path, None, saving)
+    if folder.suffix.lower() in WRITTEN and not folder.is_dir():
         return folder  # the name for the result of a single picture
+    place = folder / found.tree
+    return place / default_name(found.path, place, saving)
+
+
+def _by_pattern(found: Found, pattern: str, number: int, saving: Saving) -> Path:
+    source = found.path
     values = {
         "stem": source.stem,
         "ext": result_suffix(source, saving),
@@ -115,19 +124,18 @@ def _target(found: Found, folder: Path | None, pattern: str, number: int, saving
         name = pattern.format(**values)
     except (ValueError, IndexError, KeyError, AttributeError) as error:
         raise InputError(f"the pattern {pattern!r} makes no sense: {error}") from None
-    if folder is not None:
-        return folder / found.tree / name
     beside = os.path.dirname(pattern) == ""
     return source.parent / name if beside else Path(os.path.normpath(name))
 
 
-def _without_results(jobs: list[Job]) -> list[Job]:
-    """Leave out the pictures that an earlier run made from others of the batch."""
-    results = {_key(job.target) for job in jobs if _key(job.target) != _key(job.source)}
+def _without_results(jobs: list[Job], saving: Saving) -> list[Job]:
+    """Leave out the pictures that an earlier run made from others of the batch, beside them."""
+    beside = [Job(job.source, default_target(job.source, None, saving)) for job in jobs]
+    results = {_key(job.target) for job in _with_own_names(beside)}
     return [job for job in jobs if _key(job.source) not in results]
 
 
-def _with_own_names(jobs: list[Job], saving: Saving) -> list[Job]:
+def _with_own_names(jobs: list[Job]) -> list[Job]:
     """The jobs, those of one folder that would have one result named after their formats as well.
 
     A camera's folder holds a.NEF beside a.tif, and both would become a-restored.tif: the raw file
@@ -140,9 +148,9 @@ def _with_own_names(jobs: list[Job], saving: Saving) -> list[Job]:
     for job in jobs:
         others = [other for other in shared[_key(job.target)] if other is not job]
         beside = any(other.source.parent == job.source.parent for other in others)
-        suffix = job.source.suffix
+        stem, suffix = job.source.stem, job.source.suffix
         if beside and suffix.lower() != job.target.suffix.lower():
-            name = f"{job.source.stem}-{suffix[1:].lower()}-{saving.mark}{job.target.suffix}"
+            name = f"{stem}-{suffix[1:].lower()}{job.target.name[len(stem) :]}"
             job = Job(job.source, job.target.with_name(name))
         found.append(job)
     return found

@@ -57,8 +57,8 @@ def test_plain_lines_in_a_pipe_and_a_summary(restore_command: Any, photos: Path)
     code, out, err = restore_command(photos, "--recursive", "-o", photos.parent / "out")
     assert code == 0
     assert sorted(line[6:] for line in out.splitlines()) == [
-        f"{photos}/sub/grey.png -> {photos.parent}/out/sub/grey-restored.png (0.10 MP)",
-        f"{photos}/text.png -> {photos.parent}/out/text-restored.png (0.08 MP)",
+        f"{photos}/sub/grey.png -> {photos.parent}/out/sub/grey.png (0.10 MP)",
+        f"{photos}/text.png -> {photos.parent}/out/text.png (0.08 MP)",
     ]
     assert [line[:5] for line in out.splitlines()] == ["[1/2]", "[2/2]"]
     assert err.startswith("2 restored, 0 skipped, 0 failed; 0.2 MP in ")

@@ -58,7 +58,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("denoise", picture, "-o", "a.xyz"): "known are JPEG",
         ("denoise", picture, "-o", "a"): "a/ for a folder",
         ("denoise", picture, "-o", "there.png"): "exists",
-        ("denoise", picture, "-o", "no/such.png"): "no folder",
+        ("denoise", picture, "-o", "no/such.xyz"): "known are JPEG",
         ("denoise", picture, "--quality", "fast"): "--fast",
         ("denoise", picture, "--quality", "best"): "--fast",
         ("denoise", picture, "--quality", "0"): "from 1 to 100",
@@ -147,17 +147,22 @@ def test_pictures_in_sub_folders_are_counted(tmp_path: Path) -> None:
     assert left_out([tmp_path / "a.png"], None) == 0
 
 
-def test_a_folder_is_made_for_one_picture(tmp_path: Path, samples: Path) -> None:
+@pytest.mark.parametrize(("output", "written"), [("", "text.png"), ("x.png", "x.png")])
+def test_a_folder_is_made_for_one_picture(
+    tmp_path: Path, samples: Path, output: str, written: str
+) -> None:
     place = tmp_path / "new" / "deeper"
-    words = ["denoise", str(samples / "text.png"), "-o", f"{place}/", "--strength", "0"]
+    words = ["denoise", str(samples / "text.png"), "-o", f"{place}/{output}", "--strength", "0"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0
-    assert [path.name for path in place.iterdir()] == ["text-restored.png"]
+    assert [path.name for path in place.iterdir()] == [written]
 
 
-def test_a_folder_made_for_a_picture_that_fails_is_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ["", "x.png"])
+def test_a_folder_made_for_a_picture_that_fails_is_removed(tmp_path: Path, output: str) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    words = ["denoise", str(tmp_path / "bad.png"), "-o", f"{tmp_path / 'new' / 'deeper'}/"]
+    place = tmp_path / "new" / "deeper"
+    words = ["denoise", str(tmp_path / "bad.png"), "-o", f"{place}/{output}"]
     with pytest.raises(RestoreError):
         CliRunner().invoke(app, words, catch_exceptions=False)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]

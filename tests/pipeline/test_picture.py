@@ -222,7 +222,7 @@ def test_files_are_written_beside_and_never_over(
     _, inside = denoise_file(
         source, tmp_path / "out", file_format="webp", model=small_network, **FP32
     )
-    assert inside == tmp_path / "out" / "fur-restored.webp"
+    assert inside == tmp_path / "out" / "fur.webp"
     assert source.read_bytes() == before
 
 

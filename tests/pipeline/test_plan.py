@@ -35,10 +35,10 @@ def test_beside_and_into_a_mirrored_tree(photos: Path) -> None:
         "in/b.png": "in/b-restored.png",
     }
     assert planned(photos, "out", "in", recursive=True) == {
-        "in/a.jpg": "out/a-restored.jpg",
-        "in/b.png": "out/b-restored.png",
-        "in/sub/a.jpg": "out/sub/a-restored.jpg",
-        "in/sub/deep/c.tif": "out/sub/deep/c-restored.tif",
+        "in/a.jpg": "out/a.jpg",
+        "in/b.png": "out/b.png",
+        "in/sub/a.jpg": "out/sub/a.jpg",
+        "in/sub/deep/c.tif": "out/sub/deep/c.tif",
     }
 
 
@@ -71,9 +71,27 @@ def test_results_of_an_earlier_run_are_no_sources(photos: Path) -> None:
     assert "in/a-restored.jpg" not in planned(photos, None, "in")
     named = planned(photos, None, "in/a.jpg", "in/a-restored.jpg")  # as a shell expands in/*.jpg
     assert list(named) == ["in/a.jpg"]
+    (photos / "elsewhere").mkdir()
+    assert "in/a-restored.jpg" not in planned(photos, "elsewhere", "in")
     # But a picture of that name whose source is not there is a picture like others.
     (photos / "in" / "z-restored.jpg").write_bytes(b"x")
     assert "in/z-restored.jpg" in planned(photos, None, "in")
+
+
+def test_results_named_after_two_formats_are_no_sources(photos: Path) -> None:
+    for name in ("a.nef", "a.tif", "a-nef-restored.tif", "a-restored.tif"):
+        (photos / name).write_bytes(b"x")
+    named = planned(photos, None, "a.nef", "a.tif", "a-nef-restored.tif", "a-restored.tif")
+    assert named == {"a.nef": "a-nef-restored.tif", "a.tif": "a-restored.tif"}
+    assert planned(photos, "out", "a.nef", "a.tif") == {"a.nef": "out/a-nef.tif", "a.tif": "out/a.tif"}
+
+
+def test_results_keep_their_names_in_another_folder_only(photos: Path) -> None:
+    found = planned(photos, "in/sub", "in/b.png", "in/sub/a.jpg")
+    assert found == {"in/b.png": "in/sub/b.png", "in/sub/a.jpg": "in/sub/a-restored.jpg"}
+    assert planned(photos, "in", "in")["in/a.jpg"] == "in/a-restored.jpg"
+    with pytest.raises(WriteError, match="another picture of this batch"):
+        planned(photos, "in/sub", "in/a.jpg", "in/sub/a.jpg")
 
 
 def test_results_inside_the_tree_are_not_restored_again(photos: Path) -> None:
