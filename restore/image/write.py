@@ -18,6 +18,7 @@ from PIL import Image
 
 from restore.errors import InputError, WriteError
 from restore.image import bmp, color, exif, icc, jp2, jpeg, png, tiff_write
+from restore.image.arrays import to_picture
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
 from restore.image.picture import Depth, Picture, quantise
@@ -50,7 +51,7 @@ WITH_CODES = ("PNG", "AVIF")  # formats that name a colour space by code points
 
 
 def save_image(
-    picture: Picture,
+    picture: Any,
     path: str | os.PathLike[str],
     *,
     format: str | None = None,
@@ -60,6 +61,7 @@ def save_image(
 ) -> Path:
     """Write the picture to `path`, which must not exist unless `overwrite`; returns the path.
 
+    picture: any kind of picture that `denoise` takes, or the result of `denoise` or `upscale`
     format:  JPEG, PNG, WebP, TIFF, AVIF, JPEG2000 or BMP; else the path's suffix says
     quality: 1..100, for JPEG, WebP and AVIF; else as the picture's source, or 95, 90 and 90
     depth:   8, 16 or "float"; else the picture's, or the deepest that the format can hold
@@ -68,6 +70,7 @@ def save_image(
     or a picture that cannot be used. Then there is no new file, and an old one is unchanged.
     """
     place = Path(path)
+    picture = to_picture(getattr(picture, "picture", picture))  # of a Result, its picture
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
     kind = format_of(place, format)
     data = encode_image(picture, kind, quality=quality, depth=depth)

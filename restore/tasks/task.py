@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -106,9 +107,13 @@ def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False
 
 @functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
-    from restore.models.weights import load_model
+    from restore.models.weights import available_models, load_model
 
-    return load_model(path)
+    network = load_model(path)
+    if network.card is not None and path not in available_models().values():
+        # a person's own weights, or a copy: not to be reported as the model that is shipped
+        network.card = dataclasses.replace(network.card, name=path.name)
+    return network
 
 
 def fit_channels(pixels: Pixels, channels: int) -> Pixels:

@@ -260,3 +260,16 @@ def test_a_jpeg_keeps_its_profile_and_camera(
         assert result.getexif()[0x010F] == "Maker"
         assert result.getexif().get(0x0112, 1) == 1
         assert result.info["icc_profile"] == b"profile" * 30
+
+
+def test_results_and_all_kinds_of_pictures_are_saved(
+    small_network: Denoiser, samples: Path, tmp_path: Path
+) -> None:
+    result = restore.denoise(samples / "fur.png", small_network, **FP32)
+    array = restore.denoise(samples / "fur.png", strength=0, output="array").image
+    saved = {"result": result, "array": array, "pil": Image.fromarray(array)}
+    for name, picture in saved.items():
+        written = restore.save_image(picture, tmp_path / f"{name}.png")
+        assert restore.load_image(written).width == 320
+    with pytest.raises(InputError, match="not a picture"):
+        restore.save_image(None, tmp_path / "none.png")

@@ -13,6 +13,7 @@ from restore.errors import InputError, UnknownModelError
 from restore.image.color import as_grey
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
+from restore.models.weights import find_weights
 from restore.tasks.task import find_network, fit_channels
 
 
@@ -45,3 +46,11 @@ def test_pixels_are_fitted_to_the_channels_of_a_network(rng: np.random.Generator
     np.testing.assert_allclose(grey, as_grey(colour))
     assert grey.shape == (4, 5, 1)
     np.testing.assert_allclose(fit_channels(grey, 3), np.repeat(grey, 3, axis=2))
+
+
+def test_weights_of_ones_own_are_not_reported_as_the_shipped_model(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(find_weights("denoise-gaussian-fast").read_bytes())
+    for name, reported in (("denoise-gaussian-fast", "denoise-gaussian-fast"), (copy, copy.name)):
+        card = find_network(name).card
+        assert card is not None and card.name == reported
