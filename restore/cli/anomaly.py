@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli.autoencoder import follow
-from restore.cli.console import Debug, option, out, rows
+from restore.cli.console import Debug, examples, option, out, rows
 from restore.cli.data import (
     AsJson,
     Channels,
@@ -41,7 +41,7 @@ Normal = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=examples("restore anomaly fit --data normal-pictures -o mine.safetensors"))
 def fit(
     data: Data,
     normal: Normal = None,
@@ -108,7 +108,9 @@ def fit(
     )
 
 
-@app.command()
+@app.command(
+    epilog=examples("restore anomaly score mine.safetensors picture.png --heat heat-map.png")
+)
 def score(
     weights: Detector,
     target: Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli import codes
-from restore.cli.console import Debug, err, option, out, rows
+from restore.cli.console import Debug, err, examples, option, out, rows
 from restore.cli.data import (
     AsJson,
     Channels,
@@ -44,7 +44,12 @@ Epochs = Annotated[
 KINDS_WORDS = "linear, vanilla, stacked, denoising, sparse, convolutional or variational."
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "restore autoencoder train variational --data mnist --download",
+        "restore autoencoder train convolutional --data photos --channels 3 --latent 64",
+    )
+)
 def train(
     kind: Annotated[str, typer.Argument(help=KINDS_WORDS)],
     data: Data,
@@ -287,7 +292,7 @@ def follow(epochs: Iterable[Epoch]) -> list[Epoch]:
     return done
 
 
-@app.command()
+@app.command(epilog=examples("restore autoencoder compare --data mnist"))
 def compare(
     data: Data,
     latent: Annotated[int, option("Model", "Numbers in a code, the same for all.")] = 32,
@@ -361,5 +366,11 @@ def print_table(table: list[Row]) -> None:
     )
 
 
-for verb in (codes.reconstruct, codes.embed, codes.generate, codes.probe, codes.compress):
-    app.command()(verb)
+for verb, words in (
+    (codes.reconstruct, "linear-32.safetensors --data mnist"),
+    (codes.embed, "linear-32.safetensors --data mnist -o codes.csv"),
+    (codes.generate, "variational-20.safetensors"),
+    (codes.probe, "linear-32.safetensors --data mnist"),
+    (codes.compress, "photo.jpg"),
+):
+    app.command(epilog=examples(f"restore autoencoder {verb.__name__} {words}"))(verb)

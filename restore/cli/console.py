@@ -76,6 +76,8 @@ def _without_types(params: list[Any]) -> list[Any]:
     Limits of numbers are told by the help texts, not as `x>=1`.
     """
     for param in params:
+        if param.param_type_name == "argument":
+            param.metavar = param.metavar or str(param.name).upper()
         switch = getattr(param, "is_flag", False) or param.param_type_name == "argument"
         shown = "" if switch else param.metavar or str(param.name).upper()
         param.display_type_rich = lambda ctx, shown=shown: shown

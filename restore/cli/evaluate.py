@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, Device, Ensemble, Precision, Tile, err, option, out
+from restore.cli.console import (
+    Debug,
+    Device,
+    Ensemble,
+    Precision,
+    Tile,
+    err,
+    examples,
+    option,
+    out,
+)
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +27,11 @@ if TYPE_CHECKING:
     from restore.evaluation.testsets import Degradation
 
 DEFAULT_NOISE = ("gaussian:15", "gaussian:25", "gaussian:50")
+EPILOG = examples(
+    "restore evaluate denoise-gaussian --data CBSD68 --noise gaussian:25",
+    "restore evaluate denoise-photo --data CC15 --pairs",
+    "restore evaluate upscale-x4 --data Set5",
+)
 
 
 def command(
@@ -24,14 +39,15 @@ def command(
         str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
     ],
     data: Annotated[
-        Path, option("Test set", "A folder of clean pictures; with --pairs, of two folders.")
+        Path, option("Test set", "A folder of clean pictures; with --pairs, a folder of two folders.")
     ],
     noise: Annotated[
         list[str] | None,
         option(
             "Test set",
             "The degradation added to the pictures: gaussian:SIGMA, jpeg:QUALITY or none; may be "
-            "given several times.  [default: gaussian:15, gaussian:25, gaussian:50]",
+            "given several times.",
+            show_default=", ".join(DEFAULT_NOISE),
         ),
     ] = None,
     pairs: Annotated[

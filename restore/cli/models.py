@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, out, rows
+from restore.cli.console import Debug, examples, out, rows
 
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
 
 # What the protocol of a score says of the pictures that the weights were chosen on.
 CHOSEN_BY, BY_TEACHER = "used to choose", "against the teacher"
+EPILOG = examples("restore models", "restore models denoise-photo")
 LISTED = 3  # licences of the training pictures, the most frequent first
 
 

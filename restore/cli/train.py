@@ -9,11 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore.cli.console import Debug, Device, Precision, err, option, out, parse_seconds
+from restore.cli.console import (
+    Debug,
+    Device,
+    Precision,
+    err,
+    examples,
+    option,
+    out,
+    parse_seconds,
+)
 from restore.cli.data import Overwrite
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
+
+EPILOG = examples(
+    "restore train denoise-photo-fast --data photos --val other-photos --time-limit 1h30m",
+    "restore train my-recipe.toml --data photos -o mine.safetensors",
+)
 
 
 def command(

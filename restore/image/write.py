@@ -106,9 +106,13 @@ def format_of(path: Path, format: str | None = None) -> str:
         if asked in limits.suffixes or asked == f".{kind.lower()}":
             return kind
     known = ", ".join(f"{k} ({' '.join(f.suffixes)})" for k, f in FORMATS.items())
-    what = f"the suffix {asked!r}" if format is None and asked else f"the format {asked[1:]!r}"
-    what = what if asked else "no suffix"
-    raise WriteError(f"{path}: {what} names no format that can be written; known are {known}")
+    if format is not None:
+        what = f"'{format}' names no format that can be written"
+    elif asked:
+        what = f"{path}: the suffix {asked!r} names no format that can be written"
+    else:
+        what = f"{path} has no suffix that names a format"
+    raise WriteError(f"{what}; known are {known}")
 
 
 def suffix_of(path: Path, format: str) -> str:

@@ -54,7 +54,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("denoise", "*.tif"): "no picture matches",
         ("denoise", "https://example.org/a.png"): "is a web address",
         ("denoise", "-"): "standard input cannot be read",
-        ("denoise", picture, "--format", "xyz"): "known are JPEG",
+        ("denoise", picture, "--format", "xyz"): "restore: 'xyz' names no format that can be",
         ("denoise", picture, "-o", "a.xyz"): "known are JPEG",
         ("denoise", picture, "-o", "a"): "a/ for a folder",
         ("denoise", picture, "-o", "there.png"): "exists",

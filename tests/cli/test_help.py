@@ -37,6 +37,21 @@ def test_no_python_types_are_shown(words: tuple[str, ...]) -> None:
     assert max(map(len, page.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_each_page_ends_with_examples_and_names_arguments_in_capitals(
+    words: tuple[str, ...],
+) -> None:
+    page = help_of(*words)
+    assert f"restore {' '.join(words)} " in page.split("Examples:")[1]
+    usage = page.split("Usage:")[1].splitlines()[0]
+    assert usage.count("{") == len(re.findall(r"\{[A-Z]+\}", usage))
+
+
+def test_defaults_that_are_lists_are_shown() -> None:
+    page = " ".join(re.findall(r"[\w:,\[\]()]+", help_of("evaluate")))
+    assert "[default: (gaussian:15, gaussian:25, gaussian:50)]" in page
+
+
 @pytest.mark.parametrize(
     ("words", "groups"),
     [
