@@ -77,7 +77,7 @@ def differences(mine: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
     """Of two results: of the floats, and of the files with 8 and 16 bits they would make."""
     found: dict[str, Any] = {"values": mine.size, "float32": float(np.abs(mine - theirs).max())}
     for depth in (8, 16):
-        a, b = (quantise(pixels, depth).astype(int) for pixels in (mine, theirs))  # type: ignore[arg-type]
+        a, b = (quantise(pixels, depth).astype(int) for pixels in (mine, theirs))
         found[f"levels of {depth} bits"] = int(np.abs(a - b).max())
         found[f"differ in {depth} bits"] = int(np.count_nonzero(a != b))
     return found
