@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,9 +109,9 @@ def detector_card(
 
 def thresholds_of(network: Autoencoder, where: str) -> Thresholds:
     """The thresholds in a detector's card. Raises WeightsError for any other weights file."""
-    values = network.card.training.get("thresholds") if network.card else None
+    values: Any = network.card.training.get("thresholds") if network.card else None
     try:
-        return Thresholds(**{key: float(value) for key, value in values.items()})  # type: ignore[union-attr]
+        return Thresholds(**{key: float(value) for key, value in values.items()})
     except (AttributeError, TypeError, ValueError):
         raise WeightsError(
             f"{where} is not an anomaly detector; make one with `restore anomaly fit`"

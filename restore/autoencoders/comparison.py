@@ -57,10 +57,12 @@ def compare(
     shown:  number of reconstructions that a row holds
     """
     yield pca_row(split, latent, shown)
-    changes = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+    changes: dict[str, Any] = {"seed": seed}
+    if epochs is not None:
+        changes["epochs"] = epochs
     for kind in kinds or KINDS:
         network = build(kind, split.train.shape, latent=latent, seed=seed)
-        schedule = dataclasses.replace(SCHEDULES[kind], **changes)  # type: ignore[arg-type]
+        schedule = dataclasses.replace(SCHEDULES[kind], **changes)
         done = []
         for epoch in fit(network, split.train.pictures, schedule):
             done.append(epoch)
