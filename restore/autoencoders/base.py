@@ -9,6 +9,7 @@ picture and averaged over the batch: squared errors in the unit of Hinton and Sa
 
 from __future__ import annotations
 
+import abc
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -37,8 +38,8 @@ class Phase(NamedTuple):
     share: float  # of all epochs, 0 to 1
 
 
-class Autoencoder(nn.Module):
-    """The interface of every autoencoder; each kind defines `encode` and `decode`.
+class Autoencoder(nn.Module, abc.ABC):
+    """The interface of every autoencoder; each kind defines the abstract methods.
 
     shape:  (channels, height, width) of a picture
     latent: numbers in a code
@@ -59,13 +60,13 @@ class Autoencoder(nn.Module):
         self.arguments = {"shape": list(self.shape), "latent": latent, **arguments}
         self.card: ModelCard | None = None
 
+    @abc.abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] -> codes (N, latent)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Codes (N, latent) -> pictures (N, C, H, W)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction of pictures: (N, C, H, W) -> (N, C, H, W)."""
@@ -80,9 +81,9 @@ class Autoencoder(nn.Module):
         """The phases of its training, in order; most kinds have one."""
         return [Phase("training", self.loss, list(self.parameters()), 1.0)]
 
+    @abc.abstractmethod
     def outer_layers(self) -> tuple[nn.Linear | None, nn.Module]:
         """The first layer, or None where that is a convolution, and the last layer."""
-        raise NotImplementedError
 
     def centre(self, mean: Tensor) -> None:
         """Set the first biases so that an untrained network outputs the mean picture.
