@@ -106,7 +106,7 @@ def check_model(model: str) -> str:
 
 
 def check_precision(precision: str) -> None:
-    """InputError for a name that is none."""
+    """Raise InputError for a precision that does not exist."""
     if precision not in PRECISIONS:
         raise InputError(f"'{precision}' is not a precision; choose one of {', '.join(PRECISIONS)}")
 
