@@ -133,6 +133,12 @@ def test_blocks_of_code_are_run_or_marked_as_text(page: Path) -> None:
     assert page.read_text(encoding="utf-8").count("```") == 2 * len(blocks(page))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_line_begins_with_a_measured_number(page: Path) -> None:
+    """A comment at the start of a line ends the paragraph, on GitHub as on the site."""
+    assert not re.findall(r"^\s*<!--n:", page.read_text(encoding="utf-8"), re.M)
+
+
 def test_the_numbers_are_the_measured_ones() -> None:
     script = ROOT / "docs" / "fill_numbers.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
