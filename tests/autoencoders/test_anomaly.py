@@ -24,7 +24,7 @@ from restore.autoencoders.anomaly import (
     thresholds_of,
     window_positions,
 )
-from restore.autoencoders.base import Autoencoder
+from restore.autoencoders.dense import LinearAutoencoder
 from restore.autoencoders.data import Samples, load_samples
 from restore.errors import InputError, WeightsError
 from restore.image.color import as_grey
@@ -33,7 +33,7 @@ from restore.image.read import load_image
 MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
 
 
-class Flat(Autoencoder):
+class Flat(LinearAutoencoder):
     """Reconstructs everything as mid-grey."""
 
     def forward(self, x: Tensor) -> Tensor:
