@@ -1,4 +1,4 @@
-"""Arrays out of IDX and NumPy files; a size that is absurd or a lie is refused from the header.
+"""Arrays from IDX and NumPy files; a size that is absurd or wrong is refused by the header.
 
 IDX is the format of MNIST (described on its page by Y. LeCun): two zero bytes, the type of a value,
 the number of dimensions, each dimension as a big-endian 32-bit integer, then the values; often

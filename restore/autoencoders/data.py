@@ -115,7 +115,7 @@ def make_samples(
             "(N, height, width, 1 or 3) or rows (N, values)"
         )
     if pictures.size == 0:
-        raise InputError(f"{where} holds no pictures; its shape is {pictures.shape}")
+        raise InputError(f"{where} contains no pictures; its shape is {pictures.shape}")
     values = dequantise(pictures)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):

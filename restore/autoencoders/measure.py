@@ -1,4 +1,4 @@
-"""How good an autoencoder is: reconstruction error, ELBO, accuracy of a classifier on its code."""
+"""Measures of an autoencoder: reconstruction error, ELBO, accuracy of a classifier on its code."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def score_picture(
         if marked.shape != heat.shape:
             raise InputError(
                 f"{truth} is {marked.shape[1]}x{marked.shape[0]} and {path} is "
-                f"{heat.shape[1]}x{heat.shape[0]} pixels; they must be of one size"
+                f"{heat.shape[1]}x{heat.shape[0]} pixels; they must have the same size"
             )
         values["AUROC per pixel"] = auroc(
             torch.from_numpy(heat).flatten(), torch.from_numpy(marked).flatten()

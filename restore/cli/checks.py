@@ -1,4 +1,4 @@
-"""What can be told about files and options at once: before torch is imported, nothing read."""
+"""Checks of file names and options, before torch is imported and any picture is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 def local(given: str) -> Path:
     """The path that a person means: `~` expanded; web addresses and `-` are refused."""
     if WEB.match(given):
-        raise InputError(f"{given} is a web address; download the picture and give its file")
+        raise InputError(f"{given} is a web address; download the picture and give the file")
     if given == "-":
         raise InputError("standard input cannot be read; give the name of a file in place of '-'")
     return Path(given).expanduser()
@@ -42,7 +42,7 @@ def check_pictures(pictures: list[Path], *, recursive: bool) -> None:
 
 
 def left_out(pictures: list[Path], output: Path | None) -> int:
-    """How many pictures lie in sub-folders of the folders given, for a run without --recursive."""
+    """How many pictures are in sub-folders of the given folders, for a run without --recursive."""
     folders = [path for path in pictures if path.is_dir()]
     place = output if output is not None and output.is_dir() else None
     try:
@@ -87,7 +87,7 @@ def parse_quality(given: str | None) -> int | None:
     if given in MODEL_SIZES:
         raise InputError(
             "--quality is the quality of a JPEG, WebP or AVIF file, from 1 to 100; "
-            "for the small, fast model of `restore denoise` give --fast, for the large one nothing"
+            "for the small, fast model of `restore denoise` give --fast"
         )
     if not given.isdecimal() or not 1 <= int(given) <= 100:
         raise InputError(f"--quality is a whole number from 1 to 100, not '{given}'")
@@ -115,7 +115,7 @@ def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, back
     """InputError for switches that contradict or need each other."""
     if overwrite and skip_existing:
         raise InputError(
-            "--overwrite makes existing results anew and --skip-existing leaves them; give one"
+            "--overwrite replaces existing results and --skip-existing keeps them; give one"
         )
     if in_place != backup:
         raise InputError("--in-place and --backup go together; give both, or neither")

@@ -221,7 +221,7 @@ def probe(
 ) -> None:
     """Accuracy of a linear classifier on the codes.
 
-    Beside it stand the accuracies on PCA's codes of equal size and on the pixels.
+    For comparison: the accuracies on PCA codes of the same size and on the pixels.
     """
     from restore.autoencoders.measure import code_accuracy
     from restore.autoencoders.pca import fit_pca

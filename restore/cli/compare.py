@@ -1,4 +1,4 @@
-"""`restore compare`: how alike two pictures are."""
+"""`restore compare`: PSNR and SSIM of two pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EPILOG = examples("restore compare restored.png clean.png")
 def command(
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="The picture to score.")],
     reference: Annotated[
-        str, typer.Argument(metavar="REFERENCE", help="What it should look like.")
+        str, typer.Argument(metavar="REFERENCE", help="The reference to score it against.")
     ],
     channel: Annotated[
         str, typer.Option(metavar="NAME", help="rgb, or y for the luma of BT.601.")
     ] = "rgb",
-    border: Annotated[int, typer.Option(metavar="PIXELS", help="Left out on each side.")] = 0,
+    border: Annotated[int, typer.Option(metavar="PIXELS", help="Border width to leave out.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Print PSNR and SSIM of two pictures."""

@@ -1,4 +1,4 @@
-"""How the commands speak, and the options that many of them share.
+"""Console output, and the options that many commands share.
 
 Results go to standard output, everything else to standard error.
 """
@@ -42,7 +42,7 @@ Precision = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Of the convolutions: auto, fp32, bf16 or fp16.",
+        help="Precision of the convolutions: auto, fp32, bf16 or fp16.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -54,9 +54,9 @@ Tile = Annotated[
     int | None,
     typer.Option(
         metavar="PIXELS",
-        help="Side of the square that the network sees at once.",
+        help="Side of the square tiles.",
         rich_help_panel=MACHINE,
-        show_default="chosen by the memory",
+        show_default="by the free memory",
     ),
 ]
 Memory = Annotated[
@@ -73,7 +73,7 @@ Memory = Annotated[
 def _without_types(params: list[Any]) -> list[Any]:
     """The parameters, described on help pages by the metavar or the name, not by a Python type.
 
-    Limits of numbers are told by the help texts, not as `x>=1`.
+    Limits of numbers are given in the help texts, not as `x>=1`.
     """
     for param in params:
         if param.param_type_name == "argument":
@@ -89,15 +89,15 @@ class Command(TyperCommand):
     """A command whose help page names no Python types."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """As they are, with other words for their types."""
+        """The parameters, without the names of Python types."""
         return _without_types(super().get_params(ctx))
 
 
 class Group(TyperGroup):
-    """The same of a group of commands."""
+    """A group of commands whose help page names no Python types."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """As they are, with other words for their types."""
+        """The parameters, without the names of Python types."""
         return _without_types(super().get_params(ctx))
 
 
@@ -140,6 +140,6 @@ def parse_seconds(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if not text.strip() or match is None:
-        raise InputError(f"'{text}' is no time; write it like 90s, 75m or 1h30m")
+        raise InputError(f"'{text}' is not a duration; write it like 90s, 75m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds

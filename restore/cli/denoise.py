@@ -55,7 +55,7 @@ Model = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Fast = Annotated[bool, flag("--fast", "Take the small version of the model: faster, a bit worse.")]
+Fast = Annotated[bool, flag("--fast", "Use the small version of the model: faster, a bit worse.")]
 Strength = Annotated[
     float, typer.Option(metavar="0-1", help="From 0 (unchanged) to 1 (fully restored).")
 ]
@@ -96,7 +96,7 @@ def command(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Remove noise from pictures. Each result is a new file; the pictures stay as they are."""
+    """Remove noise from pictures. Each result is a new file; the originals are kept."""
     from restore.tasks.task import check_strength, parse_sigma
 
     files = check_files(

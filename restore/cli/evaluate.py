@@ -39,7 +39,7 @@ def command(
         str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
     ],
     data: Annotated[
-        Path, option("Test set", "A folder of clean pictures; with --pairs, a folder of two folders.")
+        Path, option("Test set", "A folder of clean pictures, or of two folders with --pairs.")
     ],
     noise: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""What `denoise` and `upscale` share: options about files, one file or many, what is printed."""
+"""Shared by `denoise` and `upscale`: options for files, one file or many, printed output."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ Format = Annotated[
         metavar="NAME",
         help="png, jpeg, webp, tiff, avif, jp2 or bmp.",
         rich_help_panel=OUTPUT,
-        show_default="by the name, else as the picture",
+        show_default="by the output's name, else the picture's",
     ),
 ]
 Quality = Annotated[
     str | None,
     typer.Option(
         metavar="1-100",
-        help="Of JPEG, WebP and AVIF files.",
+        help="Quality of JPEG, WebP and AVIF files.",
         rich_help_panel=OUTPUT,
         show_default="as the picture",
     ),
@@ -62,25 +62,25 @@ Reference = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="What the result should look like: prints PSNR and SSIM against it.",
+        help="The clean picture: prints PSNR and SSIM against it.",
         rich_help_panel=MESSAGES,
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, flag("--overwrite", "Replace results that are there already.")]
+Overwrite = Annotated[bool, flag("--overwrite", "Replace existing results.")]
 StripMetadata = Annotated[
     bool, flag("--strip-metadata", "Leave out EXIF, GPS, XMP, IPTC and comments.", OUTPUT)
 ]
 Recursive = Annotated[
-    bool, flag("--recursive", "Look into sub-folders too; -o mirrors them.", MANY)
+    bool, flag("--recursive", "Include sub-folders; -o gets the same ones.", MANY)
 ]
 SkipExisting = Annotated[
-    bool, flag("--skip-existing", "Skip pictures that have a result, however old.", MANY)
+    bool, flag("--skip-existing", "Skip pictures that have a result, even an old one.", MANY)
 ]
 InPlace = Annotated[bool, flag("--in-place", "Replace the pictures; needs --backup.", MANY)]
 Backup = Annotated[bool, flag("--backup", "Keep each original as NAME.orig.", MANY)]
 JsonLines = Annotated[bool, flag("--json", "Print a line of JSON for each picture.", MESSAGES)]
-Quiet = Annotated[bool, flag("--quiet", "Print nothing but failures.", MESSAGES)]
+Quiet = Annotated[bool, flag("--quiet", "Print failures only.", MESSAGES)]
 Verbose = Annotated[bool, flag("--verbose", "Print the plan: tiles and memory.", MESSAGES)]
 
 One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `upscale_file`
@@ -134,7 +134,7 @@ def check_files(
     saving: dict[str, Any],
     batch: dict[str, bool],
 ) -> Files:
-    """The files of a command; all that names and switches can tell to be wrong is refused.
+    """The files of a command; mistakes in names and switches are refused.
 
     saving, batch: as in `Files`, the quality as it was typed
     """
@@ -168,7 +168,7 @@ def check_files(
 def restore_all(
     files: Files, find: Callable[[], tuple[One, Many]], settings: dict[str, Any], shown: Messages
 ) -> None:
-    """Do a command's work on one picture or on many, and print what became of them.
+    """Restore one picture or many, and print the outcome.
 
     find:     gives the functions for one file and for many; called late, for it imports torch
     settings: what both functions take besides the files
@@ -189,7 +189,7 @@ def restore_all(
 
 
 def warn_of_subfolders(files: Files) -> None:
-    """Say that pictures are left out because they lie deeper."""
+    """Print how many pictures in sub-folders are left out."""
     count = checks.left_out(files.pictures, files.output)
     if count:
         words = "1 picture" if count == 1 else f"{count} pictures"
@@ -219,7 +219,7 @@ def folder_made(folder: Path | None) -> Iterator[None]:
 
 
 def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -> None:
-    """One picture, and what is worth knowing about it."""
+    """Restore one picture and print a description of the result."""
     picture = files.pictures[0]
     with tile_progress(quiet) as report:
         result, written = one(
@@ -233,7 +233,7 @@ def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -
 
 
 def describe(result: Result | LargeResult) -> dict[str, str]:
-    """What a person wants to know about a restored picture, as names and values."""
+    """A description of a restored picture, as names and values."""
     from restore.pipeline.result import Result
 
     if not isinstance(result, Result):
@@ -258,7 +258,7 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
 
 
 def describe_noise(result: Result | LargeResult) -> dict[str, str]:
-    """The noise level that was found or asked for, and whether the picture was left as it is."""
+    """The noise level that was measured or given, and whether the picture was left as it is."""
     found = "" if result.sigma is None else f"sigma {result.sigma:.1f} of 255"
     if result.unchanged:
         why = "no noise found" if result.sigma is not None else "strength 0"

@@ -47,7 +47,7 @@ EPILOG = examples(
 
 
 def _size(metavar: str, words: str) -> Any:
-    """A size as text, so that what is wrong with it is told in a sentence of ours."""
+    """A size as text, so that mistakes in it get an error message of this package."""
     return typer.Option(metavar=metavar, help=words, show_default=False)
 
 
@@ -68,7 +68,7 @@ BackProjection = Annotated[
     int,
     typer.Option(
         metavar="STEPS",
-        help="0 to 20 corrections, so that the result shrinks to the picture again.",
+        help="0 to 20 corrections, so that the result, downscaled, equals the picture.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -78,7 +78,7 @@ Strength = Annotated[
     float,
     typer.Option(
         metavar="0-1",
-        help="How much of the noise that is found is removed first.",
+        help="How much of the measured noise is removed first.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -113,7 +113,7 @@ def command(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Make pictures larger. Each result is a new file; the pictures stay as they are."""
+    """Make pictures larger. Each result is a new file; the originals are kept."""
     from restore.tasks.target_size import make_size
     from restore.tasks.task import check_strength
 

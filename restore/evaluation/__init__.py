@@ -1,1 +1,1 @@
-"""How good a model is: its scores on test sets, by the protocols of the field."""
+"""Evaluation: scores of a model on test sets, by the protocols of the field."""

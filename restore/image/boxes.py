@@ -13,7 +13,7 @@ MOST_PROPERTIES = 10_000
 
 
 class Box(NamedTuple):
-    """A box: its type of four letters, its content, where that begins, and its length as told."""
+    """A box: its type of four letters, its content, where that begins, and its length as stated."""
 
     type: bytes
     body: bytes
@@ -61,7 +61,7 @@ def primary_properties(data: bytes) -> list[Box]:
 
 
 def image_extent(data: bytes) -> tuple[int, int]:
-    """Height and width of the primary item as stored; (0, 0) where they are not told."""
+    """Height and width of the primary item as stored; (0, 0) where they are not stated."""
     for box in primary_properties(data):
         if box.type == b"ispe" and len(box.body) >= 12:
             width, height = struct.unpack_from(">II", box.body, 4)

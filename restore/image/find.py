@@ -38,7 +38,7 @@ def list_pictures(folder: Path) -> list[Path]:
         raise ReadError(f"{folder} is not a folder; give a folder of pictures")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
-        raise ReadError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise ReadError(f"{folder} contains no pictures ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
@@ -100,7 +100,7 @@ def _pictures_of(given: Path, recursive: bool, leave_out: Path | None) -> list[F
         found = list(_below(given, given, recursive, leave_out))
         if not found:
             deeper = "" if recursive else "; pass --recursive to search its folders, too"
-            raise ReadError(f"{given} holds no pictures{deeper}")
+            raise ReadError(f"{given} contains no pictures{deeper}")
     else:
         return [Found(given)]
     return found

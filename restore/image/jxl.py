@@ -169,7 +169,7 @@ def decode(data: bytes, name: str) -> Picture:
     refused = {
         "is an animation": about.animated,
         "has a colour profile, which is not read from JPEG XL": about.profile,
-        "has colours that are told in a way that is not read": not about.known,
+        "has colours that are encoded in a way that is not read": not about.known,
         "has premultiplied transparency": about.premultiplied,
         "has extra channels that are not transparency": bool(about.others),
     }

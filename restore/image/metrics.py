@@ -111,7 +111,7 @@ def compare(
     if picture.pixels.shape != reference.pixels.shape:
         raise InputError(
             f"the reference is {_describe(reference)} and the picture {_describe(picture)}; "
-            "they must be of one size and both grey or both colour"
+            "they must have the same size and both be grey or both be colour"
         )
     deep = picture.depth != 8 and reference.depth != 8
     levels = 1.0 if deep else 255.0

@@ -82,7 +82,7 @@ def check_pattern(pattern: str) -> None:
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
     except ValueError as error:
-        raise InputError(f"the pattern {pattern!r} makes no sense: {error}") from None
+        raise InputError(f"the pattern {pattern!r} is not valid: {error}") from None
     for name in fields:
         if name not in FIELDS:
             known = ", ".join(f"{{{field}}}" for field in FIELDS)
@@ -123,7 +123,7 @@ def _by_pattern(found: Found, pattern: str, number: int, saving: Saving) -> Path
     try:
         name = pattern.format(**values)
     except (ValueError, IndexError, KeyError, AttributeError) as error:
-        raise InputError(f"the pattern {pattern!r} makes no sense: {error}") from None
+        raise InputError(f"the pattern {pattern!r} is not valid: {error}") from None
     beside = os.path.dirname(pattern) == ""
     return source.parent / name if beside else Path(os.path.normpath(name))
 

@@ -1,1 +1,1 @@
-"""How a network comes to be: a clean picture, a synthetic degradation, a loop, a recipe."""
+"""Training of a network: a clean picture, a synthetic degradation, a loop, a recipe."""

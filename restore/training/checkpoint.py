@@ -1,4 +1,4 @@
-"""All that a training needs to go on, in one file that is whole or absent."""
+"""Checkpoints: the complete state of a training in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise TrainingError(f"{path} is not a whole checkpoint of this package") from error
+        raise TrainingError(f"{path} is not a complete checkpoint of this package") from error
     if not isinstance(state, dict) or "recipe" not in state:
-        raise TrainingError(f"{path} is not a whole checkpoint of this package")
+        raise TrainingError(f"{path} is not a complete checkpoint of this package")
     return state

@@ -118,7 +118,7 @@ class Recipe:
         }
         for rule, kept in rules.items():
             if not kept:
-                raise TrainingError(f"the recipe '{self.name}' breaks a rule: {rule}")
+                raise TrainingError(f"the recipe '{self.name}' is not valid: {rule}")
 
     def _shares(self) -> tuple[float, ...]:
         return self.grey, self.flat, self.conditioned, self.patterned, self.clean

@@ -24,8 +24,8 @@ from restore.autoencoders.anomaly import (
     thresholds_of,
     window_positions,
 )
-from restore.autoencoders.dense import LinearAutoencoder
 from restore.autoencoders.data import Samples, load_samples
+from restore.autoencoders.dense import LinearAutoencoder
 from restore.errors import InputError, WeightsError
 from restore.image.color import as_grey
 from restore.image.read import load_image

@@ -50,7 +50,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
     (tmp_path / "empty").mkdir()
     told = {
         ("denoise", "none.png"): "none.png does not exist",
-        ("denoise", "empty"): "empty holds no pictures",
+        ("denoise", "empty"): "empty contains no pictures",
         ("denoise", "*.tif"): "no picture matches",
         ("denoise", "https://example.org/a.png"): "is a web address",
         ("denoise", "-"): "standard input cannot be read",

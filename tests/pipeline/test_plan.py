@@ -83,7 +83,10 @@ def test_results_named_after_two_formats_are_no_sources(photos: Path) -> None:
         (photos / name).write_bytes(b"x")
     named = planned(photos, None, "a.nef", "a.tif", "a-nef-restored.tif", "a-restored.tif")
     assert named == {"a.nef": "a-nef-restored.tif", "a.tif": "a-restored.tif"}
-    assert planned(photos, "out", "a.nef", "a.tif") == {"a.nef": "out/a-nef.tif", "a.tif": "out/a.tif"}
+    assert planned(photos, "out", "a.nef", "a.tif") == {
+        "a.nef": "out/a-nef.tif",
+        "a.tif": "out/a.tif",
+    }
 
 
 def test_results_keep_their_names_in_another_folder_only(photos: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_reference_scores_the_result_beside_bicubic(small_upscaler: Upscaler) 
     assert result.before.psnr == pytest.approx(
         restore.psnr(quantise(imresize(small, 3), 8), quantise(clean, 8), data_range=255), abs=0.01
     )
-    with pytest.raises(InputError, match="must be of one size"):
+    with pytest.raises(InputError, match="must have the same size"):
         upscale(small, 2, small_upscaler, reference=clean)
 
 

@@ -42,7 +42,7 @@ def test_what_is_not_a_whole_checkpoint_is_refused(
         path.write_bytes(pickle.dumps(Code()))
     else:
         torch.save([1, 2], path)
-    with pytest.raises(TrainingError, match="not a whole checkpoint"):
+    with pytest.raises(TrainingError, match="not a complete checkpoint"):
         load_checkpoint(path)
     assert "ran" not in capsys.readouterr().out
 

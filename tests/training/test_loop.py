@@ -105,7 +105,7 @@ def test_checkpoints_that_are_not_whole_are_refused(tiny: Recipe, tmp_path: Path
     data = path.read_bytes()
     for length in (0, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:length])
-        with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        with pytest.raises(TrainingError, match="not a complete checkpoint"):
             load_checkpoint(path)
     assert [p.name for p in tmp_path.iterdir()] == ["c"]  # nothing left aside
 
