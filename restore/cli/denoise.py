@@ -59,6 +59,14 @@ Fast = Annotated[bool, flag("--fast", "Use the small version of the model: faste
 Strength = Annotated[
     float, typer.Option(metavar="0-1", help="From 0 (unchanged) to 1 (fully restored).")
 ]
+Detail = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0-1",
+        help="How much fine texture to give back, from 0 (none) to 1 (the most).",
+        show_default="0.5 for denoise-photo",
+    ),
+]
 SigmaOption = Annotated[
     str | None,
     typer.Option(
@@ -74,6 +82,7 @@ def command(
     pictures: Pictures,
     output: Output = None,
     strength: Strength = 1.0,
+    detail: Detail = None,
     sigma: SigmaOption = None,
     fast: Fast = False,
     overwrite: Overwrite = False,
@@ -97,7 +106,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Remove noise from pictures. Each result is a new file; the originals are kept."""
-    from restore.tasks.task import check_strength, parse_sigma
+    from restore.tasks.task import check_detail, check_strength, parse_sigma
 
     files = check_files(
         pictures,
@@ -117,6 +126,8 @@ def command(
         },
     )
     check_strength(strength)
+    if detail is not None:
+        check_detail(detail)
     if sigma is not None:
         parse_sigma(sigma)
     checks.check_precision(precision)
@@ -125,6 +136,7 @@ def command(
         "model": fast_version(model) if fast else model,
         "sigma": sigma,
         "strength": strength,
+        "detail": detail,
         "ensemble": ensemble,
         "device": device,
         "precision": precision,

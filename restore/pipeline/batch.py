@@ -45,6 +45,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     strip_metadata: bool = False,
     sigma: Sigma = None,
     strength: float = 1.0,
+    detail: float | None = None,
     ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -74,7 +75,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     return _batch(
         inputs,
         output,
-        lambda: denoising(model, strength, ensemble, sigma),
+        lambda: denoising(model, strength, ensemble, sigma, detail),
         _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,

@@ -133,6 +133,7 @@ def denoise_file(
     model: str | os.PathLike[str] | Network = DEFAULT_MODEL,
     sigma: Sigma = None,
     strength: float = 1.0,
+    detail: float | None = None,
     ensemble: bool = False,
     **settings: Any,
 ) -> tuple[Result | LargeResult, Path]:
@@ -148,7 +149,7 @@ def denoise_file(
     """
     saving, compute, rest = sort_settings(settings, "restored")
     return restore_file(
-        source, target, denoising(model, strength, ensemble, sigma), saving, compute, **rest
+        source, target, denoising(model, strength, ensemble, sigma, detail), saving, compute, **rest
     )
 
 
@@ -186,6 +187,7 @@ def denoise_huge(
     *,
     sigma: Sigma = None,
     strength: float = 1.0,
+    detail: float | None = None,
     ensemble: bool = False,
     **settings: Any,
 ) -> tuple[LargeResult, Path]:
@@ -194,7 +196,7 @@ def denoise_huge(
     `denoise_file` does the same if the picture does not fit into memory.
     """
     saving, compute, rest = sort_settings(settings, "restored")
-    path, task = Path(source), denoising(model, strength, ensemble, sigma)
+    path, task = Path(source), denoising(model, strength, ensemble, sigma, detail)
     result = default_target(path, target)
     if format_of(result, None) != "TIFF":
         raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     *,
     sigma: Sigma = None,
     strength: float = 1.0,
+    detail: float | None = None,
     ensemble: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -86,7 +88,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
             f"the target must have the source's shape {shape}, not {tuple(target.shape)}"
         )
     return restore_rows(
-        RowPicture(source, denoising(model, strength, ensemble, sigma)),
+        RowPicture(source, denoising(model, strength, ensemble, sigma, detail)),
         _store(source, target),
         Compute(device, precision, memory=memory),
         start=start,
@@ -262,6 +264,10 @@ class RowPicture:
         self.bounds: tuple[float, float] | None = None
         self._waiting: list[Samples] = []  # rows that were read, but not yet restored
         self._upto = 0  # the row after them
+        self._context = self.task.context
+        self._restored: list[tuple[Samples, Pixels]] = []  # source and output, not yet delivered
+        self._first = 0  # the row they begin with
+        self._delivered = 0  # the row after the last one delivered
 
     def restore(
         self, resources: Resources, start: int, deliver: Deliver, report: Report | None
@@ -271,10 +277,18 @@ class RowPicture:
         from restore.engine.run import run
 
         self.bounds = self._find_range()
-        self._upto = start
+        self._delivered = start
+        if self._context:  # begin early enough that the first rows have theirs
+            grid = math.lcm(self._context, self.network.multiple_of)
+            start = max(0, (start - self._context) // grid * grid)
+        self._upto = self._first = start
 
         def write(first: int, pixels: Pixels) -> None:
-            deliver(first, self._result(pixels))
+            self._restored.append((self._read_before(len(pixels)), pixels))
+            ready = self._ready(first + len(pixels))
+            if ready > self._delivered:
+                deliver(self._delivered, self._result(ready))
+                self._delivered = ready
 
         sink = OrderedSink(self.width, write, start, restarted=self._begin_again)
         return run(self.network, self, sink, resources, start=start, report=report)
@@ -293,12 +307,29 @@ class RowPicture:
             self._upto = last
         return self.task.preprocess(Picture(*color.split(samples)))
 
-    def _result(self, pixels: Pixels) -> Picture:
-        """The result for the next rows, from the network's output."""
+    def _read_before(self, count: int) -> Samples:
+        """The next rows of the source, which were read as input of the network."""
         waiting = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
-        samples, self._waiting = waiting[: len(pixels)], [waiting[len(pixels) :]]
-        picture = Picture(*color.split(samples))
-        return self.task.postprocess(picture, pixels, self.bounds)
+        samples, self._waiting = waiting[:count], [waiting[count:]]
+        return samples
+
+    def _ready(self, upto: int) -> int:
+        """The row up to which results are possible, where the network's output ends at a row."""
+        if upto == self.height or not self._context:
+            return upto
+        return (upto // self._context - 1) * self._context
+
+    def _result(self, ready: int) -> Picture:
+        """The result for the rows up to `ready` that were not delivered, from the output."""
+        source, output = (np.concatenate(part) for part in zip(*self._restored, strict=True))
+        rows = slice(self._delivered - self._first, ready - self._first)
+        needed = max(self._first, ready - self._context)
+        tail = slice(needed - self._first, None)
+        self._restored = [(source[tail].copy(), output[tail].copy())]  # `output` is written over
+        self._first = needed
+        done = self.task.postprocess(Picture(*color.split(source)), output, self.bounds)
+        alpha = None if done.alpha is None else done.alpha[rows]
+        return done.replace(pixels=done.pixels[rows], alpha=alpha)
 
     def pixels(self, first: int, last: int) -> Pixels:
         """Rows [first, last) as float32 pixels, without alpha."""

@@ -37,6 +37,7 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
     *,
     sigma: Sigma = None,
     strength: float = 1.0,
+    detail: float | None = None,
     ensemble: bool = False,
     reference: Any = None,
     device: str = "auto",
@@ -56,6 +57,9 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
                or None: left to the model. A higher number smooths more; denoise-gaussian then runs
                twice, on the picture with noise added up to that level
     strength:  0 to 1, the share of the restored picture in the result; 0 gives the input's pixels
+    detail:    0 to 1, how much of the structure in what was removed is given back: fine patterns,
+               texture, and with them some noise; None: 0.5 for denoise-photo, and 0 for a network
+               that is not conditioned on the noise of the picture
     ensemble:  average 8 rotated and mirrored views: 8 times slower, slightly better
     reference: the clean picture, of any kind above, against which input and result are scored
     device:    "auto", "cpu", "cuda", "cuda:1", "mps", "xpu"
@@ -71,7 +75,7 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
     """
     return restore_picture(
         image,
-        denoising(model, strength, ensemble, sigma),
+        denoising(model, strength, ensemble, sigma, detail),
         Compute(device, precision, tile, memory),
         reference=reference,
         output=output,

@@ -13,10 +13,12 @@ from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
 from restore.tasks.noise_level import LEAST, Noise, bounded, estimate_noise
+from restore.tasks.structure import STEP, return_structure
 from restore.tasks.task import (
     Bounds,
     PictureTask,
     Task,
+    check_detail,
     check_strength,
     find_network,
     fit_channels,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
+DETAIL = 0.5  # for a network that is conditioned on the measured noise
 LOWEST_SIGMA = 0.5  # of 255; a network that is conditioned on 0 runs as a blind one
 Sigma = float | str | None  # a noise level (0-255), "auto" to estimate it, or None
 
@@ -42,6 +45,8 @@ class Denoise:
     added_noise: standard deviation (0-255) of white noise that is added to the network's input, in
                  two passes with opposite signs; see `DenoiseToLevel`
     bound:       the noise of the picture, which limits how far a pixel may change; see `bounded`
+    detail:      0 to 1, how much of the structure in what was removed is given back; see
+                 `return_structure`
     """
 
     network: Network
@@ -49,6 +54,7 @@ class Denoise:
     sigma: float | None = None
     added_noise: float = 0.0
     bound: Noise | None = None
+    detail: float = 0.0
 
     first = None
     by_rows = True
@@ -58,6 +64,11 @@ class Denoise:
     def unchanged(self) -> bool:
         """Whether the result is the input."""
         return self.strength == 0
+
+    @property
+    def context(self) -> int:
+        """The rows above and below that structure is sought in."""
+        return STEP if self.detail else 0
 
     @property
     def passes(self) -> int:
@@ -89,6 +100,7 @@ class Denoise:
     ) -> Picture:
         """The blended result, with the picture's channels, alpha, depth and metadata."""
         fitted = fit_channels(pixels, picture.channels)
+        fitted = return_structure(picture.pixels, fitted, self.detail)
         if self.bound is not None:
             fitted = bounded(picture.pixels, fitted, self.bound)
         restored = picture.replace(pixels=blend(picture.pixels, fitted, self.strength, bounds))
@@ -102,6 +114,7 @@ class _PerPicture:
     network: Network
     strength: float = 1.0
     ensemble: bool = False
+    detail: float = 0.0
 
     first = None
     by_rows = True
@@ -139,7 +152,7 @@ class DenoiseMeasured(_PerPicture):
             noise = noise.scaled_to(self.level)
         network = find_network(self.network.conditioned_on(*noise.conditions), self.ensemble)
         strength = 0.0 if noise.level < self.least else self.strength
-        return Denoise(network, strength, noise.level, bound=noise)
+        return Denoise(network, strength, noise.level, bound=noise, detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,8 @@ class DenoiseEstimated(_PerPicture):
         if network.noise_inputs == 1:
             sigma = max(LOWEST_SIGMA, sigma)
             network = network.conditioned_on(sigma)
-        return Denoise(find_network(network, self.ensemble), self.strength, sigma)
+        network = find_network(network, self.ensemble)
+        return Denoise(network, self.strength, sigma, detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -177,7 +191,7 @@ class DenoiseToLevel(_PerPicture):
         added = math.sqrt(max(0.0, self.level**2 - own**2))
         share = 1.0 if self.level >= own else 1 - math.sqrt(1 - (self.level / own) ** 2)
         network = find_network(self.network, self.ensemble)
-        return Denoise(network, self.strength * share, self.level, added)
+        return Denoise(network, self.strength * share, self.level, added, detail=self.detail)
 
 
 def denoising(
@@ -185,9 +199,12 @@ def denoising(
     strength: float = 1.0,
     ensemble: bool = False,
     sigma: Sigma = None,
+    detail: float | None = None,
 ) -> Task:
     """The task that `denoise` runs. Raises InputError for arguments that are not valid."""
     check_strength(strength)
+    if detail is not None:
+        check_detail(detail)
     network = find_network(model)
     if network.scale != 1:
         raise InputError(
@@ -196,16 +213,19 @@ def denoising(
         )
     level = None if sigma is None else parse_sigma(sigma)
     if network.noise_inputs > 1:
-        return DenoiseMeasured(network, strength, ensemble, level)
+        detail = DETAIL if detail is None else detail
+        return DenoiseMeasured(network, strength, ensemble, detail, level)
+    detail = detail or 0.0
     if sigma is None:
-        return Denoise(find_network(network, ensemble), strength, network.sigma)
+        network = find_network(network, ensemble)
+        return Denoise(network, strength, network.sigma, detail=detail)
     if level is None:
         check_estimable(network)
-        return DenoiseEstimated(network, strength, ensemble)
+        return DenoiseEstimated(network, strength, ensemble, detail)
     if network.noise_inputs:
         network = find_network(network.conditioned_on(level), ensemble)
-        return Denoise(network, strength, level)
-    return DenoiseToLevel(network, strength, ensemble, level)
+        return Denoise(network, strength, level, detail=detail)
+    return DenoiseToLevel(network, strength, ensemble, detail, level)
 
 
 def of_size(model: str, size: str) -> str:

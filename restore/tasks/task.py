@@ -37,7 +37,7 @@ class Task(Protocol):
 
     @property
     def by_rows(self) -> bool:
-        """Whether a row of the result depends only on the same row of the network's output.
+        """Whether a row of the result depends only on rows nearby of the network's output.
 
         Only such a task can be done on a picture that is larger than memory.
         """
@@ -66,6 +66,14 @@ class PictureTask(Protocol):
     @property
     def sigma(self) -> float | None:
         """The noise level (0-255) that was given or estimated; None if there is none."""
+
+    @property
+    def context(self) -> int:
+        """Rows above and below a row on which its result depends, for a task that is `by_rows`.
+
+        Where it is not 0, the first row that `postprocess` is given is a multiple of it, and the
+        result of so many rows at each end that is not the picture's is not valid.
+        """
 
     @property
     def passes(self) -> int:
@@ -128,6 +136,14 @@ def check_strength(strength: float) -> None:
     if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
         raise InputError(
             f"strength must be between 0 (unchanged) and 1 (fully restored), not {strength}"
+        )
+
+
+def check_detail(detail: float) -> None:
+    """Raises InputError unless 0 <= detail <= 1."""
+    if not isinstance(detail, (int, float)) or not 0 <= detail <= 1:
+        raise InputError(
+            f"detail must be between 0 (nothing is given back) and 1 (the most), not {detail}"
         )
 
 

@@ -21,7 +21,7 @@ from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
-from restore.tasks.denoise import DEFAULT_MODEL, DenoiseMeasured
+from restore.tasks.denoise import DEFAULT_MODEL, DETAIL, DenoiseMeasured
 from restore.tasks.target_size import Size
 from restore.tasks.task import Bounds, Task, check_strength, find_network, fit_channels
 
@@ -101,6 +101,7 @@ class UpscalePicture:
     back_projection: int = 0
 
     unchanged = False
+    context = 0
     passes = 1
     sigma = None
 
@@ -178,7 +179,7 @@ def restoring_first(strength: float) -> Task | None:
     network = find_network(DEFAULT_MODEL)
     if network.noise_inputs < 2:
         return None
-    return DenoiseMeasured(network, strength, least=WORTH_REMOVING)
+    return DenoiseMeasured(network, strength, detail=DETAIL, least=WORTH_REMOVING)
 
 
 def shipped_upscalers() -> dict[int, Path]:

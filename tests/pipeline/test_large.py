@@ -27,8 +27,10 @@ def noisy(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("detail", [0.0, 1.0])
 def test_bands_are_the_whole(
     small_network: Denoiser,
+    detail: float,
     shape: tuple[int, ...],
     dtype: str,
     assert_same_picture: Callable[..., None],
@@ -38,6 +40,7 @@ def test_bands_are_the_whole(
         picture[:, :, 3] = picture[:, :, 3].clip(0, 1)
     target = np.zeros_like(picture)
     settings: dict[str, Any] = {"precision": "fp32", "strength": 0.8, "device": "cpu"}
+    settings["detail"] = detail
     done = denoise_windows(picture, target, small_network, **settings)
     whole = denoise(picture, small_network, **settings).image
     assert_same_picture(target, whole)
@@ -64,24 +67,27 @@ def test_strips_with_halos_are_the_whole(
         lambda first, band: rows.append((first, band)),
         Unknown(),
         precision="fp32",
+        detail=1.0,
         memory=900_000,
         device="cpu",
     )
     assert max(heights) < 300 and done.memory <= 900_000
     assert [first for first, _ in rows] == np.cumsum([0, *(len(b) for _, b in rows[:-1])]).tolist()
-    whole = denoise(picture, small_network, precision="fp32", device="cpu").image
+    whole = denoise(picture, small_network, precision="fp32", detail=1.0, device="cpu").image
     assert_same_picture(np.concatenate([band for _, band in rows]), whole)
 
 
-def test_it_goes_on_where_an_earlier_run_came(
-    small_network: Denoiser, assert_same_picture: Callable[..., None]
+@pytest.mark.parametrize("start", [96, 98, 40, 2])
+def test_it_continues_where_an_earlier_run_ended(
+    small_network: Denoiser, start: int, assert_same_picture: Callable[..., None]
 ) -> None:
     picture = noisy((200, 30, 3), "uint8")
     target = np.zeros_like(picture)
-    denoise_windows(picture, target, small_network, start=96, precision="fp32", device="cpu")
-    whole = denoise(picture, small_network, precision="fp32", device="cpu").image
-    assert_same_picture(target[96:], whole[96:])
-    assert not target[:96].any()
+    settings: dict[str, Any] = {"precision": "fp32", "detail": 1.0, "device": "cpu"}
+    denoise_windows(picture, target, small_network, start=start, **settings)
+    whole = denoise(picture, small_network, **settings).image
+    assert_same_picture(target[start:], whole[start:])
+    assert not target[:start].any()
 
 
 def test_a_memory_map_goes_through(
