@@ -198,6 +198,8 @@ def noisy_patterns(restorer: Restorer) -> Report:
         generator = torch.Generator().manual_seed(0)
         scores = []
         for family, pitch, contrast in product(patterns.FAMILIES, PITCHES, (0.5,)):
+            if family == "lettering" and pitch < patterns.LEAST_LETTERS:
+                continue
             clean = patterns.one_pattern(family, SIDE, pitch, 15, contrast)
             noisy = NOISES[kind](clean, sigma, generator)
             name = f"{family} {pitch:g} px, contrast {contrast:g}"

@@ -112,7 +112,7 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
                for plain interpolation; None: the shipped model of the next scale. The model's
                output is resized to the exact size
     strength:  0 to 1, how much of the picture's noise and JPEG artefacts is removed first, if no
-               model is given; 0: none
+               model is given or one for noisy pictures; 0: none
     back_projection: 0 to 20, how many times the result is corrected to match the picture when
                downscaled to its size (Irani and Peleg 1991)
     reference: the original picture before it was downscaled, against which the result is scored

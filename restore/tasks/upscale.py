@@ -22,6 +22,7 @@ from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
 from restore.tasks.denoise import DEFAULT_MODEL, DETAIL, DenoiseMeasured
+from restore.tasks.structure import return_structure
 from restore.tasks.target_size import Size
 from restore.tasks.task import Bounds, Task, check_strength, find_network, fit_channels
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BICUBIC = "bicubic"
 MOST_STEPS_BACK = 20
 WORTH_REMOVING = 2.0  # of 255; a picture with less noise is upscaled without denoising
+TOO_NOISY = 17.0  # of 255; with more, a network for noisy pictures smooths everything
 COLOUR_RADIUS = 8  # standard deviation of a Gaussian, in pixels of the original picture
 
 
@@ -119,7 +121,7 @@ class UpscalePicture:
         height, width = self.size
         fine = resize(fit_channels(pixels, picture.channels), height, width)
         if self.network.noise == "mixed":
-            fine = keep_colours(fine, _opaque(picture))
+            fine = faithful(fine, _opaque(picture))
         if self.back_projection:
             fine = project_back(fine, _opaque(picture), self.back_projection)
         fine = within_range(fine, _opaque(picture))
@@ -140,7 +142,8 @@ def upscaling(
 ) -> Upscale:
     """The task that `upscale` runs.
 
-    strength: of the denoising before upscaling, used if no model is named; 0: none
+    strength: of the denoising before upscaling, if no model is named, or one for noisy pictures;
+              0: none
     Raises InputError, UnknownModelError or WeightsError for arguments that are not valid.
     """
     check_strength(strength)
@@ -164,12 +167,17 @@ def upscaling(
         raise InputError(
             "this model does not enlarge pictures; choose a model for upscaling, or bicubic"
         )
-    return Upscale(size, {network.scale: network}, back_projection, ensemble)
+    # a network for clean pictures that is named gets the picture as it is
+    first = None
+    if strength and network.noise == "mixed":
+        first = restoring_first(strength, TOO_NOISY)
+    return Upscale(size, {network.scale: network}, back_projection, ensemble, first)
 
 
-def restoring_first(strength: float) -> Task | None:
+def restoring_first(strength: float, least: float = WORTH_REMOVING) -> Task | None:
     """The denoising before upscaling, which would turn noise and JPEG artefacts into detail.
 
+    least: a picture with less noise than this (0-255) is left as it is
     None if the shipped denoiser cannot be conditioned on noise, as it could do harm.
     """
     from restore.models.weights import available_models
@@ -179,7 +187,7 @@ def restoring_first(strength: float) -> Task | None:
     network = find_network(DEFAULT_MODEL)
     if network.noise_inputs < 2:
         return None
-    return DenoiseMeasured(network, strength, detail=DETAIL, least=WORTH_REMOVING)
+    return DenoiseMeasured(network, strength, detail=DETAIL, least=least)
 
 
 def shipped_upscalers() -> dict[int, Path]:
@@ -204,20 +212,22 @@ def project_back(fine: Pixels, picture: Pixels, steps: int) -> Pixels:
     return fine
 
 
-def keep_colours(fine: Pixels, picture: Pixels) -> Pixels:
-    """Correct a result so that its colours, averaged over some pixels, are the picture's.
+def faithful(fine: Pixels, picture: Pixels) -> Pixels:
+    """Correct a result so that, downscaled, it has the picture's colours and its structure.
 
-    What a network removes as noise or JPEG artefacts need not have a mean of zero. Adding the
-    blurred difference between the picture and the downscaled result corrects the mean without
-    bringing noise or artefacts back. Returns new pixels.
+    A network that removes noise and JPEG artefacts also takes what looks like them: fine patterns,
+    and a part of the colour. Of what the downscaled result lacks, the structure is given back, and
+    the rest blurred, which corrects the mean over some pixels without bringing noise back. Returns
+    new pixels.
     """
     import cv2
 
-    missing = picture - resize(fine, picture.shape[0], picture.shape[1])
+    small = resize(fine, picture.shape[0], picture.shape[1])
+    added = return_structure(picture, small.copy(), DETAIL) - small
     border = cv2.BORDER_REFLECT
+    missing = picture - small - added
     smooth: Any = cv2.GaussianBlur(missing, (0, 0), COLOUR_RADIUS, borderType=border)
-    added = resize(smooth.reshape(picture.shape), fine.shape[0], fine.shape[1])
-    return fine + added
+    return fine + resize(added + smooth.reshape(picture.shape), fine.shape[0], fine.shape[1])
 
 
 def within_range(fine: Pixels, picture: Pixels) -> Pixels:

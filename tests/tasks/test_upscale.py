@@ -247,3 +247,36 @@ def test_the_shipped_models_are_found_by_their_names(
     result = upscale(np.zeros((8, 8, 3), np.uint8), 2.5, **FP32)
     assert (result.model, result.image.shape) == ("tiny-x3", (20, 20, 3))
     assert Interpolation().card is not None
+
+
+class Blurring(BaseNetwork):
+    """Takes all structure for noise: it gives the mean over some pixels, enlarged."""
+
+    channels, scale, multiple_of, halo = 3, 2, 1, 8
+    noise = "mixed"
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        smooth = torch.nn.functional.avg_pool2d(x, 9, 1, 4, count_include_pad=False)
+        return torch.nn.functional.interpolate(smooth, scale_factor=2, mode="nearest")
+
+
+def test_a_pattern_that_a_network_takes_for_noise_is_given_back() -> None:
+    stripes = np.zeros((128, 128, 3), np.float32) + np.float32(0.3)
+    stripes[:, ::4] += np.float32(0.3)
+    stripes[:, 1::4] += np.float32(0.3)
+    result = upscale(stripes, 2, Blurring(), strength=0, **FP32).image
+    lost = upscale(stripes, 2, "bicubic", **FP32).image
+    contrast = result[64:192, 64:192].std() / lost[64:192, 64:192].std()
+    assert 0.8 < contrast < 1.1
+
+
+def test_strong_noise_is_removed_before_a_network_for_noisy_pictures() -> None:
+    noise = np.random.default_rng(0).normal(0, 30 / 255, (96, 96, 3)).astype(np.float32)
+    size = make_size(2, None, None, None)
+    task = upscaling(size, Blurring())
+    assert task.first is not None
+    noisy, quiet = (Picture((0.5 + s * noise).clip(0, 1)) for s in (1, 0.1))
+    assert not task.first.for_picture(noisy).unchanged
+    assert task.first.for_picture(quiet).unchanged
+    assert upscaling(size, Blurring(), strength=0).first is None
+    assert upscaling(size, "upscale-x2").first is None

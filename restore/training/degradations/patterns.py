@@ -164,6 +164,7 @@ FAMILIES: dict[str, Family] = {
 }
 NAMES = tuple(FAMILIES)
 LEAST_LETTERS = 6.0  # pixels: smaller ones are no letters any more
+LETTERS = 0.2  # the share of lettering: it has no order, so it is the hardest to tell from noise
 
 
 @functools.cache
@@ -206,8 +207,9 @@ class Designs:
 def draw_designs(count: int, generator: torch.Generator) -> Designs:
     """Random patterns: all families alike, pitch 2 to 12, a third of them along the axes."""
     device = generator.device
-    draws = torch.rand(9, count, generator=generator, device=device)
+    draws = torch.rand(10, count, generator=generator, device=device)
     family = torch.randint(0, len(NAMES), (count,), generator=generator, device=device)
+    family = torch.where(draws[9] < LETTERS, NAMES.index("lettering"), family)
     pitch = 2 * 6 ** draws[0]  # as many between 2 and 3 as between 8 and 12
     whole = draws[1] < 0.3
     pitch = torch.where(whole, pitch.round(), pitch)
