@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "restore"
 ROOMS = [
     "restore.errors",
     "restore.image",
+    "restore.view",
     "restore.models",
     "restore.tasks",
     "restore.engine",

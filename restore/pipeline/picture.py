@@ -151,6 +151,8 @@ def restore_picture(
         return dataclasses.replace(
             restored,
             image=as_kind(restored.picture, image, output),
+            original=picture,
+            reference=clean,
             before=before,
             after=None if clean is None else compare(restored.picture, clean),
         )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
-from dataclasses import dataclass
-from typing import Any
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from restore.errors import InputError
 from restore.image.metrics import Scores
 from restore.image.picture import Depth, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from restore.view.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,10 @@ class Result:
     unchanged: whether the picture was left as it is, because it has no noise or the strength is 0
     before, after: scores of the input (for upscaling, of its bicubic interpolation) and of the
              result against the reference; None without a reference
+    original: the picture that went in; None if it was too large to be in memory as a whole
+    reference: what the result was scored against, or None
+
+    In a notebook a result is shown as a slider between before and after.
     """
 
     image: Any
@@ -38,6 +51,65 @@ class Result:
     unchanged: bool = False
     before: Scores | None = None
     after: Scores | None = None
+    original: Picture | None = field(default=None, repr=False)
+    reference: Picture | None = field(default=None, repr=False)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the picture to a file, and return its path; options and errors: `save_image`."""
+        from restore.image.write import save_image
+
+        return save_image(self.picture, path, **options)
+
+    def show(self) -> None:
+        """Open the picture in the system's viewer, as `PIL.Image.Image.show` does."""
+        from PIL import Image
+
+        from restore.view.pair import displayed
+
+        Image.fromarray(displayed(self.picture)).show()
+
+    def compare(self) -> Image:
+        """A sheet of before and after, as a PIL image: windows at 100 %, with the scores.
+
+        The windows are those of the largest change and of the finest texture; for upscaling, before
+        is the bicubic interpolation. With a reference, it is the third column.
+        Raises InputError for a picture that was restored by rows, whose original is not in memory.
+        """
+        from restore.view.sheet import draw_sheet
+
+        return draw_sheet(self.pair())
+
+    def pair(self) -> Pair:
+        """Before and after, as the sheet, the slider and the report take them; see `compare`."""
+        from restore.view.pair import Pair
+
+        before = self.original
+        if before is None:
+            raise InputError(
+                "the picture was restored by rows and its original is not in memory; "
+                "compare the files, or a part of them"
+            )
+        height, width = self.picture.height, self.picture.width
+        if (before.height, before.width) != (height, width):
+            from restore.tasks.upscale import interpolated
+
+            before = interpolated(before, height, width)
+        name = before.path.name if before.path else self.model
+        return Pair(name, before, self.picture, self.reference, self.before, self.after)
+
+    def _repr_png_(self) -> bytes | None:
+        """The sheet for a notebook; None if there is no original."""
+        if self.original is None:
+            return None
+        memory = io.BytesIO()
+        self.compare().save(memory, "PNG")
+        return memory.getvalue()
+
+    def _repr_html_(self) -> str | None:
+        """A slider for a notebook; None if there is no original."""
+        from restore.view.slider import slider_frame
+
+        return None if self.original is None else slider_frame(self.pair())
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -90,8 +90,7 @@ class Upscale:
 
     def baseline(self, picture: Picture) -> Picture:
         """The bicubic interpolation of the picture."""
-        bicubic = UpscalePicture(Interpolation(), self.size.of(picture.height, picture.width))
-        return bicubic.postprocess(picture, _opaque(picture))
+        return interpolated(picture, *self.size.of(picture.height, picture.width))
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,12 @@ class UpscalePicture:
         about = with_size(without_thumbnails(picture), height, width)
         low, high = min(0.0, float(picture.pixels.min())), max(1.0, float(picture.pixels.max()))
         return about.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
+
+
+def interpolated(picture: Picture, height: int, width: int) -> Picture:
+    """The bicubic interpolation of a picture to a size, without a network."""
+    bicubic = UpscalePicture(Interpolation(), (height, width))
+    return bicubic.postprocess(picture, _opaque(picture))
 
 
 def upscaling(
