@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from restore.cli.console import err, out
+from restore.cli.console import Messages, err, out
+from restore.cli.showing import Showing, short_names
+from restore.image.atomic import backup_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,15 +23,22 @@ if TYPE_CHECKING:
     from restore.pipeline.flow import Outcome
 
 
-def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:
+def restore_many(batch: Batch, messages: Messages, show: Showing) -> None:
     """Do the work of a batch and show how it goes; exit code 1 where a picture failed."""
+    as_json, quiet = messages.json_lines, messages.quiet
+    name = short_names([job.source for job in batch.jobs])
+    in_place = batch.settings.saving.in_place
     with interruption_answered(), Display(batch, as_json, quiet) as display:
         batch.report = display.tile
         for outcome in batch:
             display.add(outcome)
-            if debug and outcome.error is not None:
+            backup = backup_of(outcome.source)
+            original = backup if in_place and backup.is_file() else outcome.source
+            show.outcome(outcome, name(outcome.source), original)
+            if messages.debug and outcome.error is not None:
                 err().print("".join(traceback.format_exception(outcome.error)), soft_wrap=True)
     display.summary()
+    show.finish()
     if display.failed:
         raise typer.Exit(1)
 

@@ -6,6 +6,8 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -85,8 +87,28 @@ def _without_types(params: list[Any]) -> list[Any]:
     return params
 
 
+@dataclass(frozen=True)
+class Messages:
+    """What is printed."""
+
+    json_lines: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+WORDS = "restore.words"  # where a command's context keeps what was typed
+
+
 class Command(TyperCommand):
-    """A command whose help page names no Python types."""
+    """A command whose help page names no Python types, and that knows how it was called."""
+
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **others: Any) -> Any:
+        """The context, with the words of the command line."""
+        words = list(args)  # which parsing uses up
+        context = super().make_context(info_name, args, *more, **others)
+        context.meta[WORDS] = words
+        return context
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, without the names of Python types."""
@@ -99,6 +121,11 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, without the names of Python types."""
         return _without_types(super().get_params(ctx))
+
+
+def command_line(context: typer.Context) -> str:
+    """The command as it was typed, quoted for a shell."""
+    return shlex.join([*context.command_path.split(), *context.meta.get(WORDS, ())])
 
 
 def examples(*lines: str) -> str:

@@ -13,6 +13,7 @@ from restore.cli.console import (
     Device,
     Ensemble,
     Memory,
+    Messages,
     Precision,
     Tile,
     examples,
@@ -24,7 +25,6 @@ from restore.cli.restoring import (
     InPlace,
     JsonLines,
     Many,
-    Messages,
     One,
     Output,
     Overwrite,
@@ -39,6 +39,7 @@ from restore.cli.restoring import (
     check_files,
     restore_all,
 )
+from restore.cli.showing import Compare, ReportFile, check_shown
 
 DEFAULT_MODEL = "denoise-photo"
 EPILOG = examples(
@@ -79,6 +80,7 @@ SigmaOption = Annotated[
 
 
 def command(
+    context: typer.Context,
     pictures: Pictures,
     output: Output = None,
     strength: Strength = 1.0,
@@ -100,6 +102,8 @@ def command(
     tile: Tile = None,
     memory: Memory = None,
     reference: Reference = None,
+    compare: Compare = None,
+    report: ReportFile = None,
     json_lines: JsonLines = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -125,6 +129,8 @@ def command(
             "backup": backup,
         },
     )
+    places = (*files.pictures, files.output, files.reference)
+    shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
     check_strength(strength)
     if detail is not None:
         check_detail(detail)
@@ -143,7 +149,8 @@ def command(
         "tile": tile,
         "memory": memory,
     }
-    restore_all(files, functions, settings, Messages(json_lines, quiet, verbose, debug))
+    messages = Messages(json_lines, quiet, verbose, debug)
+    restore_all(files, functions, settings, messages, shown)
 
 
 def fast_version(model: str) -> str:

@@ -20,6 +20,7 @@ from restore.cli.console import (
     option,
     out,
 )
+from restore.cli.showing import OverwriteShown, ReportFile, Showing, check_shown
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ EPILOG = examples(
 
 
 def command(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
     ],
@@ -74,6 +76,8 @@ def command(
         bool,
         option("Output", "Store the scores in the model card of the weights file.", "--record"),
     ] = False,
+    report: ReportFile = None,
+    overwrite: OverwriteShown = False,
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
@@ -82,7 +86,8 @@ def command(
     """Score a model on a test set: mean PSNR and SSIM, and the worst pictures."""
     from restore.engine.device import choose_device, choose_precision, precision_name
     from restore.evaluation.benchmark import parse_scale, to_plain
-    from restore.evaluation.testsets import PAIRS, parse_degradation
+    from restore.evaluation.testsets import PAIRS, clean_files, parse_degradation
+    from restore.image.find import list_pictures
 
     if pairs and noise:
         raise InputError("--pairs needs no --noise, the pictures have it; leave one of them out")
@@ -93,10 +98,17 @@ def command(
         raise InputError("an upscaler takes no noise level; leave --sigma out")
     if record and model == "bicubic":
         raise InputError("bicubic has no model card to store scores in; leave --record out")
+    shown = check_shown(context, None, report, overwrite)
     chosen = precision_name(choose_precision(precision, choose_device(device)))
     used = "fp32" if model == "bicubic" else chosen
     settings: dict[str, Any] = {"device": device, "precision": precision, "tile": tile}
     settings["ensemble"] = ensemble
+    count = len(list_pictures(data) if not pairs else clean_files(data, PAIRS))
+    count *= 1 if factor is not None or pairs else len(noise or DEFAULT_NOISE)
+    words = {"model": model, "data": str(data), "scale": factor, "sigma": sigma, **settings}
+    page = Showing(shown, f"{model} on {data.name}: {count} pictures", count, words, as_json)
+    if page.wanted:
+        settings["see"] = lambda pair, facts: page.add(pair, facts, model=model)
     if factor is not None:
         results = [score_scale(data, model, factor, used, settings)]
     else:
@@ -112,6 +124,7 @@ def command(
         out().print(json.dumps(values, indent=1), soft_wrap=True)
     else:
         show(sets)
+    page.finish()
     if record:
         record_scores(model, sets)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli import checks
-from restore.cli.console import MANY, MESSAGES, OUTPUT, err, flag, out, rows
+from restore.cli.console import MANY, MESSAGES, OUTPUT, Messages, err, flag, out, rows
+from restore.cli.showing import PANEL, ShowFiles, Showing, noise_words
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ Reference = Annotated[
     typer.Option(
         metavar="FILE",
         help="The clean picture: prints PSNR and SSIM against it.",
-        rich_help_panel=MESSAGES,
+        rich_help_panel=PANEL,
         show_default=False,
     ),
 ]
@@ -117,16 +118,6 @@ class Files:
         return self.output if self.output is None or self.folder else self.output.parent
 
 
-@dataclass(frozen=True)
-class Messages:
-    """What is printed."""
-
-    json_lines: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-
-
 def check_files(
     pictures: list[str],
     output: str | None,
@@ -166,26 +157,42 @@ def check_files(
 
 
 def restore_all(
-    files: Files, find: Callable[[], tuple[One, Many]], settings: dict[str, Any], shown: Messages
+    files: Files,
+    find: Callable[[], tuple[One, Many]],
+    settings: dict[str, Any],
+    messages: Messages,
+    shown: ShowFiles,
 ) -> None:
     """Restore one picture or many, and print the outcome.
 
     find:     gives the functions for one file and for many; called late, for it imports torch
     settings: what both functions take besides the files
+    shown:    the sheet and the report that are asked for
     """
     one, many = find()
-    settings = {**settings, **files.saving}
-    with plan_shown(shown.verbose):
-        if files.single and not shown.json_lines:
+    everything = {**settings, **files.saving}
+    quiet = messages.quiet or messages.json_lines
+    with plan_shown(messages.verbose):
+        if files.single and not messages.json_lines:
+            show = Showing(shown, files.pictures[0].name, 1, settings, quiet)
             with folder_made(files.target_folder):
-                restore_one(one, files, settings, shown.quiet)
+                restore_one(one, files, everything, messages.quiet, show)
             return
         from restore.cli.batch import restore_many
 
-        batch = many(files.pictures, files.output, **files.batch, **settings)
-        if not shown.quiet and not files.batch["recursive"]:
+        batch = many(files.pictures, files.output, **files.batch, **everything)
+        if not messages.quiet and not files.batch["recursive"]:
             warn_of_subfolders(files)
-        restore_many(batch, shown.json_lines, shown.quiet, shown.debug)
+        show = Showing(shown, page_title(files, len(batch)), len(batch), settings, quiet)
+        restore_many(batch, messages, show)
+
+
+def page_title(files: Files, count: int) -> str:
+    """What the report of a batch is called: the folder or the picture that was given."""
+    given = files.pictures[0].name if len(files.pictures) == 1 else ""
+    if count == 1 and given:
+        return given
+    return f"{given}: {count} pictures" if given else f"{count} pictures"
 
 
 def warn_of_subfolders(files: Files) -> None:
@@ -218,7 +225,9 @@ def folder_made(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -> None:
+def restore_one(
+    one: One, files: Files, settings: dict[str, Any], quiet: bool, show: Showing
+) -> None:
     """Restore one picture and print a description of the result."""
     picture = files.pictures[0]
     with tile_progress(quiet) as report:
@@ -230,6 +239,8 @@ def restore_one(one: One, files: Files, settings: dict[str, Any], quiet: bool) -
         rows(describe(result))
         for note in result.notes:
             err().print(f"note: {note}", soft_wrap=True)
+    show.result(result, picture, written, describe(result))
+    show.finish()
 
 
 def describe(result: Result | LargeResult) -> dict[str, str]:
@@ -249,21 +260,12 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
         "tiles": f"{result.tiles} of {result.window[1]}x{result.window[0]}",
         "time": f"{result.seconds:.2f} s, {result.megapixels_per_second:.2f} MP/s",
     }
-    lines |= describe_noise(result)
+    lines |= noise_words(result.sigma, result.unchanged)
     if result.before and result.after:
         lines["before"] = f"PSNR {result.before.psnr:.2f} dB, SSIM {result.before.ssim:.4f}"
         lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"
         lines["scored as"] = result.after.protocol
     return lines
-
-
-def describe_noise(result: Result | LargeResult) -> dict[str, str]:
-    """The noise level that was measured or given, and whether the picture was left as it is."""
-    found = "" if result.sigma is None else f"sigma {result.sigma:.1f} of 255"
-    if result.unchanged:
-        why = "no noise found" if result.sigma is not None else "strength 0"
-        found = f"{found}; {why}: left as it is" if found else f"{why}: left as it is"
-    return {"noise level": found} if found else {}
 
 
 def describe_parts(done: LargeResult) -> dict[str, str]:
@@ -278,7 +280,7 @@ def describe_parts(done: LargeResult) -> dict[str, str]:
         "in parts": f"of {done.window[1]}x{done.window[0]}{begun}",
         "memory": f"{format_bytes(done.memory)} planned at most",
         "time": f"{done.seconds:.2f} s, {done.megapixels_per_second:.2f} MP/s",
-        **describe_noise(done),
+        **noise_words(done.sigma, done.unchanged),
     }
 
 

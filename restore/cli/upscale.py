@@ -13,6 +13,7 @@ from restore.cli.console import (
     Device,
     Ensemble,
     Memory,
+    Messages,
     Precision,
     Tile,
     examples,
@@ -23,7 +24,6 @@ from restore.cli.restoring import (
     InPlace,
     JsonLines,
     Many,
-    Messages,
     One,
     Output,
     Overwrite,
@@ -38,6 +38,7 @@ from restore.cli.restoring import (
     check_files,
     restore_all,
 )
+from restore.cli.showing import Compare, ReportFile, check_shown
 
 EPILOG = examples(
     "restore upscale small.png --scale 2",
@@ -85,6 +86,7 @@ Strength = Annotated[
 
 
 def command(
+    context: typer.Context,
     pictures: Pictures,
     scale: Scale = None,
     width: Width = None,
@@ -108,6 +110,8 @@ def command(
     tile: Tile = None,
     memory: Memory = None,
     reference: Reference = None,
+    compare: Compare = None,
+    report: ReportFile = None,
     json_lines: JsonLines = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -134,6 +138,8 @@ def command(
             "backup": backup,
         },
     )
+    places = (*files.pictures, files.output, files.reference)
+    shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
     make_size(scale, width, height, fit)
     check_strength(strength)
     checks.check_precision(precision)
@@ -151,7 +157,8 @@ def command(
         "tile": tile,
         "memory": memory,
     }
-    restore_all(files, functions, settings, Messages(json_lines, quiet, verbose, debug))
+    messages = Messages(json_lines, quiet, verbose, debug)
+    restore_all(files, functions, settings, messages, shown)
 
 
 def functions() -> tuple[One, Many]:

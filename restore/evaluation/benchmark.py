@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -29,14 +29,18 @@ import numpy as np
 
 from restore.errors import InputError
 from restore.evaluation.testsets import Degradation, cases_of
-from restore.image.metrics import compare, luma, psnr, ssim
+from restore.image.metrics import Scores, compare, luma, psnr, ssim
 from restore.image.picture import Picture, dequantise, quantise
 from restore.image.read import load_image
 from restore.image.resize import imresize
 from restore.models.weights import read_card
 from restore.pipeline.picture import denoise, upscale
+from restore.pipeline.result import Result
 from restore.tasks.upscale import BICUBIC
+from restore.view.pair import Pair
 
+# Is given each picture before and after, with its reference, and what is to be told of it.
+See = Callable[[Pair, dict[str, str]], None]
 KNOWN = "known"  # the model is given the noise level that was added
 
 
@@ -93,10 +97,16 @@ def to_plain(score: PictureScore | SetScore) -> dict[str, Any]:
 
 
 def evaluate(
-    folder: Path, model: Any, degradation: Degradation, **settings: Any
+    folder: Path,
+    model: Any,
+    degradation: Degradation,
+    *,
+    see: See | None = None,
+    **settings: Any,
 ) -> Iterator[PictureScore]:
     """Score a denoiser on each picture of a folder with one degradation.
 
+    see:      to look at each picture
     settings: as for `restore.denoise`; a sigma of "known" is the level of the degradation
     Raises InputError where that level is not known, ReadError for a folder without pictures.
     """
@@ -112,6 +122,12 @@ def evaluate(
         seconds = time.perf_counter() - started
         before = compare(case.degraded, case.clean, channel=degradation.channel, with_ssim=False)
         after = compare(result.picture, case.clean, channel=degradation.channel)
+        if see is not None:
+            name = f"{case.name}, {degradation.name}"
+            see(
+                Pair(name, case.degraded, result.picture, case.clean, before, after),
+                _facts(result, seconds, after.protocol),
+            )
         yield PictureScore(
             case.name,
             degradation.name,
@@ -123,17 +139,36 @@ def evaluate(
         )
 
 
+def _facts(result: Result, seconds: float, protocol: str) -> dict[str, str]:
+    """What is told of a picture, beside its scores."""
+    picture = result.picture
+    facts = {
+        "size": f"{picture.width}x{picture.height}, {picture.megapixels:.2f} MP",
+        "time": f"{seconds:.2f} s",
+        "scored as": protocol,
+    }
+    if result.sigma is not None:
+        facts["noise level"] = f"sigma {result.sigma:.1f} of 255, given or estimated"
+    return facts
+
+
 def evaluate_scale(
-    files: list[Path], model: Any, scale: int, **settings: Any
+    files: list[Path], model: Any, scale: int, *, see: See | None = None, **settings: Any
 ) -> Iterator[PictureScore]:
-    """Score an upscaler on each file at a scale; settings as for `restore.upscale`."""
+    """Score an upscaler on each file at a scale; `see` as above, settings as for `upscale`."""
     for file in files:
         clean, small = make_small(load_image(file), scale)
         started = time.perf_counter()
-        result = upscale(small, scale, model, **settings).picture
+        done = upscale(small, scale, model, **settings)
+        result = done.picture
         seconds = time.perf_counter() - started
         bicubic = result if model == BICUBIC else upscale(small, scale, BICUBIC).picture
         before, after = (compare_y(p, clean, scale) for p in (bicubic, result))
+        if see is not None:
+            protocol = f"Y of BT.601, 8 bit, border {scale}"
+            name, scores = f"{file.name}, scale {scale}", Scores(*before, protocol)
+            pair = Pair(name, bicubic, result, clean, scores, Scores(*after, protocol))
+            see(pair, _facts(done, seconds, protocol))
         yield PictureScore(
             file.name,
             f"bicubic:{scale}",

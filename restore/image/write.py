@@ -95,7 +95,7 @@ def check_writable(
     """
     place = Path(path)
     kind = format_of(place, format)
-    _check_place(place, overwrite)
+    check_place(place, overwrite)
     check_format(kind, picture, size=size, quality=quality, depth=depth, name=str(place))
 
 
@@ -122,7 +122,8 @@ def suffix_of(path: Path, format: str) -> str:
     return path.suffix if path.suffix.lower() in suffixes else suffixes[0]
 
 
-def _check_place(path: Path, overwrite: bool) -> None:
+def check_place(path: Path, overwrite: bool) -> None:
+    """Raise WriteError where a file of that name cannot be written, whatever it holds."""
     try:
         if path.is_dir():
             raise WriteError(f"{path} is a folder; give the name of a file")

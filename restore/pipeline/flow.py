@@ -32,7 +32,7 @@ from restore.pipeline.file import (
 )
 from restore.pipeline.picture import run_passes
 from restore.pipeline.plan import Job, make_folder, why_skipped
-from restore.tasks.task import PictureTask, Task
+from restore.tasks.task import PictureTask, Task, model_name
 
 if TYPE_CHECKING:
     from restore.engine.prepare import CachedNetwork
@@ -58,6 +58,8 @@ class Outcome:
     error:   the exception, if it failed
     width, height: of the result in pixels
     seconds: for which the network ran; an equal share, if several pictures ran as one batch
+    model:   the name of the network; "" if none was needed or known
+    sigma, unchanged: as for `Result`
     notes:   what was left out when the file was read, a sentence each
     """
 
@@ -68,6 +70,9 @@ class Outcome:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    model: str = ""
+    sigma: float | None = None
+    unchanged: bool = False
     notes: tuple[str, ...] = ()
     error: Exception | None = dataclasses.field(default=None, repr=False)
 
@@ -375,7 +380,17 @@ class Flow:
         self.in_flight.leave(item.pixels)
         size = result.width, result.height
         self.outcomes.put(
-            Outcome(job.source, job.target, "written", "", *size, seconds=result.seconds)
+            Outcome(
+                job.source,
+                job.target,
+                "written",
+                "",
+                *size,
+                seconds=result.seconds,
+                model=result.model,
+                sigma=result.sigma,
+                unchanged=result.unchanged,
+            )
         )
 
     def _cache(self, network: Network) -> CachedNetwork:
@@ -427,6 +442,9 @@ class Flow:
                     "",
                     *size,
                     seconds=item.seconds,
+                    model=model_name(task.network),
+                    sigma=task.sigma,
+                    unchanged=task.unchanged,
                     notes=result.notes,
                 )
             )

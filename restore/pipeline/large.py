@@ -22,22 +22,24 @@ from restore.errors import InputError, ReadError
 from restore.image import color
 from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.picture import Depth, Picture, Pixels, check_range, quantise
-from restore.image.read import TIFF_STARTS
+from restore.image.read import TIFF_STARTS, load_image
 from restore.image.tiff import TiffRows
 from restore.image.tiff_write import TiffStrips
-from restore.pipeline.result import LargeResult, Result
+from restore.pipeline.result import LargeResult, Result, make_pair
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
-from restore.tasks.task import Task
+from restore.tasks.task import Task, model_name
 
 if TYPE_CHECKING:
     import os
 
     from restore.engine.backend import Plan, Report
     from restore.models.network import Network
+    from restore.view.pair import Pair
 
 Samples = npt.NDArray[Any]
 Deliver = Callable[[int, Picture], None]  # takes (first row, restored rows), in order
 SAMPLE_ROWS = 256  # from which the noise level is estimated
+SHOWN_PIXELS = 16_000_000  # of a picture larger than memory, to look at
 CHUNK = 64  # rows at once if no network runs
 
 
@@ -125,7 +127,7 @@ def restore_rows(
         width=rows.width,
         channels=rows.samples,
         depth=_depth(rows.source.dtype),
-        model=network.card.name if network.card else type(network).__name__,
+        model=model_name(network),
         device=device_name(resources.device),
         precision=precision_name(plan.dtype if plan else resources.dtype),
         window=plan.window if plan else (CHUNK, rows.width),
@@ -143,18 +145,56 @@ def needs_rows(source: Path, task: Task, compute: Compute) -> bool:
     Every request decides by this function. Without a `compute.memory`, a picture may take half of
     the free memory.
     """
-    import torch
-
-    from restore.engine.memory import free_memory, held_bytes, parse_bytes
+    from restore.engine.memory import held_bytes
 
     if not task.by_rows or compute.tile is not None:
         return False
     size = _tiff_size(source)
     if size is None:
         return False
-    budget = parse_bytes(compute.memory) or free_memory(torch.device("cpu")) // 2
     # a quarter must be left for the network
-    return held_bytes(size[0], size[1], 3) > budget * 3 // 4
+    return held_bytes(size[0], size[1], 3) > _budget(compute.memory) * 3 // 4
+
+
+def _budget(memory: int | str | None) -> int:
+    """Bytes that may be used: a limit as it is given, or half of the free memory."""
+    import torch
+
+    from restore.engine.memory import free_memory, parse_bytes
+
+    return parse_bytes(memory) or free_memory(torch.device("cpu")) // 2
+
+
+def read_pair(
+    name: str, source: Path, restored: Path, memory: int | str | None = None
+) -> tuple[Picture, Pair]:
+    """A picture file and its result, to be looked at; returns the original, too.
+
+    memory: as for `Compute`. Of files that do not fit into it, the rows in the middle are read.
+    Raises ReadError.
+    """
+    from restore.engine.memory import HELD_BYTES
+
+    pixels = _budget(memory) // (2 * HELD_BYTES)
+    sizes = [size for path in (source, restored) if (size := _tiff_size(path))]
+    height, width = sizes[0] if sizes else (0, 0)
+    if sizes == [(height, width)] * 2 and height * width > pixels:
+        count = max(1, min(height, pixels // width, SHOWN_PIXELS // width))
+        first = (height - count) // 2
+        name = f"{name}, rows {first} to {first + count} of {height}"
+        pictures = [_read_rows(path, first, first + count) for path in (source, restored)]
+    else:
+        pictures = [load_image(path) for path in (source, restored)]
+    return pictures[0], make_pair(name, *pictures)
+
+
+def _read_rows(path: Path, first: int, last: int) -> Picture:
+    rows = TiffRows(path)
+    try:
+        planes = color.split(rows[first:last])
+        return rows.metadata().replace(**planes._asdict())
+    finally:
+        rows.close()
 
 
 def restore_tiff(

@@ -22,7 +22,7 @@ from restore.pipeline.large import needs_rows, restore_tiff_to_picture
 from restore.pipeline.result import Result
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
-from restore.tasks.task import PictureTask, Task
+from restore.tasks.task import PictureTask, Task, model_name
 from restore.tasks.upscale import upscaling
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
     return Result(
         image=None,
         picture=restored,
-        model=network.card.name if network.card else type(network).__name__,
+        model=model_name(network),
         device=device_name(resources.device),
         precision=precision_name(output.plan.dtype if output else resources.dtype),
         tiles=output.plan.tiles if output else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -81,21 +82,16 @@ class Result:
 
     def pair(self) -> Pair:
         """Before and after, as the sheet, the slider and the report take them; see `compare`."""
-        from restore.view.pair import Pair
-
-        before = self.original
-        if before is None:
+        if self.original is None:
             raise InputError(
                 "the picture was restored by rows and its original is not in memory; "
                 "compare the files, or a part of them"
             )
-        height, width = self.picture.height, self.picture.width
-        if (before.height, before.width) != (height, width):
-            from restore.tasks.upscale import interpolated
-
-            before = interpolated(before, height, width)
-        name = before.path.name if before.path else self.model
-        return Pair(name, before, self.picture, self.reference, self.before, self.after)
+        name = self.original.path.name if self.original.path else self.model
+        pair = make_pair(name, self.original, self.picture)
+        return dataclasses.replace(
+            pair, reference=self.reference, before_scores=self.before, after_scores=self.after
+        )
 
     def _repr_png_(self) -> bytes | None:
         """The sheet for a notebook; None if there is no original."""
@@ -161,3 +157,15 @@ class LargeResult:
         """Megapixels restored per second."""
         done = (self.height - self.start) * self.width / 1e6
         return done / self.seconds if self.seconds else math.inf
+
+
+def make_pair(name: str, original: Picture, restored: Picture) -> Pair:
+    """A picture before and after; if it was enlarged, before is the bicubic interpolation."""
+    from restore.view.pair import Pair
+
+    height, width = restored.height, restored.width
+    if (original.height, original.width) != (height, width):
+        from restore.tasks.upscale import interpolated
+
+        original = interpolated(original, height, width)
+    return Pair(name, original, restored)

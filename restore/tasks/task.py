@@ -113,6 +113,11 @@ def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False
     return Ensemble(model)
 
 
+def model_name(network: Network) -> str:
+    """The name in the network's card, or that of its class."""
+    return network.card.name if network.card else type(network).__name__
+
+
 @functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
     from restore.models.weights import available_models, load_model

@@ -18,7 +18,7 @@ from restore.view.windows import Window, choose_windows
 
 LOSSLESS = 0  # in place of a JPEG quality
 WHOLE = (LOSSLESS, 95, 88, 80, 70)
-PARTS = (LOSSLESS, 95, 88, 80)
+PARTS = (LOSSLESS, 95, 88, 80, 70)
 SIDES = (1024, 768, 512, 384, 256, 192, 128)  # of windows, in pixels
 PROBE = 128  # pixels to a side of the samples by which sizes are foretold
 TOO_MUCH = 1.5  # times the limit: a foretold size of which the encoding itself is not tried

@@ -93,4 +93,5 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 def _chequered(height: int, width: int) -> Pixels:
     odd = (np.arange(height)[:, None] // CHECK + np.arange(width) // CHECK) % 2
-    return np.where(odd, np.float32(DARK), np.float32(LIGHT))[:, :, None]
+    ground: Pixels = np.where(odd, np.float32(DARK), np.float32(LIGHT))[:, :, None]
+    return ground

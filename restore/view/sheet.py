@@ -78,9 +78,12 @@ def overview(pair: Pair, windows: list[Window]) -> Image.Image:
     scale = view.width / whole.width
     for number, window in enumerate(windows, 1):
         left, upper = window.left * scale, window.top * scale
-        right, lower = (window.left + window.width) * scale, (window.top + window.height) * scale
-        draw.rectangle((left, upper, right - 1, lower - 1), outline=MARK, width=2)
-        draw.text((left + 5, upper + 3), str(number), MARK, _font(13), stroke_width=2, stroke_fill=GROUND)
+        right = max(left, (window.left + window.width) * scale - 1)
+        lower = max(upper, (window.top + window.height) * scale - 1)
+        draw.rectangle((left, upper, right, lower), outline=MARK, width=2)
+        draw.text(
+            (left + 5, upper + 3), str(number), MARK, _font(13), stroke_width=2, stroke_fill=GROUND
+        )
     return view
 
 

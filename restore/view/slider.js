@@ -234,6 +234,9 @@
       this.shown.value = `${+(100 * this.zoom).toPrecision(3)} %`;
       this.tags[0].textContent = this.nameOf(this.first);
       this.tags[1].textContent = this.nameOf(this.second);
+      const beside = high - low < 160 ? 0 : 1;           // a small picture has its names beside it
+      this.tags[0].style.left = `${beside * low + 8}px`;
+      this.tags[1].style.right = `${beside * (this.stage.clientWidth - high) + 8}px`;
     }
   }
   if (!customElements.get("before-after")) customElements.define("before-after", BeforeAfter);
