@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import runpy
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +127,28 @@ def test_examples_run_as_their_docstring_says(
         runpy.run_path(str(script), run_name="__main__")
     except SystemExit as end:
         assert not end.code
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_and_show_their_results(path: Path, checkout: Path) -> None:
+    """Each cell as a notebook runs it: the value of its last line is shown in every form it has."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    shown = 0
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        assert not cell["outputs"] and cell["execution_count"] is None, "stored without outputs"
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, path.name, "exec"), names)
+        value = last and eval(compile(ast.Expression(last.value), path.name, "eval"), names)
+        for form in ("_repr_png_", "_repr_html_"):
+            if hasattr(value, form):
+                assert getattr(value, form)()
+                shown += 1
+    assert shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
