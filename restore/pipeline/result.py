@@ -164,8 +164,9 @@ def make_pair(name: str, original: Picture, restored: Picture) -> Pair:
     from restore.view.pair import Pair
 
     height, width = restored.height, restored.width
-    if (original.height, original.width) != (height, width):
-        from restore.tasks.upscale import interpolated
+    if (original.height, original.width) == (height, width):
+        return Pair(name, original, restored)
+    from restore.tasks.upscale import interpolated
 
-        original = interpolated(original, height, width)
-    return Pair(name, original, restored)
+    before = interpolated(original, height, width)
+    return Pair(name, before, restored, labels=("bicubic", "after"))

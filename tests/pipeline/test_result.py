@@ -93,6 +93,7 @@ def test_before_an_enlargement_is_the_interpolation(small_upscaler: Upscaler) ->
     enlarged = upscale(small, 3, small_upscaler, device="cpu")
     assert enlarged.original is not None and enlarged.original.width == 16
     before = enlarged.pair().before
+    assert list(enlarged.pair().pictures) == ["bicubic", "after"]
     bicubic = upscale(small, 3, "bicubic", device="cpu").picture
     np.testing.assert_allclose(before.pixels, bicubic.pixels, atol=1e-6)
 
