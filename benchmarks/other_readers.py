@@ -189,7 +189,9 @@ def compared(picture: Picture, data: bytes, kind: str) -> Verdict:
     for reading in found:
         theirs = reading.values if reading.upright else turn_values(reading.values, turned)
         words = _difference(mine, theirs, lossy, cut=deep and not reading.deep)
-        (differ if words else agree).append(f"{reading.reader}: {words}" if words else reading.reader)
+        (differ if words else agree).append(
+            f"{reading.reader}: {words}" if words else reading.reader
+        )
     return Verdict(agree, differ)
 
 

@@ -100,14 +100,24 @@ def encode(
     offset = LONG8 if layout.big else LONG
     directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
     directory.tags[STRIPS] = integers_tag(offset, [0] * len(strips), layout)
-    start = 16 if layout.big else 8
+    head = bytes_before_directory(exif, layout)
+    start = len(head)
     # Its length does not depend on the offsets, so the pixels' place is known after a first build.
-    at = start + len(build_directory(directory, start, layout))
+    at = start + len(build_directory(directory, start, layout, kept=start))
     places = at + np.cumsum([0, *lengths[:-1]], dtype=np.int64)
     directory.tags[STRIPS] = integers_tag(offset, places.tolist(), layout)
-    return b"".join(
-        [file_header(layout, start), build_directory(directory, start, layout), *strips]
-    )
+    described_by = build_directory(directory, start, layout, kept=start)
+    opening = file_header(layout, start)
+    return b"".join([opening, head[len(opening) :], described_by, *strips])
+
+
+def bytes_before_directory(exif_block: bytes | None, layout: Layout) -> bytes:
+    """Room for the file's header, and the EXIF block behind it where a maker note needs it there.
+
+    Not even the directories in it move, so it may be read by offsets that count from its start.
+    """
+    room = 16 if layout.big else 8
+    return bytes(room) + exif.bytes_to_keep(exif_block)[room:]
 
 
 def pixel_tags(
@@ -186,6 +196,7 @@ class TiffStrips:
         self.shape, self.dtype = shape, np.dtype(dtype)
         layout, self._about = exif.parse_exif(like.exif)
         self.layout = exif.Layout(layout.order, big=True)
+        self._head = bytes_before_directory(like.exif, self.layout)
         row = shape[1] * shape[2] * self.dtype.itemsize
         self.rows = min(shape[0], max(grid, STRIP // row // grid * grid))
         self.compression = like.source.get("compression", "deflate")
@@ -222,7 +233,8 @@ class TiffStrips:
         """Keep the strips that the journal lists and whose bytes are as it says."""
         lines = self.journal.read_text().split("\n") if self.journal.exists() else [""]
         good = [head] if lines[0] == head else []
-        self._file.seek(16)
+        begin = len(self._head)
+        self._file.seek(begin)
         for line in lines[1:-1] if good else ():
             with contextlib.suppress(ValueError):
                 length, check = map(int, line.split())
@@ -232,11 +244,11 @@ class TiffStrips:
                     good.append(line)
                     continue
             break
-        self._file.truncate(16 + sum(self._lengths))
-        self._file.seek(16 + sum(self._lengths))
+        self._file.truncate(begin + sum(self._lengths))
         if not self._lengths:
             self._file.seek(0)
-            self._file.write(exif.file_header(self.layout, 16))
+            self._file.write(self._head)
+        self._file.seek(0, os.SEEK_END)
         self.journal.write_text("".join(f"{line}\n" for line in good))
 
     def take_back(self) -> int:
@@ -271,7 +283,8 @@ class TiffStrips:
         try:
             at = self._file.seek(0, os.SEEK_END)
             at += self._file.write(b"\0" * (at % 2))
-            self._file.write(exif.build_directory(self._directory(), at, self.layout))
+            kept = len(self._head)
+            self._file.write(exif.build_directory(self._directory(), at, self.layout, kept))
             self._file.seek(0)
             self._file.write(exif.file_header(self.layout, at))
             self._file.flush()
@@ -295,7 +308,7 @@ class TiffStrips:
         for tag, kind, block in blocks:
             directory.tags |= {tag: exif.Tag(kind, block)} if block else {}
         directory.tags |= resolution_tags(self.like.source, self._about, layout)
-        places = 16 + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
+        places = len(self._head) + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
         directory.tags[STRIP_BYTES] = exif.integers_tag(exif.LONG8, self._lengths, layout)
         directory.tags[STRIPS] = exif.integers_tag(exif.LONG8, places.tolist(), layout)
         return directory
