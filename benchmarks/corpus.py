@@ -45,6 +45,7 @@ from restore.image.write import FORMATS, encode_image, suffix_of
 SECONDS, SECONDS_OF_A_MEGAPIXEL = 10, 5
 MOST_PIXELS = 60_000_000
 COPIES = ("TIFF", "PNG", "JPEG")  # beside a picture's own format
+MOST_MEGAPIXELS_TO_CONVERT = 3  # larger ones are written in their own format only
 BAD = ("differs", "crashed", "slow")
 # Levels of 255 by which lossy copies may differ from their source on average.
 LOSSY_APART = 12.0
@@ -69,7 +70,9 @@ def examine(path: Path, copies: Path) -> dict[str, Any]:
     found["icc"] = picture.icc is not None
     wrong: list[str] = []
     made: dict[str, bytes] = {}
-    for kind in dict.fromkeys([*({picture.format} & {*FORMATS}), *COPIES]):
+    own = [picture.format] if picture.format in FORMATS else []
+    copies_of = COPIES if picture.megapixels < MOST_MEGAPIXELS_TO_CONVERT or not own else ()
+    for kind in dict.fromkeys([*own, *copies_of]):
         try:
             made[kind] = encode_image(picture, kind)
         except RestoreError as error:
@@ -82,8 +85,7 @@ def examine(path: Path, copies: Path) -> dict[str, Any]:
         return {**found, "outcome": "slow", "words": [f"{seconds:.0f} s"]}
     _say({"phase": "compare"})
     verdict = other_readers.compared(picture, data, picture.format or "")
-    colours_change = picture.source.get("mode") in ("CMYK", "LAB", "RAW")
-    if verdict.differ and not verdict.agree and not colours_change:
+    if verdict.differ and not verdict.agree and picture.format != "RAW":
         wrong += verdict.differ
     found["agree"] = verdict.agree
     for kind, content in made.items():
@@ -108,7 +110,7 @@ def _copy(picture: Picture, kind: str, content: bytes) -> Iterator[str]:
     """How a written file differs from its picture, for us and for others."""
     again = decode_image(content, name=kind, max_pixels=MOST_PIXELS)
     depth = again.depth
-    stored = [quantise(p.pixels, depth).astype(np.float64) for p in (picture, again)]
+    stored = [quantise(p.pixels, depth).astype(np.float32) for p in (picture, again)]
     if stored[0].shape[2] < stored[1].shape[2]:  # WebP has no grey
         stored[0] = np.repeat(stored[0], 3, axis=2)
     if stored[0].shape != stored[1].shape:
@@ -210,7 +212,7 @@ class ExifTool:
         stdin.write("".join(f"{word}\n" for word in asked).encode())
         stdin.flush()
         answer = _until(stdout, b"{ready}")
-        found: list[Tags] = json.loads(answer or b"[]")
+        found: list[Tags] = json.loads(answer.decode(errors="replace") or "[]")
         return found
 
     def close(self) -> None:
@@ -251,8 +253,10 @@ SMALL_PICTURES = re.compile(r"Thumbnail|Preview|JpgFromRaw|OtherImage", re.I)
 ELSEWHERE = re.compile(
     r"Trailer|MPF|MPImage|IFD1|SubIFD|Doc\d|APP1-MakerNotes|GeoJP2|APP([03-9]|1[0-2])-"
 )
-# What announces a second picture in the file, which is left out with a word.
-SECOND_PICTURE = re.compile(r"XMP-(hdrgm|HDRGainMap|GCamera|Camera|Container|GContainer|apdi)")
+# What announces a second picture in the file, or tells of layers: left out with a word.
+SECOND_PICTURE = re.compile(
+    r"XMP-(hdrgm|HDRGainMap|GCamera|Camera|Container|GContainer|apdi)|Photoshop:Layer"
+)
 # Tags of a raw file that say what its picture shows; the others say how it is developed.
 OF_A_RAW_PICTURE = re.compile(
     r"EXIF:(ExifIFD|GPS|InteropIFD)|IFD0:(Make|Model|ModifyDate|Artist|Copyright|Software)"

@@ -19,10 +19,11 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from restore.image.jp2 import bits_of_samples
 from restore.image.picture import Picture
 from restore.image.read import turn
 
-Values = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float32]
 CODECS = {
     "JPEG": imagecodecs.jpeg8_decode,
     "PNG": imagecodecs.png_decode,
@@ -53,9 +54,13 @@ class Reading(NamedTuple):
     """A picture as another library reads it; `upright`: it has applied the orientation itself."""
 
     reader: str
-    values: Values
-    deep: bool
+    samples: npt.NDArray[Any]
     upright: bool = False
+
+    @property
+    def deep(self) -> bool:
+        """Whether it has more than 8 bits."""
+        return bool(self.samples.itemsize > 1)
 
 
 def readings(data: bytes, kind: str, deep: bool) -> list[Reading]:
@@ -67,7 +72,7 @@ def readings(data: bytes, kind: str, deep: bool) -> list[Reading]:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             reading = read(data, kind)
-            if reading is not None:
+            if reading is not None and np.atleast_3d(reading.samples).shape[2] <= 4:
                 found.append(reading)
     return found
 
@@ -81,7 +86,7 @@ def _by_pillow(data: bytes, kind: str) -> Reading | None:
         array = np.asarray(image) if deep else np.asarray(image.convert("RGBA"))
         if image.mode == "I":
             array = array.astype(np.uint16)
-        return Reading("Pillow", premultiplied(array), deep, upright=kind == "TIFF")
+        return Reading("Pillow", array, upright=kind == "TIFF")
 
 
 def _by_opencv(data: bytes, kind: str) -> Reading | None:
@@ -90,16 +95,14 @@ def _by_opencv(data: bytes, kind: str) -> Reading | None:
         return None
     if array.ndim == 3 and array.shape[2] >= 3:
         array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]
-    return Reading("OpenCV", premultiplied(array), array.itemsize > 1)
+    return Reading("OpenCV", _to_white(array, data, kind))
 
 
 def _by_imagecodecs(data: bytes, kind: str) -> Reading | None:
     if kind not in CODECS:
         return None
     array = np.asarray(CODECS[kind](data))
-    if kind == "AVIF" and array.dtype == np.uint16:
-        array = array / (4095 if array.max() > 1023 else 1023)
-    return Reading("imagecodecs", premultiplied(array), array.itemsize > 1, upright=kind == "AVIF")
+    return Reading("imagecodecs", _to_white(array, data, kind), upright=kind == "AVIF")
 
 
 def _by_tifffile(data: bytes, kind: str) -> Reading | None:
@@ -113,7 +116,7 @@ def _by_tifffile(data: bytes, kind: str) -> Reading | None:
         array = page.asarray()
         if page.planarconfig == 2 and array.ndim == 3:
             array = np.moveaxis(array, 0, 2)
-        return Reading("tifffile", premultiplied(array), array.itemsize > 1)
+        return Reading("tifffile", array)
 
 
 def _by_pi_heif(data: bytes, kind: str) -> Reading | None:
@@ -122,7 +125,15 @@ def _by_pi_heif(data: bytes, kind: str) -> Reading | None:
     import pi_heif
 
     array = np.asarray(pi_heif.open_heif(io.BytesIO(data)))
-    return Reading("pi-heif", premultiplied(array), array.itemsize > 1, upright=True)
+    return Reading("pi-heif", array, upright=True)
+
+
+def _to_white(array: npt.NDArray[Any], data: bytes, kind: str) -> npt.NDArray[Any]:
+    """Samples of 9 to 15 bits, which these libraries leave as they are, as floats up to 1."""
+    if array.dtype != np.uint16 or kind not in ("AVIF", "JPEG2000"):
+        return array
+    bits = max(bits_of_samples(data), default=16) if kind == "JPEG2000" else 10
+    return array / np.float32((1 << bits) - 1 if array.max() < 1 << bits else 4095)
 
 
 READERS: dict[str, Callable[[bytes, str], Reading | None]] = {
@@ -134,16 +145,15 @@ READERS: dict[str, Callable[[bytes, str], Reading | None]] = {
 }
 
 
-def premultiplied(samples: npt.NDArray[Any]) -> Values:
-    """Samples of any layout as RGBA, colour multiplied by alpha. ValueError for other channels."""
+def premultiplied(samples: npt.NDArray[Any], already: bool = False) -> Values:
+    """Samples of any layout as RGBA, colour multiplied by alpha unless it is that already."""
     top = float(np.iinfo(samples.dtype).max) if samples.dtype.kind == "u" else 1.0
-    values = np.atleast_3d(samples).astype(np.float64) / top
-    channels = values.shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise ValueError(f"{channels} channels")
-    alpha = values[:, :, -1:] if channels in (2, 4) else np.ones_like(values[:, :, :1])
-    colour = values[:, :, : channels - (channels in (2, 4))]
-    return np.concatenate([np.broadcast_to(colour, (*colour.shape[:2], 3)) * alpha, alpha], axis=2)
+    values = np.atleast_3d(samples).astype(np.float32) / np.float32(top)
+    with_alpha = values.shape[2] in (2, 4)
+    alpha = values[:, :, -1:] if with_alpha else np.ones_like(values[:, :, :1])
+    colour = values[:, :, :-1] if with_alpha else values
+    colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
+    return np.concatenate([colour if already else colour * alpha, alpha], axis=2)
 
 
 def of_picture(picture: Picture) -> Values:
@@ -174,31 +184,53 @@ class Verdict(NamedTuple):
     differ: list[str]
 
 
+def is_converted(data: bytes) -> bool:
+    """Whether a picture is CMYK or CIELAB, of which every library makes another RGB."""
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data)) as image:
+            return image.mode in ("CMYK", "LAB")
+    return False
+
+
 def compared(picture: Picture, data: bytes, kind: str) -> Verdict:
     """A picture of ours against what other libraries make of the same file.
 
     Those that read it at its full depth decide; where there are none, those that cut it to 8 bits.
+    Others that contradict each other decide nothing.
     """
     deep = picture.depth != 8
     found = readings(data, kind, deep)
     if deep and any(r.deep for r in found):
         found = [r for r in found if r.deep]
+    if is_converted(data):
+        return Verdict([], [])
     turned = orientation_told(data)
     mine, lossy = of_picture(picture), kind in LOSSY
-    agree, differ = [], []
+    agree, differ, others = [], [], list[Values]()
     for reading in found:
-        theirs = reading.values if reading.upright else turn_values(reading.values, turned)
-        words = _difference(mine, theirs, lossy, cut=deep and not reading.deep)
-        (differ if words else agree).append(
-            f"{reading.reader}: {words}" if words else reading.reader
-        )
+        words = ""
+        # Of a TIFF some libraries give the colours as they are stored, multiplied by alpha.
+        for already in (False, True) if kind == "TIFF" else (False,):
+            theirs = premultiplied(reading.samples, already)
+            theirs = theirs if reading.upright else turn(theirs, turned)
+            words = _difference(mine, theirs, lossy, cut=_is_cut(picture, reading, kind))
+            if not words:
+                break
+        others.append(theirs)
+        if words:
+            differ.append(f"{reading.reader}: {words}")
+        else:
+            agree.append(reading.reader)
+    if not agree and any(_difference(others[0], other, lossy, cut=True) for other in others[1:]):
+        differ = []
     return Verdict(agree, differ)
 
 
-def turn_values(values: Values, orientation: int) -> Values:
-    """Values turned upright, as `restore` turns pixels."""
-    turned: Any = turn(values, orientation)  # type: ignore[arg-type]
-    return np.asarray(turned, np.float64)
+def _is_cut(picture: Picture, reading: Reading, kind: str) -> bool:
+    """Whether a library may be off by one: samples of other than 8 or 16 bits, or alpha divided."""
+    divided = kind == "TIFF" and picture.alpha is not None
+    return kind == "BMP" or divided or (picture.depth != 8 and not reading.deep)
 
 
 def _difference(mine: Values, theirs: Values, lossy: bool, cut: bool) -> str:
@@ -208,7 +240,7 @@ def _difference(mine: Values, theirs: Values, lossy: bool, cut: bool) -> str:
         return f"{sizes[1]} pixels, not {sizes[0]}"
     apart = np.abs(np.clip(mine, 0, 1) - np.clip(theirs, 0, 1)) * 255
     most, mean = float(apart.max()), float(apart.mean())
-    allowed = MOST_APART if lossy else 1.01 if cut else 0.51
+    allowed = MOST_APART if lossy else 1.01 if cut else 0.01
     if most <= allowed or (lossy and mean <= MEAN_APART and most <= 10 * MOST_APART):
         return ""
     return f"up to {most:.2f} of 255 apart, {mean:.3f} on average"

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, jxl, png, tiff
+from restore.image import bmp, camera, color, exif, gif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
 from restore.image.boxes import image_extent, primary_properties
@@ -191,9 +191,12 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         source |= {"comments": segments.comments, "app13": segments.app13}
         info |= {"exif": segments.exif, "xmp": segments.xmp}
     elif kind == "JPEG2000":
+        planes = planes._replace(pixels=planes.pixels * jp2.up_to_white(data))
         found = jp2.read_metadata(data)
         info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
-    if kind == "BMP":
+    elif kind == "GIF":
+        info |= dict(zip(("icc_profile", "xmp"), gif.read_metadata(data), strict=True))
+    elif kind == "BMP":
         info["icc_profile"] = bmp.profile(data)
     profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     picture = Picture(*planes, icc=profile, format=kind, source=source)
@@ -318,10 +321,8 @@ def _check_depth(data: bytes, kind: str, name: str) -> None:
         words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
         cut = int(words[3]) > 255
     elif kind == "JPEG2000":
-        size = data.find(b"\xff\x4f\xff\x51")
-        rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
-        precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
-        cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
+        bits = jp2.bits_of_samples(data)
+        cut = len(bits) > 1 and max(bits) > 8
     if cut:
         raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
 

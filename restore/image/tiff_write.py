@@ -23,6 +23,7 @@ from restore.errors import WriteError
 from restore.image import exif
 from restore.image.atomic import exists_words, lock, publish
 from restore.image.exif import (
+    BYTE,
     LONG,
     LONG8,
     RATIONAL,
@@ -37,6 +38,7 @@ from restore.image.exif import (
     integers_tag,
     parse_exif,
 )
+from restore.image.jpeg import RESOURCES_START
 from restore.image.picture import Picture
 from restore.image.tiff import (
     BITS,
@@ -50,6 +52,7 @@ from restore.image.tiff import (
     PHOTOMETRIC,
     PLANAR,
     PREDICTOR,
+    RESOURCES,
     ROWS,
     SAMPLES,
     STRIP_BYTES,
@@ -93,8 +96,7 @@ def encode(
     ]
     directory = descriptive(described)
     directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
-    for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
-        directory.tags |= {tag: Tag(kind, block)} if block else {}
+    directory.tags |= block_tags(icc, xmp, source or {})
     directory.tags |= resolution_tags(source or {}, described, layout)
     lengths = [len(s) for s in strips]
     offset = LONG8 if layout.big else LONG
@@ -143,6 +145,14 @@ def pixel_tags(
         numbers[EXTRA] = [2]  # not premultiplied
     wide = (WIDTH, HEIGHT, ROWS)
     return {t: integers_tag(LONG if t in wide else SHORT, v, layout) for t, v in numbers.items()}
+
+
+def block_tags(icc: bytes | None, xmp: bytes | None, source: dict[str, Any]) -> dict[int, Tag]:
+    """The profile, the XMP packet and Photoshop's resources, where there are any."""
+    starts = (b for b in source.get("app13", ()) if b.startswith(RESOURCES_START))
+    resources = b"".join(block.removeprefix(RESOURCES_START) for block in starts)
+    blocks = ((ICC, UNDEFINED, icc), (XMP, BYTE, xmp), (RESOURCES, BYTE, resources))
+    return {tag: Tag(kind, block) for tag, kind, block in blocks if block}
 
 
 def resolution_tags(source: dict[str, Any], described: Directory, layout: Layout) -> dict[int, Tag]:
@@ -304,9 +314,7 @@ class TiffStrips:
         alike = np.broadcast_to(np.zeros((), self.dtype), self.shape)
         alpha = self.shape[2] in (2, 4)
         directory.tags |= pixel_tags(alike, alpha, self.compression, self.rows, layout)
-        blocks = ((ICC, exif.UNDEFINED, self.like.icc), (XMP, 1, self.like.xmp))
-        for tag, kind, block in blocks:
-            directory.tags |= {tag: exif.Tag(kind, block)} if block else {}
+        directory.tags |= block_tags(self.like.icc, self.like.xmp, self.like.source)
         directory.tags |= resolution_tags(self.like.source, self._about, layout)
         places = len(self._head) + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
         directory.tags[STRIP_BYTES] = exif.integers_tag(exif.LONG8, self._lengths, layout)
