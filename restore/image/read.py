@@ -180,7 +180,7 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ReadError(_several(name, image.n_frames, "frames"))
-        _check_depth(data, kind, name)
+        _check_depth(data, kind, image.mode, name)
         image.load()
         planes = _checked(lambda: color.planes(image), name)
         info, source = dict(image.info), _source(image, kind, data)
@@ -314,17 +314,17 @@ def _scaled_key(key: Any, header: bytes) -> Any:
     return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
 
 
-def _check_depth(data: bytes, kind: str, name: str) -> None:
-    """ReadError for colour of more than 8 bits in formats of which Pillow decodes 8 only."""
+def _check_depth(data: bytes, kind: str, mode: str, name: str) -> None:
+    """ReadError for samples of more than 8 bits of which Pillow, in this mode, decodes 8."""
     cut = False
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
         words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
         cut = int(words[3]) > 255
     elif kind == "JPEG2000":
         bits = jp2.bits_of_samples(data)
-        cut = len(bits) > 1 and max(bits) > 8
+        cut = max(bits, default=8) > 8 and (len(bits) > 1 or mode != "I;16")
     if cut:
-        raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
+        raise ReadError(f"{name} is a {kind} of more than 8 bits, which is not read; save it as PNG or TIFF")
 
 
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
