@@ -22,7 +22,7 @@ MOST_DIRECTORIES, MOST_TAGS = 1000, 200_000
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 # Bytes of a value of each type, of TIFF 6.0 and of BigTIFF.
 SIZES = maker_notes.SIZES | {LONG8: 8, 17: 8, 18: 8}
-CODES = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}
+CODES = {BYTE: "B", SHORT: "H", LONG: "I", 9: "I", 13: "I", LONG8: "Q", 18: "Q"}
 
 # Tags that say how one file stores its pixels, or that have a field of their own in `Picture`.
 STRUCTURE = {
@@ -30,6 +30,9 @@ STRUCTURE = {
     *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
     *range(529, 533), 700, 34377, 34675, 37724,
 }  # fmt: skip
+# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP). With them
+# a TIFF of developed pixels would be taken for a raw file.
+DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 
 @dataclass(frozen=True)
@@ -222,8 +225,8 @@ def integers_tag(kind: int, values: Iterable[int], layout: Layout) -> Tag:
 
 def descriptive(directory: Directory) -> Directory:
     """The tags that describe the picture (camera, time, place), without those of its storage."""
-    pointers = (EXIF, GPS, INTEROPERABILITY)
-    kept = {n: t for n, t in directory.tags.items() if n not in STRUCTURE and n not in pointers}
+    left_out = STRUCTURE | DEVELOPING | {EXIF, GPS, INTEROPERABILITY}
+    kept = {n: t for n, t in directory.tags.items() if n not in left_out}
     below = {n: d for n, d in directory.below.items() if d.tags}
     return Directory(kept, {n: descriptive(d) if n == EXIF else d for n, d in below.items()})
 

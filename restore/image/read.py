@@ -324,7 +324,9 @@ def _check_depth(data: bytes, kind: str, mode: str, name: str) -> None:
         bits = jp2.bits_of_samples(data)
         cut = max(bits, default=8) > 8 and (len(bits) > 1 or mode != "I;16")
     if cut:
-        raise ReadError(f"{name} is a {kind} of more than 8 bits, which is not read; save it as PNG or TIFF")
+        raise ReadError(
+            f"{name} is a {kind} of more than 8 bits, which is not read; save it as PNG or TIFF"
+        )
 
 
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:
