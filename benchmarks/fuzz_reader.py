@@ -1,5 +1,8 @@
 """Mutated files of every format through the reader: a picture or our error, within bounds.
 
+Bytes are changed at random, and parts of the files (`structure.py`): chunks, segments, boxes,
+entries of directories, second frames.
+
     python benchmarks/fuzz_reader.py [--files 20000] [--json benchmarks/fuzz.json]
 
 Each worker is a process of its own that may take 2 GB of memory and 10 seconds for a file. A crash,
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structure
 from PIL import Image
 
 MEMORY, SECONDS = 2 * 2**30, 10
@@ -41,6 +45,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 def seeds() -> dict[str, bytes]:
     """A small whole file of each kind that the reader knows."""
     import cv2
+    import imagecodecs
     import tifffile
 
     rng = np.random.default_rng(0)
@@ -77,7 +82,17 @@ def seeds() -> dict[str, bytes]:
     memory = io.BytesIO()
     tifffile.imwrite(memory, deep.astype(np.float32) / 65535, photometric="rgb", compression="zlib")
     made["TIFF float"] = memory.getvalue()
+    made["JPEGXL"] = bytes(imagecodecs.jpegxl_encode(array[..., :3], lossless=True))
     return made | camera_seeds()
+
+
+def seeds_of_several_frames() -> dict[str, bytes]:
+    """Files that are refused for their second frame or page, which may be damaged, too."""
+    rng = np.random.default_rng(1)
+    first, second = (Image.fromarray(a) for a in rng.integers(0, 256, (2, 40, 48, 3), np.uint8))
+    more = {"save_all": True, "append_images": [second]}
+    kinds = ("GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO")
+    return {f"{kind} of two": encoded(first, kind, **more) for kind in kinds}
 
 
 def camera_seeds() -> dict[str, bytes]:
@@ -98,7 +113,12 @@ def camera_seeds() -> dict[str, bytes]:
 
 
 def mutate(whole: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """A damaged file: bytes, numbers of the header, cuts, repeats, and parts of other files."""
+    """A damaged file: its parts, or bytes, numbers of the header, cuts, repeats, others' bytes."""
+    if rng.random() < 0.5:
+        for _ in range(rng.randint(1, 3)):
+            whole = structure.damaged(whole, rng)
+        if rng.random() < 0.7:
+            return whole
     data = bytearray(whole)
     for _ in range(rng.randint(1, 6)):
         front = min(len(data), 200) if rng.random() < 0.6 else len(data)
@@ -144,6 +164,7 @@ def work(seed: int, count: int, current: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     rng, whole = random.Random(seed), seeds()
     assert all(attempt(data) == "picture" for data in whole.values()), "a seed cannot be read"
+    whole |= seeds_of_several_frames()
     others, names = list(whole.values()), sorted(whole)
     counts: Counter[str] = Counter()
     slowest = 0.0

@@ -369,6 +369,17 @@ def upscaling_speed() -> str:
 
 
 @table
+def corpus() -> str:
+    """Files that nobody made for this project: read, written and compared."""
+    names = ("tried", "right", "refused", "differs", "crashed", "slow")
+    rows = [
+        (name, *(f"{found[key]:,}" for key in names))
+        for name, found in measured("corpus")["corpora"].items()
+    ]
+    return markdown(("corpus", *names), rows)
+
+
+@table
 def faults() -> str:
     """What was done to running batches, and that nothing was lost."""
     found = measured("faults")

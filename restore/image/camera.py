@@ -42,8 +42,6 @@ SUB_DIRECTORIES, MOST_DIRECTORIES = 330, 100
 SIZE, SIZE_OF_PANASONIC = (257, 256), (3, 2)  # tags of height and width
 PARTS = ((273, 279), (324, 325))  # tags of offsets and lengths: strips, tiles
 ELSEWHERE = 0xFFFFFFFF  # Panasonic: a tag of its own has the offset
-# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP).
-DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 
 def is_heif(data: bytes) -> bool:
@@ -230,8 +228,7 @@ def raw_exif(data: bytes) -> bytes | None:
         directory.tags = {n: t for n, t in directory.tags.items() if n in ABOUT_THE_CAMERA}
         if found:
             return found
-    kept = {n: t for n, t in directory.tags.items() if n not in DEVELOPING}
-    return exif.build_exif(exif.Directory(kept, directory.below), layout.order)
+    return exif.build_exif(directory, layout.order)
 
 
 def _exif_of_boxes(data: bytes) -> bytes | None:

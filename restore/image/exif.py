@@ -16,12 +16,13 @@ ORIENTATION = 0x0112
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # of the first directory, of the EXIF one
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 SUBFILE, MAKER_NOTE = 254, 0x927C
+FARTHEST_NOTE = 60_000  # where a maker note may end, so that the block still fits into a JPEG
 MOST_DIRECTORIES, MOST_TAGS = 1000, 200_000
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 # Bytes of a value of each type, of TIFF 6.0 and of BigTIFF.
 SIZES = maker_notes.SIZES | {LONG8: 8, 17: 8, 18: 8}
-CODES = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}
+CODES = {BYTE: "B", SHORT: "H", LONG: "I", 9: "I", 13: "I", LONG8: "Q", 18: "Q"}
 
 # Tags that say how one file stores its pixels, or that have a field of their own in `Picture`.
 STRUCTURE = {
@@ -29,6 +30,9 @@ STRUCTURE = {
     *range(288, 294), 296, 301, 317, *range(320, 326), 330, *range(332, 348), *range(512, 522),
     *range(529, 533), 700, 34377, 34675, 37724,
 }  # fmt: skip
+# Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP). With them
+# a TIFF of developed pixels would be taken for a raw file.
+DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,11 @@ def _entries(
             yield tag, kind, (values if len(values) == size else None), at
 
 
-def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
-    """The bytes of a directory to be placed at `offset`: entries, values, sub-directories."""
+def build_directory(directory: Directory, offset: int, layout: Layout, kept: int = 0) -> bytes:
+    """The bytes of a directory to be placed at `offset`: entries, values, sub-directories.
+
+    kept: bytes from the start of the file in which a maker note lies where it lay; any other moves
+    """
     numbers = sorted({*directory.tags, *directory.below})
     width, inline = struct.calcsize(layout.entry), struct.calcsize(layout.offset)
     head = struct.calcsize(layout.count) + width * len(numbers) + inline
@@ -196,11 +203,13 @@ def build_directory(directory: Directory, offset: int, layout: Layout) -> bytes:
         if number in directory.below:
             kind, count = (LONG8 if layout.big else LONG), 1
             data = struct.pack(layout.offset, at)
-            values += build_directory(directory.below[number], at, layout)
+            values += build_directory(directory.below[number], at, layout, kept)
         else:
             tag = directory.tags[number]
             kind, count, data = tag.type, len(tag.data) // SIZES[tag.type], tag.data
-            if len(data) > inline:
+            if tag.place and tag.place + len(data) <= kept:
+                data = struct.pack(layout.offset, tag.place)
+            elif len(data) > inline:
                 values += maker_notes.moved(data, tag.place, at) if tag.place else data
                 data = struct.pack(layout.offset, at)
         values += b"\0" * (len(values) % 2)  # the specification wants values on even offsets
@@ -216,19 +225,44 @@ def integers_tag(kind: int, values: Iterable[int], layout: Layout) -> Tag:
 
 def descriptive(directory: Directory) -> Directory:
     """The tags that describe the picture (camera, time, place), without those of its storage."""
-    pointers = (EXIF, GPS, INTEROPERABILITY)
-    kept = {n: t for n, t in directory.tags.items() if n not in STRUCTURE and n not in pointers}
+    left_out = STRUCTURE | DEVELOPING | {EXIF, GPS, INTEROPERABILITY}
+    kept = {n: t for n, t in directory.tags.items() if n not in left_out}
     below = {n: d for n, d in directory.below.items() if d.tags}
     return Directory(kept, {n: descriptive(d) if n == EXIF else d for n, d in below.items()})
 
 
 def build_exif(directory: Directory, order: str) -> bytes | None:
     """An EXIF block of a directory's descriptive tags; None where there are none."""
-    kept = descriptive(directory)
-    if not kept.tags and not kept.below:
+    described = descriptive(directory)
+    if not described.tags and not described.below:
         return None
     layout = Layout(order)
-    return file_header(layout, 8) + build_directory(kept, 8, layout)
+    start = _with_note_in_place(described)
+    at = len(start)
+    return file_header(layout, at) + start[8:] + build_directory(described, at, layout, kept=at)
+
+
+def _with_note_in_place(directory: Directory) -> bytes:
+    """The first bytes of a block: zeros, and the maker note where it lay, unless that is too far.
+
+    What it holds counts from the start of the file, and not all of it is known to `maker_notes`.
+    """
+    below = directory.below.get(EXIF)
+    note = below.tags.get(MAKER_NOTE) if below else None
+    if note is None or not 8 <= note.place <= FARTHEST_NOTE - len(note.data):
+        return bytes(8)
+    start = bytes(note.place) + note.data
+    return start + bytes(len(start) % 2)
+
+
+def bytes_to_keep(block: bytes | None) -> bytes:
+    """The first bytes of a file that shall hold a block's tags: all of it where a maker note is.
+
+    The offsets in a note count from the start of the file, and may lead beyond the note.
+    """
+    below = parse_exif(block)[1].below.get(EXIF)
+    note = below.tags.get(MAKER_NOTE) if below else None
+    return block + bytes(len(block) % 2) if block and note and note.place else b""
 
 
 def parse_exif(block: bytes | None) -> tuple[Layout, Directory]:

@@ -39,6 +39,19 @@ def read_metadata(data: bytes) -> Metadata:
     return Metadata(icc, exif, xmp)
 
 
+def bits_of_samples(data: bytes) -> list[int]:
+    """Bits of a sample of each channel, by the first code stream; a cut header may end anywhere."""
+    start = data.find(b"\xff\x4f\xff\x51")
+    rest = data[start + 41 :] if start >= 0 else b""
+    return [(p & 0x7F) + 1 for p in rest[1 : 1 + 3 * rest[0] : 3]] if rest else []
+
+
+def up_to_white(data: bytes) -> float:
+    """By how much samples of 9 to 15 bits fall short of white, which Pillow only shifts to 16."""
+    bits = max(bits_of_samples(data), default=16)
+    return 65535 / (65536 - (1 << (16 - bits))) if 8 < bits < 16 else 1.0
+
+
 def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | None) -> bytes:
     """The file with metadata added: profile and resolution in its header, the rest at its end."""
     parts = [

@@ -32,27 +32,36 @@ class Metadata(NamedTuple):
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment before the pixels."""
+    for marker, begin, end in _markers(data):
+        if marker != SCAN:
+            yield marker, data[begin + 4 : end]
+
+
+def start_of_scan(data: bytes) -> int:
+    """Where a file's own pixels begin, behind a thumbnail that EXIF may hold."""
+    return next((begin for marker, begin, _ in _markers(data) if marker == SCAN), len(data))
+
+
+def _markers(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Each marker that has a content, where it begins and ends, up to that of the pixels.
+
+    Bytes between segments are passed over, as decoders do.
+    """
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != SCAN:
+    while at >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
-        if marker == 0xFF:  # filler
+        if data[at] != 0xFF or marker == 0:
+            at = data.find(b"\xff", at + 1)
+        elif marker == 0xFF:  # filler
             at += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # without content
             at += 2
         else:
             end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            yield marker, data[at + 4 : end]
+            yield marker, at, end
+            if marker == SCAN:
+                return
             at = end
-
-
-def start_of_scan(data: bytes) -> int:
-    """Where a file's own pixels begin, behind a thumbnail that EXIF may hold."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != SCAN:
-        alone = data[at + 1] in (0x01, *range(0xD0, 0xD9))
-        filler = data[at + 1] == 0xFF
-        at += 1 if filler else 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
 
 
 def read_metadata(data: bytes) -> Metadata:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError
-from restore.image import bmp, camera, color, exif, icc, jp2, jpeg, jxl, png, tiff
+from restore.image import bmp, camera, color, exif, gif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
 from restore.image.boxes import image_extent, primary_properties
@@ -180,7 +180,7 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ReadError(_several(name, image.n_frames, "frames"))
-        _check_depth(data, kind, name)
+        _check_depth(data, kind, image.mode, name)
         image.load()
         planes = _checked(lambda: color.planes(image), name)
         info, source = dict(image.info), _source(image, kind, data)
@@ -191,9 +191,12 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         source |= {"comments": segments.comments, "app13": segments.app13}
         info |= {"exif": segments.exif, "xmp": segments.xmp}
     elif kind == "JPEG2000":
+        planes = planes._replace(pixels=planes.pixels * jp2.up_to_white(data))
         found = jp2.read_metadata(data)
         info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
-    if kind == "BMP":
+    elif kind == "GIF":
+        info |= dict(zip(("icc_profile", "xmp"), gif.read_metadata(data), strict=True))
+    elif kind == "BMP":
         info["icc_profile"] = bmp.profile(data)
     profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
     picture = Picture(*planes, icc=profile, format=kind, source=source)
@@ -311,19 +314,19 @@ def _scaled_key(key: Any, header: bytes) -> Any:
     return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
 
 
-def _check_depth(data: bytes, kind: str, name: str) -> None:
-    """ReadError for colour of more than 8 bits in formats of which Pillow decodes 8 only."""
+def _check_depth(data: bytes, kind: str, mode: str, name: str) -> None:
+    """ReadError for samples of more than 8 bits of which Pillow, in this mode, decodes 8."""
     cut = False
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
         words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
         cut = int(words[3]) > 255
     elif kind == "JPEG2000":
-        size = data.find(b"\xff\x4f\xff\x51")
-        rest = data[size + 41 :] if size >= 0 else b""  # a cut header may end anywhere
-        precisions = rest[1 : 1 + 3 * rest[0] : 3] if rest else b""
-        cut = len(precisions) > 1 and any((p & 0x7F) + 1 > 8 for p in precisions)
+        bits = jp2.bits_of_samples(data)
+        cut = max(bits, default=8) > 8 and (len(bits) > 1 or mode != "I;16")
     if cut:
-        raise ReadError(f"{name} is a {kind} of more than 8 bits in colour; save it as PNG or TIFF")
+        raise ReadError(
+            f"{name} is a {kind} of more than 8 bits, which is not read; save it as PNG or TIFF"
+        )
 
 
 def _checked(planes: Callable[[], color.Planes], name: str) -> color.Planes:

@@ -42,14 +42,15 @@ from restore.image.exif import (
     parse_directory,
 )
 from restore.image.guard import quietly, reporting
+from restore.image.jpeg import RESOURCES_START
 from restore.image.picture import Depth, Picture, check_range
 from restore.image.sizes import coded_size
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, SAMPLES, ROWS, STRIP_BYTES, X_DPI, Y_DPI, PLANAR = 273, 277, 278, 279, 282, 283, 284
 UNIT, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 296, 317, 322, 323, 324, 325
-EXTRA, FORMAT, XMP, ICC, DNG_VERSION = 338, 339, 700, 34675, 50706
-COLOUR_MAP, DEPTH_IN_SPACE = 320, 32997
+EXTRA, FORMAT, XMP, RESOURCES, ICC, DNG_VERSION = 338, 339, 700, 34377, 34675, 50706
+COLOUR_MAP, DEPTH_IN_SPACE, LAYERS = 320, 32997, 37724
 
 NONE, DEFLATE, JPEG, JPEG_OF_12_BITS = 1, 8, 7, 34892  # values of COMPRESSION
 # Values of COMPRESSION that tifffile may decode; not JPEG XR, whose old decoder prints.
@@ -66,6 +67,7 @@ MOST_EXTRA = 8  # more are no picture, but measurements
 THUMBNAIL, MASK = 1, 4  # bits of SUBFILE: pages that are no pictures of their own
 LARGEST_DPI = 1e6
 LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
+LAYERS_LEFT_OUT = "its layers, which hold the pixels as they were, are left out"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
 
 Samples = npt.NDArray[Any]
@@ -466,6 +468,12 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
     source = {"compression": page.compression, "dpi": page.dpi()}
     per_unit = calibration.resolution_without_unit(page.directory, page.layout)
     source |= {"pixels_per_unit": per_unit} if per_unit else {}
+    if resources := page.bytes_of(RESOURCES):
+        source["app13"] = [RESOURCES_START + resources]
+    left_out = {
+        LEFT_OUT: len(page.extra) > page.alpha,
+        LAYERS_LEFT_OUT: LAYERS in page.directory.tags,
+    }
     return Picture(
         np.zeros((1, 1, page.channels - page.alpha), np.float32),
         depth=page.depth,
@@ -475,7 +483,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
         path=path,
         format="TIFF",
         source=source,
-        notes=(LEFT_OUT,) if len(page.extra) > page.alpha else (),
+        notes=tuple(words for words, found in left_out.items() if found),
     )
 
 

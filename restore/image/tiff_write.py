@@ -23,6 +23,7 @@ from restore.errors import WriteError
 from restore.image import exif
 from restore.image.atomic import exists_words, lock, publish
 from restore.image.exif import (
+    BYTE,
     LONG,
     LONG8,
     RATIONAL,
@@ -37,6 +38,7 @@ from restore.image.exif import (
     integers_tag,
     parse_exif,
 )
+from restore.image.jpeg import RESOURCES_START
 from restore.image.picture import Picture
 from restore.image.tiff import (
     BITS,
@@ -50,6 +52,7 @@ from restore.image.tiff import (
     PHOTOMETRIC,
     PLANAR,
     PREDICTOR,
+    RESOURCES,
     ROWS,
     SAMPLES,
     STRIP_BYTES,
@@ -93,21 +96,30 @@ def encode(
     ]
     directory = descriptive(described)
     directory.tags |= pixel_tags(samples, alpha, compression, rows, layout)
-    for tag, kind, block in ((ICC, UNDEFINED, icc), (XMP, 1, xmp)):
-        directory.tags |= {tag: Tag(kind, block)} if block else {}
+    directory.tags |= block_tags(icc, xmp, source or {})
     directory.tags |= resolution_tags(source or {}, described, layout)
     lengths = [len(s) for s in strips]
     offset = LONG8 if layout.big else LONG
     directory.tags[STRIP_BYTES] = integers_tag(offset, lengths, layout)
     directory.tags[STRIPS] = integers_tag(offset, [0] * len(strips), layout)
-    start = 16 if layout.big else 8
+    head = bytes_before_directory(exif, layout)
+    start = len(head)
     # Its length does not depend on the offsets, so the pixels' place is known after a first build.
-    at = start + len(build_directory(directory, start, layout))
+    at = start + len(build_directory(directory, start, layout, kept=start))
     places = at + np.cumsum([0, *lengths[:-1]], dtype=np.int64)
     directory.tags[STRIPS] = integers_tag(offset, places.tolist(), layout)
-    return b"".join(
-        [file_header(layout, start), build_directory(directory, start, layout), *strips]
-    )
+    described_by = build_directory(directory, start, layout, kept=start)
+    opening = file_header(layout, start)
+    return b"".join([opening, head[len(opening) :], described_by, *strips])
+
+
+def bytes_before_directory(exif_block: bytes | None, layout: Layout) -> bytes:
+    """Room for the file's header, and the EXIF block behind it where a maker note needs it there.
+
+    Not even the directories in it move, so it may be read by offsets that count from its start.
+    """
+    room = 16 if layout.big else 8
+    return bytes(room) + exif.bytes_to_keep(exif_block)[room:]
 
 
 def pixel_tags(
@@ -133,6 +145,14 @@ def pixel_tags(
         numbers[EXTRA] = [2]  # not premultiplied
     wide = (WIDTH, HEIGHT, ROWS)
     return {t: integers_tag(LONG if t in wide else SHORT, v, layout) for t, v in numbers.items()}
+
+
+def block_tags(icc: bytes | None, xmp: bytes | None, source: dict[str, Any]) -> dict[int, Tag]:
+    """The profile, the XMP packet and Photoshop's resources, where there are any."""
+    starts = (b for b in source.get("app13", ()) if b.startswith(RESOURCES_START))
+    resources = b"".join(block.removeprefix(RESOURCES_START) for block in starts)
+    blocks = ((ICC, UNDEFINED, icc), (XMP, BYTE, xmp), (RESOURCES, BYTE, resources))
+    return {tag: Tag(kind, block) for tag, kind, block in blocks if block}
 
 
 def resolution_tags(source: dict[str, Any], described: Directory, layout: Layout) -> dict[int, Tag]:
@@ -186,6 +206,7 @@ class TiffStrips:
         self.shape, self.dtype = shape, np.dtype(dtype)
         layout, self._about = exif.parse_exif(like.exif)
         self.layout = exif.Layout(layout.order, big=True)
+        self._head = bytes_before_directory(like.exif, self.layout)
         row = shape[1] * shape[2] * self.dtype.itemsize
         self.rows = min(shape[0], max(grid, STRIP // row // grid * grid))
         self.compression = like.source.get("compression", "deflate")
@@ -222,7 +243,8 @@ class TiffStrips:
         """Keep the strips that the journal lists and whose bytes are as it says."""
         lines = self.journal.read_text().split("\n") if self.journal.exists() else [""]
         good = [head] if lines[0] == head else []
-        self._file.seek(16)
+        begin = len(self._head)
+        self._file.seek(begin)
         for line in lines[1:-1] if good else ():
             with contextlib.suppress(ValueError):
                 length, check = map(int, line.split())
@@ -232,11 +254,11 @@ class TiffStrips:
                     good.append(line)
                     continue
             break
-        self._file.truncate(16 + sum(self._lengths))
-        self._file.seek(16 + sum(self._lengths))
+        self._file.truncate(begin + sum(self._lengths))
         if not self._lengths:
             self._file.seek(0)
-            self._file.write(exif.file_header(self.layout, 16))
+            self._file.write(self._head)
+        self._file.seek(0, os.SEEK_END)
         self.journal.write_text("".join(f"{line}\n" for line in good))
 
     def take_back(self) -> int:
@@ -271,7 +293,8 @@ class TiffStrips:
         try:
             at = self._file.seek(0, os.SEEK_END)
             at += self._file.write(b"\0" * (at % 2))
-            self._file.write(exif.build_directory(self._directory(), at, self.layout))
+            kept = len(self._head)
+            self._file.write(exif.build_directory(self._directory(), at, self.layout, kept))
             self._file.seek(0)
             self._file.write(exif.file_header(self.layout, at))
             self._file.flush()
@@ -291,11 +314,9 @@ class TiffStrips:
         alike = np.broadcast_to(np.zeros((), self.dtype), self.shape)
         alpha = self.shape[2] in (2, 4)
         directory.tags |= pixel_tags(alike, alpha, self.compression, self.rows, layout)
-        blocks = ((ICC, exif.UNDEFINED, self.like.icc), (XMP, 1, self.like.xmp))
-        for tag, kind, block in blocks:
-            directory.tags |= {tag: exif.Tag(kind, block)} if block else {}
+        directory.tags |= block_tags(self.like.icc, self.like.xmp, self.like.source)
         directory.tags |= resolution_tags(self.like.source, self._about, layout)
-        places = 16 + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
+        places = len(self._head) + np.cumsum([0, *self._lengths[:-1]], dtype=np.int64)
         directory.tags[STRIP_BYTES] = exif.integers_tag(exif.LONG8, self._lengths, layout)
         directory.tags[STRIPS] = exif.integers_tag(exif.LONG8, places.tolist(), layout)
         return directory

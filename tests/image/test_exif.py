@@ -14,8 +14,9 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from restore.errors import ReadError
 from restore.image import exif
-from restore.image.picture import quantise
+from restore.image.picture import Picture, quantise
 from restore.image.read import decode_image
+from restore.image.write import encode_image
 
 
 def samples(shape, dtype=np.uint8, seed=0):
@@ -187,3 +188,29 @@ def test_pages_are_counted_without_looking_at_more_than_they_are():
     assert exif.count_directories(data, 8, exif.Layout("<"), 1) == 1000
     with pytest.raises(ReadError):
         decode_image(data)
+
+
+def test_a_picture_developed_from_a_raw_file_does_not_become_one():
+    """darktable copies DNG's tags into its JPEGs; written as TIFF they could not be read."""
+    tags = {
+        0x010F: exif.Tag(2, b"Maker\0"),
+        50706: exif.Tag(1, b"\1\1\0\0"),
+        254: exif.Tag(4, b"\1\0\0\0"),
+    }
+    block = exif.file_header(exif.Layout("<"), 8)
+    block += exif.build_directory(exif.Directory(tags), 8, exif.Layout("<"))
+    picture = Picture(np.zeros((8, 9, 3), np.float32), exif=block)
+    again = decode_image(encode_image(picture, "TIFF"))
+    assert again.format == "TIFF" and again.pixels.shape == (8, 9, 3)
+    assert exif.parse_exif(again.exif)[1].tags[0x010F].data == b"Maker\0"
+
+
+def test_a_pointer_of_a_signed_type_is_followed():
+    """As a camera's GPS directory is pointed to: it was lost in a TIFF."""
+    layout = exif.Layout(">")
+    gps = exif.Directory({1: exif.Tag(2, b"N\0")})
+    whole = exif.Directory({0x010F: exif.Tag(2, b"Maker\0")}, {exif.GPS: gps})
+    block = exif.file_header(layout, 8) + exif.build_directory(whole, 8, layout)
+    signed = block.replace(struct.pack(">HH", exif.GPS, 4), struct.pack(">HH", exif.GPS, 9))
+    assert signed != block
+    assert exif.parse_exif(signed)[1].below[exif.GPS].tags[1].data == b"N\0"

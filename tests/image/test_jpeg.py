@@ -116,3 +116,12 @@ def test_a_gain_map_that_is_left_out_is_no_longer_announced() -> None:
     assert picture.xmp is not None and b"Version" not in picture.xmp
     assert len(picture.notes) == 1 and "second picture" in picture.notes[0]
     assert not decode_image(encode_image(picture, "JPEG")).notes
+
+
+def test_metadata_behind_stray_bytes_is_kept() -> None:
+    """Found in a corpus: decoders pass over them, and XMP, profile and pixels were not found."""
+    comments = [segment(0xFE, b"before"), b"\0" * 16, segment(0xFE, b"behind"), b"stray"]
+    picture = decode_image(file(*comments))
+    assert picture.source["comments"] == [b"before", b"behind"]
+    whole = file(*comments)
+    assert whole[jpeg.start_of_scan(whole) :][:2] == b"\xff\xda"

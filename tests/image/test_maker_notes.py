@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from restore.image import exif
+from restore.image import exif, tiff_write
 from restore.image.maker_notes import moved
 from restore.image.picture import Picture
 from restore.image.read import decode_image
@@ -96,3 +98,71 @@ def test_a_note_that_is_not_understood_stays_as_it_is() -> None:
     for cut in range(len(whole)):
         assert len(moved(whole[:cut], 1000, 90_000)) == cut
     assert moved(whole, 1000, 2**32 - 10) == whole  # offsets have 32 bits
+
+
+def note_of_nobody(base: int) -> bytes:
+    """A note in a form of its own: numbers, and the place of a text that lies outside of it."""
+    return b"NOBODY\0\1" + struct.pack("<II", 0xDEADBEEF, base)
+
+
+def block_of_nobody() -> bytes:
+    """An EXIF block with it; the text is the description, in the first directory."""
+    words = b"a text far from the note that names its place\0"
+    place = 0
+    for _ in range(2):
+        below = exif.Directory({exif.MAKER_NOTE: exif.Tag(7, note_of_nobody(place))})
+        tags = {0x010E: exif.Tag(2, words), 0x010F: exif.Tag(2, b"Nobody at all\0")}
+        whole = exif.Directory(tags, {exif.EXIF: below})
+        block = exif.file_header(exif.Layout("<"), 8) + exif.build_directory(
+            whole, 8, exif.Layout("<")
+        )
+        place = block.index(words)
+    return block
+
+
+def text_of_nobody(file: bytes) -> bytes:
+    note = exif.parse_exif(file)[1].below[exif.EXIF].tags[exif.MAKER_NOTE].data
+    number, place = struct.unpack("<II", note[8:16])
+    assert number == 0xDEADBEEF
+    return file[place : place + 44]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_note_in_any_form_is_right_in_a_tiff_also_where_it_leads_beyond_itself(big: bool) -> None:
+    """Samples of Nikon, Olympus, Ricoh and JVC lost tags, as ExifTool tells them."""
+    block = block_of_nobody()
+    words = text_of_nobody(block)
+    assert words.startswith(b"a text far from")
+    samples = np.zeros((400, 300, 3), np.uint8)
+    data = tiff_write.encode(samples, alpha=False, exif=block, big=big)
+    assert text_of_nobody(data) == words
+    picture = decode_image(data)
+    np.testing.assert_array_equal(picture.pixels, 0)
+    tags = exif.parse_exif(picture.exif)[1]
+    assert tags.tags[0x010F].data == b"Nobody at all\0"
+    note = tags.below[exif.EXIF].tags[exif.MAKER_NOTE]
+    assert note.place == exif.parse_exif(block)[1].below[exif.EXIF].tags[exif.MAKER_NOTE].place
+
+
+def test_rows_of_a_large_tiff_come_behind_a_note_that_stays(tmp_path: Path) -> None:
+    block = block_of_nobody()
+    like = Picture(np.zeros((1, 1, 3), np.float32), exif=block)
+    samples = np.random.default_rng(0).integers(0, 256, (50, 37, 3), np.uint8)
+    asked: dict[str, Any] = {"dtype": "uint8", "grid": 8, "overwrite": False}
+    strips = tiff_write.TiffStrips(tmp_path / "a.tif", like, (50, 37, 3), {}, **asked)
+    strips.append(samples)
+    strips.finish()
+    data = (tmp_path / "a.tif").read_bytes()
+    assert text_of_nobody(data) == text_of_nobody(block)
+    np.testing.assert_array_equal(decode_image(data).pixels, samples / np.float32(255))
+
+
+def test_a_note_too_far_back_for_a_jpeg_moves() -> None:
+    """Behind the pixels of a TIFF; the others keep their place, with zeros before them."""
+    for place, stays in ((1000, True), (59_000, True), (60_000, False), (5_000_000, False)):
+        below = exif.Directory({exif.MAKER_NOTE: exif.Tag(7, b"NOBODY" * 20, place)})
+        block = exif.build_exif(exif.Directory({}, {exif.EXIF: below}), "<")
+        assert block is not None
+        found = exif.parse_exif(block)[1].below[exif.EXIF].tags[exif.MAKER_NOTE]
+        assert found.data == b"NOBODY" * 20 and (found.place == place) == stays
+        assert len(block) < 65_527

@@ -371,3 +371,26 @@ def test_alpha_that_is_no_number_of_use_is_refused_by_both_readers(tmp_path, val
     with pytest.raises(RestoreError, match="alpha"):
         rows[0:8]
     rows.close()
+
+
+@pytest.mark.parametrize("bits", [10, 12, 15, 16])
+def test_white_of_a_deep_jpeg_2000_is_white(bits):
+    """Pillow shifts samples to 16 bits and leaves zeros behind them."""
+    picture = decode_image(deep_jpeg_2000(bits))
+    assert picture.depth == 16
+    found = picture.pixels[0, ::8, 0] * ((1 << bits) - 1)
+    np.testing.assert_allclose(found, [0, 1, (1 << bits) - 1], atol=0.01)
+
+
+def test_a_jpeg_2000_of_9_bits_is_refused_and_not_cut():
+    """Pillow takes it for one of 8 bits where it has a container."""
+    with pytest.raises(ReadError, match="more than 8 bits"):
+        decode_image(deep_jpeg_2000(9))
+
+
+def deep_jpeg_2000(bits):
+    """Black, the darkest grey, and white."""
+    import imagecodecs
+
+    values = np.array([[0, 1, (1 << bits) - 1]] * 8, np.uint16).repeat(8, axis=1)
+    return bytes(imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits))

@@ -347,3 +347,25 @@ def test_a_file_that_is_rewritten_while_its_rows_are_read_is_refused(tmp_path):
     with pytest.raises(ReadError, match="changed while it was read"):
         rows[8:40]
     rows.close()
+
+
+def test_photoshops_resources_are_kept_and_its_layers_left_out_with_a_word():
+    """The layers hold the old pixels; paths, IPTC and copyright flag stay true."""
+    keyword = b"8BIM\x04\x04\0\0\0\0\0\x06\x1c\x02\x19\0\x01k"
+    memory = io.BytesIO()
+    tifffile.imwrite(
+        memory,
+        samples((20, 30, 3)),
+        photometric="rgb",
+        extratags=[(34377, 1, len(keyword), keyword), (37724, 7, 4, b"8BPS")],
+    )
+    first = decode_image(memory.getvalue())
+    assert len(first.notes) == 1 and "layers" in first.notes[0]
+    data = encode_image(first, "TIFF")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.pages[0].tags[34377].value == keyword
+        assert 37724 not in file.pages[0].tags
+    as_jpeg = decode_image(encode_image(first, "JPEG"))
+    assert as_jpeg.source["app13"] == [b"Photoshop 3.0\0" + keyword]
+    back = decode_image(encode_image(as_jpeg, "TIFF"))
+    assert back.source["app13"] == as_jpeg.source["app13"] and not back.notes
