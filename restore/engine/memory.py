@@ -65,6 +65,16 @@ def free_memory(device: torch.device) -> int:
     return max(0, min(free))
 
 
+def check_room(count: int, device: torch.device) -> None:
+    """Raise RuntimeError where so many bytes cannot be had on a CPU now.
+
+    oneDNN does not raise where some of its own allocations fail: it crashes the process. So no
+    network is run before the memory that it is planned to take has been reserved, and released.
+    """
+    if device.type == "cpu":
+        torch.empty(count, dtype=torch.uint8)  # never touched: takes no time
+
+
 def _available() -> int:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -26,7 +26,7 @@ from restore.engine.backend import (
     Source,
 )
 from restore.engine.compute import Resources
-from restore.engine.memory import for_network, format_bytes
+from restore.engine.memory import check_room, for_network, format_bytes
 from restore.engine.rows.backend import RowBackend
 from restore.engine.tiled import TileBackend, run_stack
 from restore.engine.tiling import round_up
@@ -92,8 +92,9 @@ def run(
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
         _log_plan(plan)
         failure = _attempt(
-            lambda plan=plan, start=start: backend.run(  # type: ignore[misc]
-                network, padded, sink, plan, start=start, report=report
+            lambda plan=plan, start=start: (  # type: ignore[misc]
+                check_room(plan.memory, plan.device),
+                backend.run(network, padded, sink, plan, start=start, report=report),
             ),
             resources.device,
         )

@@ -12,6 +12,7 @@ from restore.engine.backend import ArraySource, NotFiniteError, PaddedRows, Plan
 from restore.engine.compute import Resources
 from restore.engine.memory import (
     ROW_BYTES,
+    check_room,
     tile_bytes,
     tile_pixels,
     too_little_for_network,
@@ -190,6 +191,7 @@ def run_stack(
     rows, columns = (Span(0, n, 0, n) for n in stack.shape[1:3])
     memory = stack.shape[1] * stack.shape[2] * len(stack) * tile_bytes(network, dtype)
     plan = Plan([rows], [columns], len(stack), device, dtype, memory)
+    check_room(memory, device)
     with torch.inference_mode():
         x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2)
         output = prepare(network, device, dtype)(x).permute(0, 2, 3, 1)

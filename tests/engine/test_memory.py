@@ -13,6 +13,7 @@ import torch
 
 from restore.engine.compute import Resources
 from restore.engine.memory import (
+    check_room,
     for_network,
     format_bytes,
     free_memory,
@@ -21,7 +22,7 @@ from restore.engine.memory import (
 )
 from restore.engine.rows.backend import columns_within
 from restore.engine.rows.layers import Layers
-from restore.engine.run import run_array
+from restore.engine.run import OUT_OF_MEMORY, run_array
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
 from restore.pipeline.picture import denoise
@@ -52,6 +53,12 @@ def test_a_size_in_words_is_never_less_than_the_size() -> None:
 
 def test_free_memory_is_what_the_system_says() -> None:
     assert 2**20 < free_memory(CPU) < 2**50
+
+
+def test_room_is_had_or_not_before_anything_is_computed() -> None:
+    check_room(10**6, CPU)
+    with pytest.raises(RuntimeError, match=OUT_OF_MEMORY[1]):
+        check_room(2**62, CPU)
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:

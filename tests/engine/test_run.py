@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import restore.engine.run
 from restore.engine.compute import Resources
+from restore.engine.memory import tile_bytes
 from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array, run_together
 from restore.errors import OutOfMemoryError
@@ -71,6 +73,25 @@ def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
     assert limited.refused > 0
     assert "smaller tiles" in caplog.text
     np.testing.assert_allclose(output.pixels, whole, rtol=0, atol=1e-5)
+
+
+def test_a_plan_for_which_there_is_no_room_is_not_run(
+    small_network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oneDNN crashes the process where its own allocations fail, so it must not be tried."""
+    asked: list[int] = []
+
+    def room(count: int, device: torch.device) -> None:
+        asked.append(count)
+        if count > asked[0] // 2:
+            raise MemoryError
+
+    monkeypatch.setattr(restore.engine.run, "check_room", room)
+    counted = Limited(small_network, 3000, RuntimeError("it was run all the same"))
+    tile = 2 * 3000 * tile_bytes(counted, FP32)  # of 6,000 pixels
+    run_array(counted, picture(150, 170), Resources(CPU, FP32, memory=tile))
+    assert counted.refused == 0
+    assert len(asked) > 1
 
 
 def test_out_of_memory_for_the_smallest_tile_ends_in_words(small_network: Denoiser) -> None:
