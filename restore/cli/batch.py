@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import traceback
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from restore.cli.console import err, out
+from restore.cli.console import err, escaped, out
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -28,7 +27,7 @@ def restore_many(batch: Batch, as_json: bool, quiet: bool, debug: bool) -> None:
         for outcome in batch:
             display.add(outcome)
             if debug and outcome.error is not None:
-                err().print("".join(traceback.format_exception(outcome.error)), soft_wrap=True)
+                err().print_lines("".join(traceback.format_exception(outcome.error)))
     display.summary()
     if display.failed:
         raise typer.Exit(1)
@@ -84,7 +83,7 @@ class Display:
         """A tile of a picture is done; called from the network's thread."""
         if self.bar is not None and self.task is not None:
             words = picture.name if total == 1 else f"{picture.name} {done}/{total}"
-            self.bar.update(self.task, name=words)
+            self.bar.update(self.task, name=escaped(words, err().encoding))
 
     def add(self, outcome: Outcome) -> None:
         """A picture is done."""
@@ -97,7 +96,7 @@ class Display:
         if outcome.status == "failed":
             self.failed.append(outcome)
         if self.as_json:
-            out().print(json.dumps(outcome.to_dict(), ensure_ascii=False), soft_wrap=True)
+            out().print_values(outcome.to_dict())
         elif self.lines:
             count = f"[{sum(self.done.values())}/{len(self.batch)}]"
             out().print(f"{count} {_line(outcome)}", soft_wrap=True)
