@@ -108,8 +108,7 @@ class TileBackend:
         previous, unloading = None, None
         while batch is not None and sent is not None:
             output = prepared(batch.transfer.ready(sent))
-            if plan.dtype != torch.float32:
-                finite &= output.isfinite().all()  # not read yet, which would make the device wait
+            finite &= output.isfinite().all()  # not read yet, which would make the device wait
             following = next(batches, None)
             sent = following.load() if following else None
             leaving = batch.transfer.unload(output)
@@ -195,7 +194,7 @@ def run_stack(
     with torch.inference_mode():
         x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2)
         output = prepare(network, device, dtype)(x).permute(0, 2, 3, 1)
-        if dtype != torch.float32 and not bool(output.isfinite().all()):
+        if not bool(output.isfinite().all()):
             raise NotFiniteError
         pixels = output.float().cpu().numpy()
     first = network.border * network.scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import numpy as np
@@ -14,7 +15,7 @@ from restore.engine.compute import Resources
 from restore.engine.memory import tile_bytes
 from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array, run_together
-from restore.errors import OutOfMemoryError
+from restore.errors import ModelError, OutOfMemoryError
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
@@ -28,9 +29,9 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
 
 def test_the_input_is_not_modified(small_network: Denoiser) -> None:
     pixels = picture(20, 20)
-    copy = pixels.copy()
+    before = pixels.copy()
     run_array(small_network, pixels, Resources(CPU, FP32))
-    assert np.array_equal(pixels, copy)
+    assert np.array_equal(pixels, before)
 
 
 class Limited(BaseNetwork):
@@ -153,3 +154,16 @@ def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generato
     pictures = [rng.random((6, 7, 3)).astype(np.float32) for _ in range(3)]
     outputs = run_together(Small(), pictures, Resources(CPU, FP32))
     assert all(np.array_equal(o.pixels, p) for o, p in zip(outputs, pictures, strict=True))
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_weights_that_overflow_in_float32_are_named_and_nothing_is_returned(
+    small_network: Denoiser, streamed: bool
+) -> None:
+    broken = copy.deepcopy(small_network)
+    with torch.no_grad():
+        for kernel in broken.parameters():
+            kernel.fill_(3e38)
+    tile = None if streamed else 64
+    with pytest.raises(ModelError, match="not finite even in float32"):
+        run_array(broken, picture(20, 20), Resources(CPU, FP32, tile=tile))
