@@ -488,6 +488,8 @@ class TiffRows:
     def __init__(self, path: Path) -> None:
         """Read the header. Raises ReadError for what cannot be read in parts."""
         self.path, name = path, str(path)
+        if path.exists() and not path.is_file():
+            raise ReadError(f"{path} is not a regular file; give a TIFF file")
         try:
             with (
                 path.open("rb") as file,
