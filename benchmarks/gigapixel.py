@@ -7,6 +7,11 @@ Writes a striped BigTIFF of one of the samples, mirrored to size, with noise of 
 it with the command line in a process of its own, which is killed once after a third of the time and
 called again; and compares some squares of the result with the same squares restored alone with what
 lies around them. The folder needs room for seven bytes a pixel.
+
+    python benchmarks/gigapixel.py FOLDER --jpeg [--megapixels 200]
+
+A JPEG cannot be read by rows: it is restored in memory, and the bytes that each of its pixels takes
+are measured, by the peak of the process beside that for a small picture.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 import restore
 from restore.image.tiff import TiffRows
@@ -91,21 +97,63 @@ def largest_difference(source: Path, target: Path, model: str) -> int:
     return most
 
 
+def peak_of(words: list[str]) -> int:
+    """The most bytes that the command takes; its process is the only child of another one."""
+    measure = "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+    command = [sys.executable, "-m", "restore", "denoise", "--overwrite", "--quiet", *words]
+    done = subprocess.run([sys.executable, "-c", measure, *command], stdout=subprocess.PIPE)
+    if done.returncode:
+        raise SystemExit(f"restore denoise ended with {done.returncode}")
+    return int(done.stdout.split()[-1]) * 1024
+
+
+def write_jpeg(target: Path, height: int, width: int) -> None:
+    """The picture of `write_noisy` as a JPEG of this size."""
+    tiff = target.with_suffix(".tif")
+    write_noisy(tiff, height, width)
+    Image.fromarray(tifffile.imread(tiff)).save(target, quality=92)
+    tiff.unlink()
+
+
+def bytes_of_a_pixel(folder: Path, height: int, width: int, model: str) -> dict[str, Any]:
+    """How much memory a JPEG takes, and how long: all of it is held."""
+    small, large = folder / "small.jpg", folder / "large.jpg"
+    write_jpeg(small, 500, 500)
+    write_jpeg(large, height, width)
+    least = peak_of([str(small), "--model", model])
+    began = time.perf_counter()
+    peak = peak_of([str(large), "--model", model])
+    return {
+        "size": [width, height],
+        "model": model,
+        "seconds": round(time.perf_counter() - began, 1),
+        "peak_of_the_process_bytes": peak,
+        "peak_for_a_small_picture_bytes": least,
+        "bytes_of_a_pixel": round((peak - least) / (width * height), 1),
+    }
+
+
 def main() -> None:
     """Make, restore, kill, restore, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--megapixels", type=float, default=1000)
+    parser.add_argument("--jpeg", action="store_true", help="a JPEG, which is held in memory")
+    parser.add_argument("--megapixels", type=float, help="1000, or 200 of a JPEG")
     parser.add_argument("--model", default="denoise-photo-fast")
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    height = round(math.sqrt(asked.megapixels * 1e6 / 1.25))
+    megapixels = asked.megapixels or (200 if asked.jpeg else 1000)
+    height = round(math.sqrt(megapixels * 1e6 / 1.25))
     width = round(1.25 * height)
+    if asked.jpeg:
+        save(bytes_of_a_pixel(asked.folder, height, width, asked.model), asked.json)
+        return
     source, target = asked.folder / "huge.tif", asked.folder / "huge-restored.tif"
     write_noisy(source, height, width)
     words = [str(source), "-o", str(target), "--model", asked.model, "--memory", asked.memory]
-    first = restored(words, kill_after=asked.megapixels / 10 + 10)
+    first = restored(words, kill_after=megapixels / 10 + 10)
     finished = target.exists()
     second = 0.0 if finished else restored(words)
     found = {
@@ -117,9 +165,14 @@ def main() -> None:
         "peak_of_the_process_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "largest_difference_in_levels": largest_difference(source, target, asked.model),
     }
+    save(found, asked.json)
+
+
+def save(found: dict[str, Any], place: Path | None) -> None:
+    """Print what was found, and write it where that is wanted."""
     print(json.dumps(found, indent=1))
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    if place:
+        place.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ GAUSSIANS = ("denoise-gaussian", "denoise-gaussian-fast")
 LEVELS = (15, 25, 50)
 SCALES = (2, 3, 4)
 MISSING = "\N{EN DASH}"
+TOLD = ("tried", "lost")  # of an attack, in columns of their own
 
 # Published figures, from the papers named on the pages.
 FFDNET = {
@@ -380,53 +381,13 @@ def corpus() -> str:
 
 
 @table
-def faults() -> str:
-    """What was done to running batches, and that nothing was lost."""
-    found = measured("faults")
-    beside, inside = found["SIGKILL, results beside"], found["SIGKILL, in place with backup"]
-    full, closed = found["disk that fills (tmpfs)"], found["read-only folder (tmpfs)"]
-    moved = found["sources rewritten and removed"]
-
-    def killed(row: dict[str, int], rest: str) -> str:
-        running, partly = row["killed while running"], row["left partly done"]
-        return f"{running} while it ran, {partly} with only a part of the results; {rest}"
-
-    rows = [
-        (
-            "killed at a random moment, results in a folder",
-            str(beside["tried"]),
-            killed(beside, f"the next run removed {beside['begun files swept']} unfinished files"),
-            str(beside["lost"]),
-        ),
-        (
-            "killed at a random moment, `--in-place --backup`",
-            str(inside["tried"]),
-            killed(inside, "the next run completed all"),
-            str(inside["lost"]),
-        ),
-        (
-            "a disk that fills up (600 kB)",
-            f"{full['tried']} pictures",
-            f"{full['refused by the full disk']} reported as failed, the others whole; "
-            "completed once there was room",
-            str(full["lost"]),
-        ),
-        (
-            "a read-only folder",
-            f"{closed['tried']} pictures",
-            "all refused before the network ran; written once it was allowed",
-            str(closed["lost"]),
-        ),
-        (
-            "sources rewritten or removed meanwhile",
-            f"{moved['tried']} pictures",
-            f"{moved['written']} restored as one of their versions, "
-            f"{moved['failed']} reported as failed",
-            str(moved["lost"]),
-        ),
-    ]
-    lines = markdown(("fault", "how often", "what happened", "lost"), rows, left=3)
-    return lines
+def attack() -> str:
+    """What was done to runs and files, and that nothing was lost."""
+    rows = []
+    for name, row in measured("attack").items():
+        rest = (f"{value:,} {words}" for words, value in row.items() if words not in TOLD)
+        rows.append((name, f"{row['tried']:,}", ", ".join(rest), str(row["lost"])))
+    return markdown(("attack", "how often", "what happened", "lost"), rows, left=3)
 
 
 # --- speed and size
@@ -582,6 +543,7 @@ def anomalies() -> str:
 def single_numbers() -> dict[str, str]:
     """The numbers that stand within sentences, by their names."""
     batch, fuzz, giant = measured("batch"), measured("fuzz"), measured("gigapixel")
+    jpeg = measured("large_jpeg")
     training, alone = measured("training_speed"), measured("autoencoders")["alone"]
     errors = {row["name"]: row["error"] for row in measured("autoencoders")["table"]}
     width, height = giant["size"]
@@ -607,6 +569,10 @@ def single_numbers() -> dict[str, str]:
         "giant.killed": f"{giant['seconds_until_killed']:.0f}",
         "giant.seconds": f"{giant['seconds_until_killed'] + giant['seconds_of_the_rest']:.0f}",
         "giant.peak": f"{giant['peak_of_the_process_bytes'] / 1e9:.2f} GB",
+        "jpeg.size": " x ".join(f"{side:,}" for side in jpeg["size"]),
+        "jpeg.seconds": f"{jpeg['seconds']:.0f}",
+        "jpeg.peak": f"{jpeg['peak_of_the_process_bytes'] / 1e9:.1f} GB",
+        "jpeg.pixel": f"{jpeg['bytes_of_a_pixel']:.0f}",
         "upscaling.colour": f"{max(colour):.1f}",
         "training.step": f"{training['step_tflops']:.2f}",
         "training.peak": f"{training['convolution_tflops_of_the_mix']:.2f}",

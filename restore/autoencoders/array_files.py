@@ -112,6 +112,8 @@ def _npy_values(stream: IO[bytes], path: Path, length: int, packed: int | None) 
 @contextmanager
 def _sentences(path: Path, advice: str) -> Iterator[None]:
     """Turns what libraries raise for a damaged file into a ReadError of one sentence."""
+    if path.exists() and not path.is_file():
+        raise ReadError(f"{path} is not a regular file; give an IDX, .npy or .npz file")
     try:
         yield
     except RuntimeError as error:  # NotImplementedError included; an encrypted member is the other
@@ -119,6 +121,8 @@ def _sentences(path: Path, advice: str) -> Iterator[None]:
     except (
         EOFError,
         ValueError,
+        OverflowError,
+        MemoryError,  # of a length in the header: that of the values is checked
         KeyError,
         SyntaxError,
         tokenize.TokenError,

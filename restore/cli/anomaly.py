@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,7 +163,7 @@ def score(
         test = load_samples(target, labels=labels, download=download, **cut).test
         values, lines = score_samples(network, found, test, normal)
     if as_json:
-        out().print(json.dumps(values, indent=1), soft_wrap=True)
+        out().print_values(values, 1)
     else:
         rows(lines)
 

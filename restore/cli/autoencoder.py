@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -335,7 +334,7 @@ def compare(
             else:
                 show(event)
     if as_json:
-        out().print(json.dumps([row.to_dict() for row in table], indent=1), soft_wrap=True)
+        out().print_values([row.to_dict() for row in table], 1)
     else:
         print_table(table)
     pictures = {"original": split.test.pictures[:10]}

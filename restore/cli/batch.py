@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import traceback
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from restore.cli.console import Messages, err, out
+from restore.cli.console import Messages, err, escaped, out
 from restore.cli.showing import Showing, short_names
 from restore.image.atomic import backup_of
 
@@ -36,7 +35,7 @@ def restore_many(batch: Batch, messages: Messages, show: Showing) -> None:
             original = backup if in_place and backup.is_file() else outcome.source
             show.outcome(outcome, name(outcome.source), original)
             if messages.debug and outcome.error is not None:
-                err().print("".join(traceback.format_exception(outcome.error)), soft_wrap=True)
+                err().print_lines("".join(traceback.format_exception(outcome.error)))
     display.summary()
     show.finish()
     if display.failed:
@@ -93,7 +92,7 @@ class Display:
         """A tile of a picture is done; called from the network's thread."""
         if self.bar is not None and self.task is not None:
             words = picture.name if total == 1 else f"{picture.name} {done}/{total}"
-            self.bar.update(self.task, name=words)
+            self.bar.update(self.task, name=escaped(words, err().encoding))
 
     def add(self, outcome: Outcome) -> None:
         """A picture is done."""
@@ -106,7 +105,7 @@ class Display:
         if outcome.status == "failed":
             self.failed.append(outcome)
         if self.as_json:
-            out().print(json.dumps(outcome.to_dict(), ensure_ascii=False), soft_wrap=True)
+            out().print_values(outcome.to_dict())
         elif self.lines:
             count = f"[{sum(self.done.values())}/{len(self.batch)}]"
             out().print(f"{count} {_line(outcome)}", soft_wrap=True)

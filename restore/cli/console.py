@@ -5,8 +5,10 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +21,8 @@ from restore.errors import InputError
 # The groups of options on the help pages; what newcomers need is in the first, unnamed one.
 OUTPUT, MODEL, MANY = "Output files", "Model", "Many files"
 MACHINE, MESSAGES = "Machine", "Messages"
+# Categories of Unicode: control and format characters, halves of pairs, separators of lines.
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def flag(name: str, words: str, panel: str | None = None) -> Any:
@@ -133,19 +137,47 @@ def examples(*lines: str) -> str:
     return "\n\n".join(("Examples:", *lines))
 
 
-def out() -> Console:
+class SafeConsole(Console):
+    """A console for words that hold names of files and metadata, which may be anything.
+
+    Each string is one line: what could control a terminal, end the line or not be encoded is shown
+    as an escape such as \\x1b.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        """more: as for Console."""
+        super().__init__(highlight=False, markup=False, emoji=False, **more)
+
+    def print(self, *objects: Any, **more: Any) -> None:
+        """As Console prints, with strings escaped."""
+        shown = (escaped(o, self.encoding) if isinstance(o, str) else o for o in objects)
+        super().print(*shown, **more)
+
+    def print_lines(self, text: str) -> None:
+        """Print a text of several lines."""
+        for line in text.split("\n"):
+            self.print(line, soft_wrap=True)
+
+    def print_values(self, values: Any, indent: int | None = None) -> None:
+        """Print values as JSON, in ASCII; without an indent, in one line."""
+        self.print_lines(json.dumps(values, indent=indent))
+
+
+def escaped(text: str, encoding: str = "utf-8") -> str:
+    """Text in one line that any terminal of the encoding shows and none obeys."""
+    shown = "".join(ascii(c)[1:-1] if unicodedata.category(c) in HIDDEN else c for c in text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def out() -> SafeConsole:
     """Standard output; no wrapping in a pipe, so that lines stay whole."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(highlight=False, markup=False, emoji=False, width=10_000)
-    )
+    console = SafeConsole()
+    return console if console.is_terminal else SafeConsole(width=10_000)
 
 
-def err() -> Console:
+def err() -> SafeConsole:
     """Standard error, for progress and messages."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return SafeConsole(stderr=True)
 
 
 def complain(sentence: str) -> None:

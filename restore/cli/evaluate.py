@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,7 +120,7 @@ def command(
     if as_json:
         pictures = [to_plain(score) for _, scores in results for score in scores]
         values = {"means": [to_plain(s) for s in sets], "pictures": pictures}
-        out().print(json.dumps(values, indent=1), soft_wrap=True)
+        out().print_values(values, 1)
     else:
         show(sets)
     page.finish()

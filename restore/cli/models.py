@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from restore.cli.console import Debug, examples, out, rows
+from restore.errors import WeightsError
 
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
@@ -45,13 +45,18 @@ def command(
     if as_json:
         print_json(dataclasses.asdict(card))
         return
+    path = find_weights(name)
+    try:
+        lines = summary(card, path)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise WeightsError(f"{path} has a model card that is not as others; see --json") from error
     out().print(card.name)
-    rows(summary(card, find_weights(name)))
+    rows(lines)
 
 
 def print_json(values: dict[str, Any]) -> None:
     """Indented, to standard output."""
-    out().print(json.dumps(values, indent=2, ensure_ascii=False), soft_wrap=True)
+    out().print_values(values, 2)
 
 
 def use_of(card: ModelCard) -> str:

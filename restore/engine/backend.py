@@ -23,7 +23,7 @@ Report = Callable[[int, int], None]  # tiles or bands done, and the total
 
 
 class NotFiniteError(Exception):
-    """A layer in half precision overflowed: the output contains infinity or NaN."""
+    """A layer overflowed: the output contains infinity or NaN."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if device.type == "cpu" and has_fast_bf16() else torch.float32
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise InputError(f"'{name}' is not a precision; choose auto, {', '.join(DTYPES)}")
     if name == "fp16" and device.type == "cpu":
         raise InputError("the CPU does not support fp16; choose auto, fp32 or bf16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import numbers
 import os
 import re
 from pathlib import Path
@@ -32,11 +33,11 @@ def parse_bytes(value: int | str | None) -> int | None:
     KB, MB, GB and TB are powers of 1000; KiB, MiB, GiB and TiB are powers of 1024.
     Raises InputError for anything else.
     """
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        count = value
+    if value is None or (isinstance(value, numbers.Integral) and not isinstance(value, bool)):
+        count = None if value is None else int(value)
     else:
         text = value.strip().upper() if isinstance(value, str) else ""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?", text)
+        match = re.fullmatch(r"(\d{1,20}(?:\.\d+)?)\s*([KMGT]I?)?B?", text)
         if match is None:
             raise InputError(
                 f"'{value}' is not an amount of memory; write it like 2GB, 1.5GiB or 800MB"
@@ -63,6 +64,16 @@ def free_memory(device: torch.device) -> int:
         limit = int((CGROUP / "memory.max").read_text())
         free.append(limit - int((CGROUP / "memory.current").read_text()))
     return max(0, min(free))
+
+
+def check_room(count: int, device: torch.device) -> None:
+    """Raise RuntimeError where so many bytes cannot be had on a CPU now.
+
+    oneDNN does not raise where some of its own allocations fail: it crashes the process. So no
+    network is run before the memory that it is planned to take has been reserved, and released.
+    """
+    if device.type == "cpu":
+        torch.empty(count, dtype=torch.uint8)  # never touched: takes no time
 
 
 def _available() -> int:
@@ -114,9 +125,11 @@ def too_little_for_rows(memory: int, rows: int, need: int) -> InputError:
 
 def check_tile(tile: int | None) -> int | None:
     """The side of a tile in pixels. Raises InputError unless it is an integer above 0."""
-    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
-        raise InputError(f"the tile must be a whole number of pixels above 0, not {tile}")
-    return tile
+    if tile is None:
+        return None
+    if isinstance(tile, bool) or not isinstance(tile, numbers.Integral) or tile < 1:
+        raise InputError(f"the tile must be a whole number of pixels above 0, not {tile!r}")
+    return int(tile)
 
 
 def tile_bytes(network: Network, dtype: torch.dtype) -> int:

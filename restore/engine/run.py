@@ -10,6 +10,7 @@ import enum
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,10 +27,11 @@ from restore.engine.backend import (
     Source,
 )
 from restore.engine.compute import Resources
-from restore.engine.memory import for_network, format_bytes
+from restore.engine.memory import check_room, for_network, format_bytes, tile_bytes
 from restore.engine.rows.backend import RowBackend
 from restore.engine.tiled import TileBackend, run_stack
 from restore.engine.tiling import round_up
+from restore.errors import ModelError
 from restore.image.picture import Pixels
 from restore.models.network import Network
 
@@ -83,22 +85,24 @@ def run(
     start: the first row to compute, a multiple of the network's `multiple_of`
     If memory runs out, the run is retried with a smaller plan; if half precision overflows, in
     float32. Rows that an ordered sink has received are not delivered again. Raises OutOfMemoryError
-    if not even the smallest tile fits, InputError for a tile or a memory that is too small, and any
-    other error of the network.
+    if not even the smallest tile fits, ModelError if float32 overflows too, InputError for a tile
+    or a memory that is too small, and any other error of the network.
     """
+    resources = resources.fitting(network)
     padded = PaddedRows(source, network.multiple_of, network.border)
     backend, failed = choose_backend(network, resources), None
     while True:
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
         _log_plan(plan)
-        failure = _attempt(
-            lambda plan=plan, start=start: backend.run(  # type: ignore[misc]
-                network, padded, sink, plan, start=start, report=report
-            ),
-            resources.device,
-        )
+        compute = partial(backend.run, network, padded, sink, plan, start=start, report=report)
+        failure = _attempt(compute, resources.device, plan.memory)
         if failure is None:
             return plan
+        if failure is Failure.NOT_FINITE and plan.dtype == torch.float32:
+            raise ModelError(
+                "the model's result is not finite even in float32: its weights are damaged or were "
+                "never trained; fetch the weights file again, or choose another model"
+            )
         if failure is Failure.NOT_FINITE:
             log.warning("%s overflowed on this picture; retrying in float32", plan.dtype)
             resources = replace(resources, dtype=torch.float32)
@@ -128,6 +132,7 @@ def run_together(
     overflows, they are run one by one.
     """
     outputs: list[Output] = []
+    resources = resources.fitting(network)
     if len(pictures) > 1:
         failure = _attempt(
             lambda: outputs.extend(Output(*o) for o in run_stack(network, pictures, resources)),
@@ -152,25 +157,31 @@ def network_memory(
     passes: how many outputs are averaged
     None if there is no limit. Raises InputError with the smallest memory that works.
     """
-    if resources.memory is None:
+    memory, resources = resources.memory, resources.fitting(network)
+    if memory is None:
         return None
     height, width, channels = shape
     beyond, grid = 2 * network.border, network.multiple_of
     padded = [round_up(side + beyond, grid) for side in (height, width)]
     backend = choose_backend(network, resources)
     least = backend.least_memory(network, padded[0], padded[1], resources.dtype)
+    if resources.tile is not None:
+        least = max(least, resources.tile**2 * tile_bytes(network, resources.dtype))
     larger = (1 + network.scale**2) // 2 or 1  # an upscaler's result is held too
     larger += passes > 1  # as is the output of another pass
-    return for_network(resources.memory, (height, width, channels * larger), least)
+    return for_network(memory, (height, width, channels * larger), least)
 
 
-def _attempt(compute: Callable[[], object], device: torch.device) -> Failure | None:
-    """Call `compute`; returns None, or how it failed.
+def _attempt(
+    compute: Callable[[], object], device: torch.device, memory: int = 0
+) -> Failure | None:
+    """Call `compute`; returns None, or how it failed: at once where there is less than `memory`.
 
     The caller retries, not this function: within `except`, the traceback would keep the failed
     tensors alive, and a smaller plan might fail because of the memory of the larger one.
     """
     try:
+        check_room(memory, device)
         compute()
         return None
     except NotFiniteError:

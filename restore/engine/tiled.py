@@ -12,6 +12,7 @@ from restore.engine.backend import ArraySource, NotFiniteError, PaddedRows, Plan
 from restore.engine.compute import Resources
 from restore.engine.memory import (
     ROW_BYTES,
+    check_room,
     tile_bytes,
     tile_pixels,
     too_little_for_network,
@@ -107,8 +108,7 @@ class TileBackend:
         previous, unloading = None, None
         while batch is not None and sent is not None:
             output = prepared(batch.transfer.ready(sent))
-            if plan.dtype != torch.float32:
-                finite &= output.isfinite().all()  # not read yet, which would make the device wait
+            finite &= output.isfinite().all()  # not read yet, which would make the device wait
             following = next(batches, None)
             sent = following.load() if following else None
             leaving = batch.transfer.unload(output)
@@ -190,10 +190,11 @@ def run_stack(
     rows, columns = (Span(0, n, 0, n) for n in stack.shape[1:3])
     memory = stack.shape[1] * stack.shape[2] * len(stack) * tile_bytes(network, dtype)
     plan = Plan([rows], [columns], len(stack), device, dtype, memory)
+    check_room(memory, device)
     with torch.inference_mode():
         x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2)
         output = prepare(network, device, dtype)(x).permute(0, 2, 3, 1)
-        if dtype != torch.float32 and not bool(output.isfinite().all()):
+        if not bool(output.isfinite().all()):
             raise NotFiniteError
         pixels = output.float().cpu().numpy()
     first = network.border * network.scale

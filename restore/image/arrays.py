@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from restore.errors import InputError
 from restore.image import color
 from restore.image.picture import Depth, Picture, check_range, quantise
-from restore.image.read import MODES, load_image
+from restore.image.read import MAX_PIXELS, MODES, load_image
 
 if TYPE_CHECKING:
     import torch
@@ -110,11 +110,20 @@ def _from_samples(array: Array, what: str, path: str = "(height, width[, 1..4])"
     if array.size == 0:
         raise InputError(f"a picture has at least one pixel; this one has the shape {array.shape}")
     if array.dtype.name not in TYPES:
-        raise InputError(f"samples are {', '.join(TYPES)}; these are {array.dtype}")
+        raise InputError(_types_words(array.dtype))
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:  # a view can say so without the memory
+        raise InputError(
+            f"a picture of {array.shape[1]}x{array.shape[0]} is beyond the limit of {MAX_PIXELS} "
+            "pixels; cut it into parts, or use denoise_windows"
+        )
     check_range(array, what)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     planes = color.split(native[:, :, np.newaxis] if native.ndim == 2 else native)
     return Picture(*planes)
+
+
+def _types_words(dtype: Any) -> str:
+    return f"samples are {', '.join(TYPES)}; these are {dtype}"
 
 
 def to_array(picture: Picture, like: Array) -> Array:
@@ -219,8 +228,15 @@ def from_tensor(tensor: torch.Tensor) -> Picture:
 
     if not isinstance(tensor, torch.Tensor):
         raise InputError(f"expected a tensor, not {type(tensor).__name__}")
+    if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
+        raise InputError(
+            "a nested, quantised or sparse tensor is not a picture; give a plain one, "
+            "such as to_dense() or dequantize() returns"
+        )
+    if tensor.is_meta:
+        raise InputError("a tensor on the device meta holds no values; give a picture")
     shape = tuple(tensor.shape)
-    plain = tensor.detach().cpu()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     plain = plain.float() if plain.dtype == torch.bfloat16 else plain
     plain = plain[0] if plain.ndim == 4 and shape[0] == 1 else plain
     if plain.ndim not in (2, 3) or (plain.ndim == 3 and not 1 <= plain.shape[0] <= 4):
@@ -228,7 +244,10 @@ def from_tensor(tensor: torch.Tensor) -> Picture:
             f"a picture has the shape ([1..4,] height, width), with a batch of one at most; "
             f"this tensor has {shape}"
         )
-    array = plain.numpy()
+    try:
+        array = plain.numpy()
+    except TypeError:  # a type that NumPy does not have
+        raise InputError(_types_words(plain.dtype)) from None
     return _from_samples(array.transpose(1, 2, 0) if array.ndim == 3 else array, "a float tensor")
 
 

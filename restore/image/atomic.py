@@ -26,6 +26,8 @@ PREFIX, SUFFIX = ".restore-", ".part"
 BACKUP = ".orig"  # no picture's suffix, so that a backup is never taken for one
 Content = bytes | Callable[[IO[bytes]], object]
 Stamp = tuple[int, int, int, int]  # device, number, bytes and time of change of a file
+Note = Callable[[os.stat_result], object]
+UNFINISHED, JOURNAL = ".restore-unfinished", ".restore-journal"  # of a result written by rows
 
 
 def write_aside(
@@ -34,39 +36,59 @@ def write_aside(
     overwrite: bool,
     *,
     like: Path | None = None,
+    note: Note | None = None,
 ) -> None:
     """Write a file, all at once. Raises WriteError, and then nothing has changed.
 
     content: the file's bytes, or a function that writes them to an open file
-    overwrite: whether an existing file is replaced; its owner, permissions and extended attributes
-               then stay, as far as the system allows it
+    overwrite: whether an existing file is replaced, as `publish` does it
     like: a file whose result this is: what others may not do with it, they may not do with this
+    note: called with the file's status just before it gets its name
     """
-    target = path.resolve() if overwrite else path  # a link stays a link
-    with _reporting(path), _written_aside(target, content) as aside:
-        if overwrite and target.is_file():
-            _keep_attributes(target, aside)
-        elif like is not None:
-            _keep_private(like, aside)
-        publish(aside, target, overwrite)
+    with _reporting(path), _written_aside(path, content, private_as(like)) as aside:
+        publish(aside, path, overwrite, note)
 
 
-def replace_in_place(path: Path, content: Content, original: bytes, expected: Stamp) -> Path:
+def replace_in_place(
+    path: Path, content: Content, original: bytes, expected: Stamp, note: Note | None = None
+) -> Path:
     """Replace a file by its result; the original goes to `NAME.orig`, whose name is returned.
 
     original, expected: the bytes that were read of it, and its stamp from before that
+    note: as for `write_aside`
     What somebody wrote to the file meanwhile is never lost: the result is written and synced first,
     and the file is compared last. Raises WriteError, and then nothing has changed.
     """
-    target = path.resolve()
-    with _reporting(path), _written_aside(target, content) as aside:
-        _keep_attributes(target, aside)
-        if stamp(os.stat(target)) != expected:
-            raise WriteError(f"{path} changed while it was restored; run again")
+    check_no_link(path)
+    with _reporting(path), _written_aside(path, content, 0o600) as aside:
+        _check_stamp(path, expected)
+        _keep_attributes(path, aside)
+        if note is not None:
+            note(aside.stat())
+        _check_stamp(path, expected)
         backup = keep_original(path, original)
-        os.replace(aside, target)
-        _sync_folder(target.parent)
+        os.replace(aside, path)
+        _sync_folder(path.parent)
     return backup
+
+
+def _check_stamp(path: Path, expected: Stamp) -> None:
+    if stamp(os.lstat(path)) != expected:
+        raise WriteError(f"{path} changed while it was restored; run again")
+
+
+def check_no_link(path: Path) -> None:
+    """WriteError for a link where a file is to be replaced by its result."""
+    if path.is_symlink():
+        raise WriteError(f"{path} is a link to {path.resolve()}; give that file itself")
+
+
+def private_as(path: Path | None) -> int:
+    """The mode of a new file, before the umask, that nobody may use who may not use `path`."""
+    with contextlib.suppress(OSError):
+        if path is not None:
+            return path.stat().st_mode & 0o666 | 0o600
+    return 0o666
 
 
 def stamp(status: os.stat_result) -> Stamp:
@@ -86,9 +108,9 @@ def _reporting(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _written_aside(target: Path, content: Content) -> Iterator[Path]:
+def _written_aside(target: Path, content: Content, mode: int) -> Iterator[Path]:
     """A hidden file beside the target, written and synced; removed at the end if still there."""
-    handle, aside = open_aside(target.parent)
+    handle, aside = open_aside(target.parent, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             if isinstance(content, bytes):
@@ -114,16 +136,12 @@ def _keep_attributes(old: Path, new: Path) -> None:
             os.chown(new, status.st_uid, status.st_gid)
     if hasattr(os, "fchmod"):
         os.chmod(new, status.st_mode & 0o777)
-    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
+    names: list[str] = []
+    with contextlib.suppress(OSError, AttributeError):  # a system or a file system without them
+        names = os.listxattr(old)
+    for name in names:
         with contextlib.suppress(OSError):
             os.setxattr(new, name, os.getxattr(old, name))
-
-
-def _keep_private(source: Path, result: Path) -> None:
-    with contextlib.suppress(OSError):
-        allowed = source.stat().st_mode & 0o777 | 0o600
-        if hasattr(os, "fchmod"):
-            os.chmod(result, result.stat().st_mode & 0o777 & allowed)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -137,13 +155,16 @@ def exists_words(path: Path) -> str:
     return f"{path} exists; pass --overwrite / overwrite=True or another name"
 
 
-def open_aside(folder: Path) -> tuple[int, Path]:
-    """A new hidden file and its handle, locked as long as this process lives: `tidy` spares it."""
+def open_aside(folder: Path, mode: int = 0o666) -> tuple[int, Path]:
+    """A new hidden file and its handle, locked as long as this process lives: `tidy` spares it.
+
+    mode: its permissions, of which the umask takes some
+    """
     # Not `tempfile`: its files are private, and this one's mode should follow the umask.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         aside = folder / f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}"
-        handle = os.open(aside, flags, 0o666)
+        handle = os.open(aside, flags, mode)
         lock(handle)
         if fcntl is None or os.fstat(handle).st_nlink:
             return handle, aside
@@ -165,11 +186,23 @@ def lock(handle: int, wait: bool = False) -> bool:
     return True
 
 
-def publish(aside: Path, target: Path, overwrite: bool) -> None:
+def publish(aside: Path, target: Path, overwrite: bool, note: Note | None = None) -> None:
     """Give a finished file, written under another name of the same folder, its own name.
 
-    Raises OSError; without `overwrite`, FileExistsError where a file of that name has appeared.
+    overwrite: an existing file is replaced; its owner, permissions and extended attributes stay, as
+               far as the system allows it. Of a link the link is replaced, never what it points to
+    note:      called with the file's status just before
+    Raises OSError; without `overwrite`, FileExistsError where a file of that name has appeared;
+    WriteError where anything but a file or a link would be replaced.
     """
+    if overwrite and os.path.lexists(target):
+        mode = os.lstat(target).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            raise WriteError(f"{target} is not a regular file; give another name for the result")
+        if stat.S_ISREG(mode):
+            _keep_attributes(target, aside)
+    if note is not None:
+        note(aside.stat())
     if overwrite:
         os.replace(aside, target)
     else:
@@ -220,6 +253,13 @@ def tidy(folder: Path) -> int:
         for part in folder.glob(f"{PREFIX}*{SUFFIX}"):
             with contextlib.suppress(OSError):
                 removed += _remove_if_left(part)
+        for part in folder.glob(f".*{UNFINISHED}"):  # begun ones stay: they are continued
+            with contextlib.suppress(OSError):
+                removed += os.lstat(part).st_nlink > 1 and _remove_if_left(part)
+        for journal in folder.glob(f".*{JOURNAL}"):
+            begun = journal.with_name(journal.name.removesuffix(JOURNAL) + UNFINISHED)
+            with contextlib.suppress(OSError):
+                removed += not os.path.lexists(begun) and _remove_if_left(journal)
     return removed
 
 
@@ -253,9 +293,9 @@ def keep_original(path: Path, data: bytes) -> Path:
     backup = backup_of(path)
     if not os.path.lexists(backup):
         try:
-            os.link(path.resolve(), backup)
+            os.link(path, backup)
         except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
-            write_aside(backup, data, overwrite=False)
-    elif not backup.is_file() or backup.read_bytes() != data:
+            write_aside(backup, data, overwrite=False, like=path)
+    elif not stat.S_ISREG(os.lstat(backup).st_mode) or backup.read_bytes() != data:
         raise WriteError(f"{backup} exists and is not a copy of {path.name}; move it away first")
     return backup

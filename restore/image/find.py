@@ -58,7 +58,9 @@ def find_pictures(
     found: dict[str, Found] = {}
     for given in inputs:
         for picture in _pictures_of(Path(given), recursive, leave_out):
-            found.setdefault(os.path.realpath(picture.path), picture)
+            key = os.path.realpath(picture.path)
+            if key not in found or found[key].path.is_symlink():  # the file itself before a link
+                found[key] = picture
     return list(found.values())
 
 

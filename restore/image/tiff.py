@@ -465,7 +465,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
     xmp = page.bytes_of(XMP)
     block = exif.build_exif(page.directory, page.layout.order)
     converted = page.first(PHOTOMETRIC, BLACK_IS_ZERO) in (CMYK, LAB)
-    source = {"compression": page.compression, "dpi": page.dpi()}
+    source: dict[str, Any] = {"compression": page.compression, "dpi": page.dpi()}
     per_unit = calibration.resolution_without_unit(page.directory, page.layout)
     source |= {"pixels_per_unit": per_unit} if per_unit else {}
     if resources := page.bytes_of(RESOURCES):
@@ -496,6 +496,8 @@ class TiffRows:
     def __init__(self, path: Path) -> None:
         """Read the header. Raises ReadError for what cannot be read in parts."""
         self.path, name = path, str(path)
+        if path.exists() and not path.is_file():
+            raise ReadError(f"{path} is not a regular file; give a TIFF file")
         try:
             with (
                 path.open("rb") as file,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from restore.errors import WriteError
 from restore.image import exif
-from restore.image.atomic import exists_words, lock, publish
+from restore.image.atomic import JOURNAL, UNFINISHED, Note, exists_words, lock, publish
 from restore.image.exif import (
     BYTE,
     LONG,
@@ -193,16 +193,17 @@ class TiffStrips:
 
     def __init__(
         self, target: Path, like: Picture, shape: tuple[int, ...], key: dict[str, Any],
-        *, dtype: npt.DTypeLike, grid: int, overwrite: bool,
+        *, dtype: npt.DTypeLike, grid: int, overwrite: bool, mode: int = 0o666,
     ) -> None:  # fmt: skip
         """Begin, or continue an earlier run of the same `key`: source, network, settings.
 
         like: holds the metadata; shape: (height, width, 1..4); grid: strips are a multiple of it
+        mode: the permissions of a new file, of which the umask takes some
         Raises WriteError where the target exists, or another process is writing it.
         """
         if not overwrite and os.path.lexists(target):
             raise WriteError(exists_words(target))
-        self.target, self.like, self.overwrite = target, like, overwrite
+        self.target, self.like, self.overwrite, self.mode = target, like, overwrite, mode
         self.shape, self.dtype = shape, np.dtype(dtype)
         layout, self._about = exif.parse_exif(like.exif)
         self.layout = exif.Layout(layout.order, big=True)
@@ -233,7 +234,7 @@ class TiffStrips:
             found = os.lstat(path) if os.path.lexists(path) else None
             if found and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
                 path.unlink()  # killed between its last two steps, a run leaves its result
-        file = os.fdopen(os.open(self.aside, flags, 0o666), "r+b")
+        file = os.fdopen(os.open(self.aside, flags, self.mode), "r+b")
         if not lock(file.fileno()):
             file.close()
             raise WriteError(f"{self.target} is being written by another process")
@@ -288,8 +289,11 @@ class TiffStrips:
             self._waiting = [rows[count:]]
             written, ready = written + count, ready - count
 
-    def finish(self) -> Path:
-        """The directory behind the strips, the file synced, and under its own name."""
+    def finish(self, note: Note | None = None) -> Path:
+        """The directory behind the strips, the file synced, and under its own name.
+
+        note: as for `atomic.publish`
+        """
         try:
             at = self._file.seek(0, os.SEEK_END)
             at += self._file.write(b"\0" * (at % 2))
@@ -299,14 +303,15 @@ class TiffStrips:
             self._file.write(exif.file_header(self.layout, at))
             self._file.flush()
             os.fsync(self._file.fileno())
-            publish(self.aside, self.target, self.overwrite)
+            publish(self.aside, self.target, self.overwrite, note)
         except FileExistsError:
             raise WriteError(exists_words(self.target)) from None
         except (OSError, struct.error) as error:
             raise WriteError(f"{self.target} cannot be written: {error}") from error
         self.close()
-        self.aside.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+        for path in (self.aside, self.journal):  # what cannot be removed now is swept later
+            with contextlib.suppress(OSError):
+                path.unlink()
         return self.target
 
     def _directory(self) -> exif.Directory:
@@ -330,6 +335,6 @@ class TiffStrips:
 def unfinished(target: Path) -> tuple[Path, Path]:
     """The hidden files of an unfinished result: its strips, and their journal."""
     return (
-        target.with_name(f".{target.name}.restore-unfinished"),
-        target.with_name(f".{target.name}.restore-journal"),
+        target.with_name(f".{target.name}{UNFINISHED}"),
+        target.with_name(f".{target.name}{JOURNAL}"),
     )

@@ -52,11 +52,12 @@ class ModelCard:
 def card_from_json(text: str, where: str) -> ModelCard:
     """Parse the card in a file's header; `where` names the file in error messages.
 
-    Raises WeightsError if it is not JSON, or with the names of missing or unknown fields.
+    Raises WeightsError if it is not JSON, or with the names of fields that are missing, unknown or
+    of another type.
     """
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise WeightsError(f"{where} has a model card that is not JSON") from None
     fields = {f.name: f for f in dataclasses.fields(ModelCard)}
     required = {"name", "task", "architecture", "arguments"}
@@ -68,4 +69,14 @@ def card_from_json(text: str, where: str) -> ModelCard:
             f"{where} has a model card with unknown fields ({', '.join(sorted(unknown))}); "
             "it may be from a newer version of restore"
         )
+    if wrong := [name for name, value in values.items() if not _is(value, str(fields[name].type))]:
+        kinds = ", ".join(f"{name} must be {fields[name].type}" for name in sorted(wrong))
+        raise WeightsError(f"{where} has a model card with wrong values: {kinds}")
     return ModelCard(**values)
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a value out of JSON has a type such as "int", "list[str]" or "dict[str, Any]"."""
+    outer, _, inner = kind.partition("[")
+    items = value if outer == "list" and isinstance(value, list) else ()
+    return type(value).__name__ == outer and all(_is(item, inner[:-1]) for item in items)

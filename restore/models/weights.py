@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from restore.errors import ModelError, UnknownModelError, WeightsError, WriteError
 from restore.image.atomic import write_aside
+from restore.image.guard import first_line
 from restore.models.card import ModelCard, card_from_json
 from restore.models.denoiser import Denoiser
 from restore.models.noise_level import NoiseEstimator
@@ -25,6 +27,8 @@ from restore.models.upscaler import Upscaler
 ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
+LARGEST_HEADER = 10**7  # bytes; ours are below 100 kB
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 ARCHITECTURES: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
 FORMER_ARGUMENTS = {"tellable": "noise_inputs"}  # in the cards of older weights files
@@ -51,8 +55,9 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     if str(name_or_path) in ESTIMATORS:
         return weights_folder() / f"{name_or_path}.safetensors"
     path = Path(name_or_path)
-    if path.is_file():
-        return path
+    with suppress(OSError, ValueError):  # a name that cannot be one of a file
+        if path.is_file():
+            return path
     listed = ", ".join(shipped) or "none"
     raise UnknownModelError(
         f"there is no model '{name_or_path}'; give one of {listed}, or a .safetensors file"
@@ -130,16 +135,30 @@ def load_network(
         )
     try:
         tensors = load(data)
+        _check_arguments(card.arguments, len(tensors))
         with torch.device("meta"):  # shapes only: a card cannot make us allocate absurd sizes
             arguments = {FORMER_ARGUMENTS.get(k, k): v for k, v in card.arguments.items()}
             network: Any = architectures[card.architecture](**arguments, seed=None)
         _check_shapes(network, tensors, path)
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is corrupt or does not fit its card: {error}") from error
+    except (SafetensorError, TypeError, ValueError, RuntimeError, KeyError) as error:
+        words = first_line(error)
+        raise WeightsError(f"{path} is corrupt or does not fit its card: {words}") from error
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     network.card = card
     loaded: nn.Module = network.eval().requires_grad_(False)
     return loaded
+
+
+def _check_arguments(arguments: dict[str, Any], tensors: int) -> None:
+    """ValueError or TypeError for a network of many more layers than a file has tensors.
+
+    Even without memory for its weights, to build it would take minutes.
+    """
+    blocks = arguments.get("blocks", 0)
+    total = sum(blocks) if isinstance(blocks, list) else blocks
+    longest = max((len(v) for v in arguments.values() if isinstance(v, list)), default=0)
+    if total > tensors or longest > tensors + 8:
+        raise ValueError(f"its card describes more layers than its {tensors} tensors can be")
 
 
 def _check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -148,6 +167,8 @@ def _check_shapes(network: nn.Module, tensors: dict[str, Tensor], path: Path) ->
     if wanted != found:
         differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
         raise WeightsError(f"{path} does not fit its card: {', '.join(differing[:3])} differ")
+    if others := {value.dtype for value in tensors.values()} - set(FLOATS):
+        raise WeightsError(f"{path} holds weights of the type {others.pop()}; save them as float16")
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise WeightsError(f"{path} holds weights that are not finite; fetch the file again")
 
@@ -165,9 +186,10 @@ def _card(data: bytes, path: Path) -> ModelCard:
     """The card in the header, whose length stands in the first 8 bytes (the safetensors format)."""
     length = int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(data[8 : 8 + length] if length <= len(data) - 8 else b"")
+        whole = length <= min(len(data) - 8, LARGEST_HEADER)
+        header = json.loads(data[8 : 8 + length] if whole else b"")
         text = header["__metadata__"][HEADER_KEY]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise WeightsError(
             f"{path} is not a weights file of this package: give a .safetensors file that "
             "`restore train` wrote (a pickled checkpoint is never opened: it could run code)"

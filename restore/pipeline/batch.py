@@ -19,6 +19,7 @@ from restore.image.find import find_unread, is_output_pattern
 from restore.image.write import check_format, format_of
 from restore.pipeline.file import MARK, Saving
 from restore.pipeline.flow import Flow, Outcome, Settings, Tiles
+from restore.pipeline.journal import settings_of
 from restore.pipeline.plan import Job, plan_jobs
 from restore.pipeline.processes import restore_in_processes
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
@@ -59,9 +60,10 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     output:    None (`NAME-restored` beside each), a folder, or a pattern such as
                `{stem}-clean{ext}`, of the fields {stem} {ext} {name} {parent} {tree} {number}
     recursive: include subfolders, and mirror them below an output folder
-    skip_existing: skip a picture that has a result, even one older than the picture. By default a
-               picture is skipped if its result is newer (so a killed run can be continued), and
-               fails if its result is older, unless `overwrite` replaces every result
+    skip_existing: skip a picture that has a result, of whatever it was made. By default a picture
+               is skipped if its result was made of it with these settings (so a killed run can be
+               continued), and fails if it has another one, unless `overwrite` replaces every
+               result. What results were made of is noted in a hidden file in their folder
     in_place:  replace the pictures themselves; requires `backup`, which keeps each as `NAME.orig`
     quality:   of the results in JPEG, WebP or AVIF
     device:    also several, such as "cuda:0,cuda:1", or "all": each has a process and a share of
@@ -152,6 +154,7 @@ def _batch(
             each,
             saving,
             skip_existing,
+            settings_of(task, saving.file_format, saving.quality, saving.strip_metadata),
         )
         for each in compute.resolve_each()
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore.engine.compute import Compute
 from restore.errors import InputError, WriteError
-from restore.image.atomic import Stamp, replace_in_place, write_aside
+from restore.image.atomic import Note, Stamp, check_no_link, replace_in_place, tidy, write_aside
 from restore.image.atomic import stamp as stamp_of
 from restore.image.find import CAMERA, RAW
 from restore.image.metadata import without_metadata
@@ -24,7 +24,8 @@ from restore.image.write import (
     format_of,
     suffix_of,
 )
-from restore.pipeline.large import needs_rows, restore_tiff
+from restore.pipeline.journal import hash_of, noting
+from restore.pipeline.large import check_fits, needs_rows, restore_tiff
 from restore.pipeline.picture import restore_picture
 from restore.pipeline.result import LargeResult, Result
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
@@ -86,6 +87,8 @@ def open_picture(
     Raises ReadError, WriteError, or what `result_size` raises.
     """
     data, stamp = contents
+    if saving.in_place:
+        check_no_link(source)
     picture = decode_image(data, name=str(source)).replace(path=source)
     path = source if saving.in_place else default_target(source, target, saving)
     if same_file(source, path) and not saving.in_place:
@@ -110,8 +113,17 @@ def read_source(path: Path) -> tuple[bytes, Stamp]:
     return read_bytes(path), before
 
 
-def save_result(opened: Opened, restored: Picture, saving: Saving, unchanged: bool) -> Path:
-    """Write a restored picture; if nothing was changed or converted, the source's own bytes."""
+def save_result(
+    opened: Opened,
+    restored: Picture,
+    saving: Saving,
+    unchanged: bool,
+    settings: str | None = None,
+) -> Path:
+    """Write a restored picture; if nothing was changed or converted, the source's own bytes.
+
+    settings: of a batch, noted in its journal; None: nothing is noted
+    """
     kind = format_of(opened.target, saving.file_format)
     same = unchanged and saving.quality is None and not saving.strip_metadata
     if same and kind == opened.picture.format:
@@ -119,10 +131,14 @@ def save_result(opened: Opened, restored: Picture, saving: Saving, unchanged: bo
     else:
         restored = without_metadata(restored) if saving.strip_metadata else restored
         content = encode_image(restored, kind, quality=saving.quality)
+    note = None
+    if settings is not None:
+        made = opened.stamp[2:], hash_of(opened.data), settings
+        note = noting(opened.target, made)
     if saving.in_place:
-        replace_in_place(opened.source, content, opened.data, opened.stamp)
+        replace_in_place(opened.source, content, opened.data, opened.stamp, note)
     else:
-        write_aside(opened.target, content, saving.overwrite, like=opened.source)
+        write_aside(opened.target, content, saving.overwrite, like=opened.source, note=note)
     return opened.target
 
 
@@ -229,7 +245,10 @@ def restore_file(
     path, wanted = Path(source), None if target is None else Path(target)
     if reference is None and (tiff := target_by_rows(path, wanted, task, saving, compute)):
         return restore_by_rows(path, tiff, task, saving, compute, report=report), tiff
-    opened = open_picture(path, wanted, saving, read_source(path), task.result_size)
+    tidy(default_target(path, wanted, saving).parent)
+    contents = read_source(path)
+    check_fits(contents[0], str(path), compute)
+    opened = open_picture(path, wanted, saving, contents, task.result_size)
     result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
     return result, save_result(opened, result.picture, saving, result.unchanged)
 
@@ -254,10 +273,12 @@ def restore_by_rows(
     compute: Compute,
     *,
     report: Report | None = None,
+    note: Note | None = None,
 ) -> LargeResult:
     """Restore a TIFF into a TIFF in bounded memory. Raises what `large.restore_tiff` raises."""
     if same_file(source, target):
         raise WriteError(f"{target} is the picture itself; give another name for the result")
+    tidy(target.parent)
     return restore_tiff(
         source,
         target,
@@ -266,6 +287,7 @@ def restore_by_rows(
         overwrite=saving.overwrite,
         strip_metadata=saving.strip_metadata,
         report=report,
+        note=note,
     )
 
 

@@ -30,8 +30,10 @@ from restore.pipeline.file import (
     save_result,
     target_by_rows,
 )
+from restore.pipeline.journal import Journals, made_of, noting
+from restore.pipeline.large import check_fits
 from restore.pipeline.picture import run_passes
-from restore.pipeline.plan import Job, make_folder, why_skipped
+from restore.pipeline.plan import Job, make_folder, why_skipped, why_skipped_in_place
 from restore.tasks.task import PictureTask, Task, model_name
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ class Settings:
     resources: Resources
     saving: Saving
     skip_existing: bool
+    key: str  # a hash of the task and of `saving`, for the journal of results
 
 
 class InFlight:
@@ -178,7 +181,7 @@ class Flow:
         self.network_seconds = 0.0
         self.in_flight = InFlight(most_in_flight(settings.resources.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
-        self._jobs = iter(jobs)
+        self._jobs, self._journals = iter(jobs), Journals()
         self._lock = threading.Lock()
         self._opened: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._restored: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -222,13 +225,15 @@ class Flow:
     def _read_one(self, job: Job) -> None:
         settings, pixels = self.settings, None
         try:
-            if reason := why_skipped(job, settings.saving, settings.skip_existing):
+            if reason := self._why_skipped(job):
                 self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
                 return
             saving = self._saving(job)
             task, compute = settings.task, settings.compute
             by_rows = target_by_rows(job.source, job.target, task, saving, compute)
             contents = (b"", (0, 0, 0, 0)) if by_rows else read_source(job.source)
+            if not by_rows:
+                check_fits(contents[0], str(job.source), compute)
             counted = 0 if by_rows else self._count_pixels(contents[0])
             if not self.in_flight.enter(counted):
                 raise _StoppedError
@@ -245,6 +250,13 @@ class Flow:
             self._fail(job, error)
         else:
             self._opened.put(Item(job, opened, pixels))
+
+    def _why_skipped(self, job: Job) -> str:
+        settings = self.settings
+        made = self._journals.made(job.target)
+        if settings.saving.in_place:
+            return why_skipped_in_place(job, made)
+        return why_skipped(job, settings.saving, settings.skip_existing, made, settings.key)
 
     def _count_pixels(self, data: bytes) -> int:
         """Pixels of a picture or of its result, whichever has more."""
@@ -369,6 +381,7 @@ class Flow:
     def _run_by_rows(self, item: Item) -> None:
         """Restore a file that is larger than memory into another."""
         job, settings = item.job, self.settings
+        note = noting(job.target, made_of(job.source, settings.key))
         result = restore_by_rows(
             job.source,
             job.target,
@@ -376,6 +389,7 @@ class Flow:
             settings.saving,
             settings.compute,
             report=self._tiles(job),
+            note=note,
         )
         self.in_flight.leave(item.pixels)
         size = result.width, result.height
@@ -429,7 +443,8 @@ class Flow:
             if item.output is not None:
                 result = task.postprocess(result, item.output)
             item.output = None
-            written = save_result(opened, result, self._saving(job), task.unchanged)
+            saving, key = self._saving(job), self.settings.key
+            written = save_result(opened, result, saving, task.unchanged, key)
         except Exception as error:
             self._fail(job, error)
         else:

@@ -6,7 +6,6 @@ The engine, the task and the result are the same as for a picture in memory.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import tempfile
 import time
@@ -20,11 +19,13 @@ import numpy.typing as npt
 from restore.engine.compute import Compute, Resources
 from restore.errors import InputError, ReadError
 from restore.image import color
+from restore.image.atomic import Note, private_as
 from restore.image.metadata import without_metadata, without_thumbnails
 from restore.image.picture import Depth, Picture, Pixels, check_range, quantise
-from restore.image.read import TIFF_STARTS, load_image
+from restore.image.read import TIFF_STARTS, load_image, promised_size
 from restore.image.tiff import TiffRows
 from restore.image.tiff_write import TiffStrips
+from restore.pipeline.journal import plain
 from restore.pipeline.result import LargeResult, Result, make_pair
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.task import Task, model_name
@@ -197,6 +198,26 @@ def _read_rows(path: Path, first: int, last: int) -> Picture:
         rows.close()
 
 
+def check_fits(data: bytes, name: str, compute: Compute) -> None:
+    """Raise InputError for a file whose pixels cannot fit into memory, before they are decoded.
+
+    data: of the file, whose header tells the size; without a `compute.memory`, the free memory is
+          the limit. What fits by this may still be refused when its network is known.
+    """
+    import torch
+
+    from restore.engine.memory import format_bytes, free_memory, held_bytes, parse_bytes
+
+    height, width = promised_size(data)
+    limit = parse_bytes(compute.memory) or free_memory(torch.device("cpu"))
+    if held_bytes(height, width, 1) > limit:
+        raise InputError(
+            f"{name} says that it has {width}x{height} pixels, which do not fit into "
+            f"{format_bytes(limit)} of memory; cut it into parts, or restore it from TIFF to TIFF, "
+            "which is done in parts"
+        )
+
+
 def restore_tiff(
     source: Path,
     target: Path,
@@ -206,6 +227,7 @@ def restore_tiff(
     overwrite: bool = False,
     strip_metadata: bool = False,
     report: Report | None = None,
+    note: Note | None = None,
 ) -> LargeResult:
     """Restore a tiled or striped (Big)TIFF of any size into another, in bounded memory.
 
@@ -223,7 +245,7 @@ def restore_tiff(
         key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
         key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
         key |= {"device": str(compute.device), "precision": compute.precision}
-        key |= _identity(task)
+        key |= {"task": plain(task)}
         strips = TiffStrips(
             target,
             like,
@@ -232,13 +254,14 @@ def restore_tiff(
             dtype=rows.dtype,
             grid=picture.network.multiple_of,
             overwrite=overwrite,
+            mode=private_as(source),
         )
         try:
             start = strips.done if strips.done < rows.shape[0] else strips.take_back()
             deliver = _store(rows, lambda first, samples: strips.append(samples))
             result = restore_rows(picture, deliver, compute, start=start, report=report)
             rows.check_unchanged()
-            strips.finish()
+            strips.finish(note)
             return result
         finally:
             strips.close()
@@ -455,6 +478,8 @@ def _tiff_size(source: Path) -> tuple[int, int] | None:
     import tifffile
 
     try:
+        if not source.is_file():  # opening a pipe would wait for its other end
+            return None
         with source.open("rb") as file:
             if file.read(4) not in TIFF_STARTS:
                 return None
@@ -470,27 +495,6 @@ def _tiff_size(source: Path) -> tuple[int, int] | None:
 def _colour_channels(samples: int) -> int:
     """The number of channels without alpha, of 1 to 4 samples."""
     return samples - (samples in (2, 4))
-
-
-def _identity(task: Any) -> dict[str, Any]:
-    """The settings of a task and a fingerprint of its network's weights.
-
-    A run continues an unfinished result only if these are equal.
-    """
-    values: dict[str, Any] = {"task": type(task).__name__}
-    for field in dataclasses.fields(task):
-        value = getattr(task, field.name)
-        values[field.name] = fingerprint(value) if field.name == "network" else value
-    return values
-
-
-def fingerprint(network: Any) -> str:
-    """A hash of a network's class and weights."""
-    digest = hashlib.sha256(type(network).__name__.encode())
-    for key, value in sorted(network.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _depth(dtype: Any) -> Depth:

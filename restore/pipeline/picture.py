@@ -18,7 +18,8 @@ from restore.errors import OutOfMemoryError
 from restore.image.arrays import Kind, as_kind, to_picture
 from restore.image.metrics import compare
 from restore.image.picture import Picture
-from restore.pipeline.large import needs_rows, restore_tiff_to_picture
+from restore.image.read import decode_image, read_bytes
+from restore.pipeline.large import check_fits, needs_rows, restore_tiff_to_picture
 from restore.pipeline.result import Result
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
@@ -143,7 +144,7 @@ def restore_picture(
     try:
         if _by_rows(image, task, compute, reference, output):
             return restore_tiff_to_picture(Path(image), task, compute, report)
-        picture = to_picture(image)
+        picture = _opened(image, compute)
         task.result_size(picture.height, picture.width)
         clean = None if reference is None else to_picture(reference)
         before = None if clean is None else compare(task.baseline(picture), clean)
@@ -161,6 +162,16 @@ def restore_picture(
             "the picture and its result do not fit into memory; free some memory, or restore a "
             "TIFF into a TIFF with --memory, which is done in parts"
         ) from None
+
+
+def _opened(image: Any, compute: Compute) -> Picture:
+    """The picture; a file that cannot fit into memory is refused from its header."""
+    if not isinstance(image, (str, os.PathLike)):
+        return to_picture(image)
+    path = Path(image)
+    data = read_bytes(path)
+    check_fits(data, str(path), compute)
+    return decode_image(data, name=str(path)).replace(path=path)
 
 
 def _by_rows(image: Any, task: Task, compute: Compute, reference: Any, output: Kind) -> bool:

@@ -19,6 +19,7 @@ from restore.pipeline.file import (
     result_suffix,
     same_file,
 )
+from restore.pipeline.journal import Made, made_of
 
 FIELDS = {
     "stem": "the name without its suffix",
@@ -185,34 +186,54 @@ def _key(path: Path) -> str:
     return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
 
 
-def why_skipped(job: Job, saving: Saving, skip_existing: bool) -> str:
-    """Why a picture is skipped, or ""; WriteError if its result exists and is older."""
-    if saving.in_place:
-        return _why_skipped_in_place(job)
+def why_skipped(
+    job: Job, saving: Saving, skip_existing: bool, made: Made | None, settings: str
+) -> str:
+    """Why a picture is skipped, or ""; WriteError if its result is another picture's.
+
+    made: what was noted of the result, compared with the picture and these settings; where nothing
+          was noted, as by a run of a single picture, the times of both files decide
+    """
     if saving.overwrite or not os.path.lexists(job.target):
         return ""
     if skip_existing:
         return f"{job.target} exists"
     if not job.source.exists():
         return ""  # reading it raises the error
-    source, target = job.source.stat(), job.target.stat()
+    advice = "pass --overwrite to replace it, or --skip-existing to keep it"
+    if made is not None:
+        try:
+            found = made_of(job.source, settings)
+        except OSError:
+            return ""  # reading it raises the error
+        if made == found:
+            return f"{job.target} exists and was made of it"
+        what = "the picture as it was before" if made[2] == found[2] else "it with other settings"
+        raise WriteError(f"{job.target} exists and was made of {what}; {advice}")
+    source, target = job.source.stat(), os.lstat(job.target)
     # A picture may have a modification time in the future; its ctime says when it was copied here.
     if target.st_mtime_ns >= min(source.st_mtime_ns, source.st_ctime_ns):
         return f"{job.target} exists and is newer than its picture"
-    raise WriteError(
-        f"{job.target} exists and is older than {job.source}; pass --overwrite to replace it, "
-        "or --skip-existing to keep it"
-    )
+    raise WriteError(f"{job.target} exists and is older than {job.source}; {advice}")
 
 
-def _why_skipped_in_place(job: Job) -> str:
-    """A backup that differs from its picture shows that an earlier run replaced the picture."""
+def why_skipped_in_place(job: Job, made: Made | None) -> str:
+    """Why a picture is not replaced, or ""; WriteError if its backup is another picture's.
+
+    made: what was noted of the file that is there, if it is a result
+    """
     backup = backup_of(job.source)
-    if not os.path.lexists(backup) or same_file(job.source, backup) or not job.source.exists():
+    if made is not None:
+        kept = f"; its original is {backup}" if os.path.lexists(backup) else ""
+        return f"{job.source} was restored before{kept}"
+    if not job.source.exists() or not os.path.lexists(backup) or same_file(job.source, backup):
         return ""
-    if backup.is_file() and backup.read_bytes() == job.source.read_bytes():
-        return ""
-    return f"{job.source} was restored before; its original is {backup}"
+    if not backup.is_file() or backup.read_bytes() != job.source.read_bytes():
+        raise WriteError(
+            f"{backup} exists and is not a copy of {job.source}, which was changed or restored "
+            "since; move the backup away to restore the picture that is there"
+        )
+    return ""
 
 
 def make_folder(folder: Path) -> None:

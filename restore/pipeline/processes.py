@@ -145,25 +145,35 @@ def _module_paths() -> list[str]:
 
 
 class _JobStream:
-    """The jobs that arrive over standard input, a number that is not known in advance."""
+    """The jobs that arrive over standard input, a number that is not known in advance.
+
+    The stream ends only with the parent: then this process ends at once, whatever it is doing.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self) -> None:
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                self.jobs.put(pickle.load(self.stream))
+        os._exit(1)  # what is being written is left hidden, and swept by the next run
 
     def __len__(self) -> int:
         return AHEAD
 
     def __iter__(self) -> Iterator[Job]:
-        with contextlib.suppress(EOFError):
-            while (job := pickle.load(self.stream)) is not None:
-                yield job
+        while (job := self.jobs.get()) is not None:
+            yield job
 
 
 def run_worker() -> None:
     """Run the process for one device: settings and jobs from stdin, outcomes to stdout."""
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what a library prints out of the messages
-    stdin = sys.stdin.buffer
+    stdin = os.fdopen(os.dup(0), "rb")  # its reader waits until the end, which locks the stream
     settings, threads = pickle.load(stdin)
     import torch
 

@@ -20,6 +20,7 @@ from restore.image.picture import Pixels
 from restore.models.noise_level import BLUE, FAINTEST, LEVELS, LUMA, RED, NoiseEstimator
 
 MODEL = "noise-level"
+ROWS = 64  # of a picture that are bounded at a time
 SIDE = 96  # pixels of a crop, a multiple of the estimator's cell
 SPREAD, FLAT = 36, 28  # crops evenly spread over the picture, and the flattest of the others
 CANDIDATES = 16  # places each way among which the flattest are sought
@@ -190,8 +191,16 @@ def bounded(original: Pixels, restored: Pixels, noise: Noise, reach: float = REA
 
     original, restored: float32 `(height, width, 1 or 3)` in [0, 1]; the second is written over
     The noise at a place is that of the curve at its restored brightness; for red, green and blue
-    what brightness and colour differences of this strength come to.
+    what brightness and colour differences of this strength come to. Done some rows at a time: what
+    is computed on the way would take as much memory as the picture.
     """
+    for first in range(0, len(original), ROWS):
+        rows = slice(first, first + ROWS)
+        _bound_rows(original[rows], restored[rows], noise, reach)
+    return restored
+
+
+def _bound_rows(original: Pixels, restored: Pixels, noise: Noise, reach: float) -> None:
     channels = original.shape[2]
     brightness = restored @ np.array(LUMA, np.float32) if channels == 3 else restored[..., 0]
     shares = CHROMA_SHARE if channels == 3 else (0.0,)
@@ -202,7 +211,6 @@ def bounded(original: Pixels, restored: Pixels, noise: Noise, reach: float = REA
         limit = np.interp(brightness, middles, most).astype(np.float32)
         before, after = original[..., channel], restored[..., channel]
         np.clip(after, before - limit, before + limit, out=after)
-    return restored
 
 
 def _grid(height: int, width: int, most: int) -> Iterator[Crop]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import numbers
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -138,9 +139,10 @@ def fit_channels(pixels: Pixels, channels: int) -> Pixels:
 
 def check_strength(strength: float) -> None:
     """Raises InputError unless 0 <= strength <= 1."""
-    if not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
         raise InputError(
-            f"strength must be between 0 (unchanged) and 1 (fully restored), not {strength}"
+            "strength must be a number between 0 (unchanged) and 1 (fully restored), "
+            f"not {strength!r}"
         )
 
 
@@ -154,7 +156,7 @@ def check_detail(detail: float) -> None:
 
 def parse_sigma(sigma: float | str) -> float | None:
     """A noise level as a person gives it; None for "auto". Raises InputError."""
-    if sigma == AUTO:
+    if isinstance(sigma, str) and sigma == AUTO:
         return None
     try:
         level = float(sigma)

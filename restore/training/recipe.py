@@ -70,6 +70,8 @@ class Recipe:
         """Refuse what cannot be trained, in words."""
         rules = {
             "one count of blocks for each width": len(self.widths) == len(self.blocks) > 0,
+            "widths are 1 to 4096 and blocks 0 to 64": all(1 <= n <= 4096 for n in self.widths)
+            and all(0 <= n <= 64 for n in self.blocks),
             "channels is 1 or 3": self.channels in (1, 3),
             "network is denoiser with scale 1, or upscaler with scale 2, 3 or 4": (
                 self.network,
@@ -155,18 +157,25 @@ def load_recipe(name_or_path: str, **overrides: Any) -> Recipe:
     Raises TrainingError for an unknown name, a broken file, an unknown key or an impossible value.
     """
     shipped = shipped_recipes()
-    if name_or_path in shipped:
-        text = shipped[name_or_path]
-    elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text("utf-8")
-    else:
-        raise TrainingError(
-            f"there is no recipe '{name_or_path}'; give a TOML file or one of {', '.join(shipped)}"
-        )
     try:
+        if name_or_path in shipped:
+            text = shipped[name_or_path]
+        elif Path(name_or_path).is_file():
+            text = Path(name_or_path).read_text("utf-8")
+        else:
+            listed = ", ".join(shipped)
+            raise TrainingError(
+                f"there is no recipe '{name_or_path}'; give a TOML file or one of {listed}"
+            )
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not UTF-8, not TOML, or a number of thousands of digits
         raise TrainingError(f"the recipe {name_or_path} is not TOML: {error}") from None
+    except RecursionError:
+        raise TrainingError(
+            f"the recipe {name_or_path} is nested too deeply; keep it flat"
+        ) from None
+    except OSError as error:
+        raise TrainingError(f"the recipe {name_or_path} cannot be read: {error.strerror}") from None
     return make_recipe({**values, **overrides}, name_or_path)
 
 

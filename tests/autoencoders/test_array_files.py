@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -191,5 +192,21 @@ def test_damaged_and_foreign_files_are_one_sentence(tmp_path: Path, name: str, d
 
 
 def test_a_folder_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match="cannot be read"):
+    with pytest.raises(ReadError, match="not a regular file"):
         read_idx(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.idx"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ReadError, match="not a regular file"):
+        read_arrays(tmp_path / name)
+
+
+def test_a_shape_beyond_64_bits_is_damaged_even_if_another_size_is_0(tmp_path: Path) -> None:
+    words = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**70}, 0), }}\n".encode()
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(words)) + words)
+    with pytest.raises(ReadError, match="truncated or damaged"):
+        read_npy(path)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
 from restore.engine.compute import Compute
+from restore.engine.run import run_array, run_together
 from restore.errors import InputError
+from restore.models.denoiser import Denoiser
+from restore.models.upscaler import Upscaler
 
 
 def test_it_resolves_names_and_sizes() -> None:
@@ -37,6 +41,11 @@ def test_it_travels_between_processes_and_is_never_changed() -> None:
     [
         (Compute("gpu"), "not a device"),
         (Compute(precision="int8"), "not a precision"),
+        (Compute(precision=["fp32"]), "not a precision"),  # type: ignore[arg-type]
+        (Compute(memory="9" * 5000 + "GB"), "not an amount of memory"),
+        (Compute(memory=1.5), "not an amount of memory"),  # type: ignore[arg-type]
+        (Compute(tile="a"), "whole number"),  # type: ignore[arg-type]
+        (Compute(device=None), "not a device"),  # type: ignore[arg-type]
         (Compute(tile=0), "above 0"),
         (Compute(tile="a"), "whole number of pixels"),  # type: ignore[arg-type]
         (Compute(memory="much"), "write it like"),
@@ -49,3 +58,23 @@ def test_it_travels_between_processes_and_is_never_changed() -> None:
 def test_what_makes_no_sense_is_refused(asked: Compute, words: str) -> None:
     with pytest.raises(InputError, match=words):
         asked.resolve()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    found = Compute("cpu", "fp32", np.int64(64), np.int64(10**9)).resolve()  # type: ignore[arg-type]
+    assert (found.tile, found.memory) == (64, 10**9)
+    assert type(found.tile) is type(found.memory) is int
+
+
+def test_a_bf16_that_was_chosen_gives_way_to_float32_for_upscalers_alone(
+    monkeypatch: pytest.MonkeyPatch, small_network: Denoiser
+) -> None:
+    monkeypatch.setattr("restore.engine.device.has_fast_bf16", lambda: True)
+    upscaler = Upscaler(2, 3, (4, 8), (1, 1))
+    chosen, asked = Compute("cpu").resolve(), Compute("cpu", "bf16").resolve()
+    assert chosen.fitting(small_network).dtype == torch.bfloat16
+    assert chosen.fitting(upscaler).dtype == torch.float32
+    assert asked.fitting(upscaler).dtype == torch.bfloat16
+    pixels = np.zeros((8, 8, 3), np.float32)
+    assert run_array(upscaler, pixels, chosen).plan.dtype == torch.float32
+    assert run_together(upscaler, [pixels] * 2, chosen)[0].plan.dtype == torch.float32

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 
 from restore.engine.compute import Resources
 from restore.engine.memory import (
+    check_room,
     for_network,
     format_bytes,
     free_memory,
@@ -21,10 +25,12 @@ from restore.engine.memory import (
 )
 from restore.engine.rows.backend import columns_within
 from restore.engine.rows.layers import Layers
-from restore.engine.run import run_array
+from restore.engine.run import OUT_OF_MEMORY, run_array
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
-from restore.pipeline.picture import denoise
+from restore.models.network import BaseNetwork
+from restore.pipeline.large import denoise_windows
+from restore.pipeline.picture import denoise, upscale
 
 CPU = torch.device("cpu")
 
@@ -52,6 +58,12 @@ def test_a_size_in_words_is_never_less_than_the_size() -> None:
 
 def test_free_memory_is_what_the_system_says() -> None:
     assert 2**20 < free_memory(CPU) < 2**50
+
+
+def test_room_is_had_or_not_before_anything_is_computed() -> None:
+    check_room(10**6, CPU)
+    with pytest.raises(RuntimeError, match=OUT_OF_MEMORY[1]):
+        check_room(2**62, CPU)
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:
@@ -176,3 +188,41 @@ def test_under_a_real_limit_columns_get_narrower_and_then_it_is_a_sentence(preci
     assert done.returncode == 0, done.stdout + done.stderr
     assert "retrying with smaller tiles" in done.stdout
     assert "refused: " in done.stdout
+
+
+class Doubling(BaseNetwork):
+    """Repeats each pixel; a network whose layers the engine does not know."""
+
+    channels, scale, halo, multiple_of = 3, 2, 8, 4
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def follow(run: Callable[[str], object]) -> None:
+    """Run with too little memory, and then with what the refusal advises."""
+    for memory in ("1MB", "60MB"):
+        try:
+            run(memory)
+        except InputError as refusal:
+            advised = re.search(r"at least ([\d.]+ [kMG]?B)", str(refusal))
+            assert advised is not None, str(refusal)
+            run(advised[1])
+
+
+@pytest.mark.parametrize("shape", [(60, 200), (200, 150), (700, 32)], ids=str)
+def test_every_memory_that_a_message_advises_works(shape: tuple[int, int]) -> None:
+    network = Denoiser(3, widths=(4, 8), blocks=(1, 1), seed=1).eval()
+    pixels = np.random.default_rng(0).random((*shape, 3), np.float32)
+    cpu: dict[str, Any] = {"precision": "fp32", "device": "cpu"}
+    for tile in (None, 96):
+        follow(lambda memory, tile=tile: denoise(pixels, network, memory=memory, tile=tile, **cpu))
+        follow(
+            lambda memory, tile=tile: upscale(
+                pixels, 2, Doubling(), memory=memory, tile=tile, **cpu
+            )
+        )
+    follow(lambda memory: denoise(pixels, network, memory=memory, ensemble=True, **cpu))
+    follow(
+        lambda memory: denoise_windows(pixels, np.empty_like(pixels), network, memory=memory, **cpu)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import restore.engine.run
 from restore.engine.compute import Resources
+from restore.engine.memory import tile_bytes
 from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array, run_together
-from restore.errors import OutOfMemoryError
+from restore.errors import ModelError, OutOfMemoryError
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
@@ -26,9 +29,9 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
 
 def test_the_input_is_not_modified(small_network: Denoiser) -> None:
     pixels = picture(20, 20)
-    copy = pixels.copy()
+    before = pixels.copy()
     run_array(small_network, pixels, Resources(CPU, FP32))
-    assert np.array_equal(pixels, copy)
+    assert np.array_equal(pixels, before)
 
 
 class Limited(BaseNetwork):
@@ -71,6 +74,25 @@ def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
     assert limited.refused > 0
     assert "smaller tiles" in caplog.text
     np.testing.assert_allclose(output.pixels, whole, rtol=0, atol=1e-5)
+
+
+def test_a_plan_for_which_there_is_no_room_is_not_run(
+    small_network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oneDNN crashes the process where its own allocations fail, so it must not be tried."""
+    asked: list[int] = []
+
+    def room(count: int, device: torch.device) -> None:
+        asked.append(count)
+        if count > asked[0] // 2:
+            raise MemoryError
+
+    monkeypatch.setattr(restore.engine.run, "check_room", room)
+    counted = Limited(small_network, 3000, RuntimeError("it was run all the same"))
+    tile = 2 * 3000 * tile_bytes(counted, FP32)  # of 6,000 pixels
+    run_array(counted, picture(150, 170), Resources(CPU, FP32, memory=tile))
+    assert counted.refused == 0
+    assert len(asked) > 1
 
 
 def test_out_of_memory_for_the_smallest_tile_ends_in_words(small_network: Denoiser) -> None:
@@ -132,3 +154,16 @@ def test_pictures_that_do_not_fit_together_go_one_by_one(rng: np.random.Generato
     pictures = [rng.random((6, 7, 3)).astype(np.float32) for _ in range(3)]
     outputs = run_together(Small(), pictures, Resources(CPU, FP32))
     assert all(np.array_equal(o.pixels, p) for o, p in zip(outputs, pictures, strict=True))
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_weights_that_overflow_in_float32_are_named_and_nothing_is_returned(
+    small_network: Denoiser, streamed: bool
+) -> None:
+    broken = copy.deepcopy(small_network)
+    with torch.no_grad():
+        for kernel in broken.parameters():
+            kernel.fill_(3e38)
+    tile = None if streamed else 64
+    with pytest.raises(ModelError, match="not finite even in float32"):
+        run_array(broken, picture(20, 20), Resources(CPU, FP32, tile=tile))

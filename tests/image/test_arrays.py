@@ -267,3 +267,30 @@ def test_matrices_and_masked_arrays_are_refused():
     for array in (np.asmatrix(values), np.ma.masked_array(values, values > 0)):
         with pytest.raises(InputError, match="give a plain array"):
             from_array(array)
+
+
+UNUSUAL = {
+    "sparse": lambda t: t.to_sparse(),
+    "nested": lambda t: torch.nested.nested_tensor([t[0]], layout=torch.jagged),
+    "meta": lambda t: t.to("meta"),
+    "float8": lambda t: t.to(torch.float8_e4m3fn),
+    "complex": lambda t: t.to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_unusual_tensors_are_one_sentence(kind):
+    with pytest.raises(InputError):
+        from_tensor(UNUSUAL[kind](torch.rand(3, 8, 8)))
+
+
+def test_a_lazily_negated_tensor_is_a_picture():
+    whole = torch.rand(3, 8, 8)
+    negated = torch.complex(whole, -whole).conj().imag  # a view with a bit that says: negated
+    np.testing.assert_allclose(from_tensor(negated).pixels, from_tensor(whole).pixels)
+
+
+def test_a_view_of_more_pixels_than_any_picture_is_refused_at_once():
+    vast = np.broadcast_to(np.zeros(1, np.uint8), (10**6, 10**6, 3))
+    with pytest.raises(InputError, match="beyond the limit"):
+        from_array(vast)

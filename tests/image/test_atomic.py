@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from restore.errors import WriteError
-from restore.image.atomic import replace_in_place, stamp, tidy, write_aside, write_json
+from restore.image.atomic import (
+    backup_of,
+    replace_in_place,
+    stamp,
+    tidy,
+    write_aside,
+    write_json,
+)
 from restore.image.picture import Picture
 from restore.image.read import load_image
 from restore.image.write import save_image
@@ -92,17 +99,73 @@ def test_file_system_without_hard_links(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_mode_follows_the_umask_and_links_stay_links(tmp_path):
+def test_mode_follows_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
         save_image(picture_of(), tmp_path / "a.png")
     finally:
         os.umask(old)
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o640
-    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
-    save_image(picture_of(1), tmp_path / "link.png", overwrite=True)
-    assert (tmp_path / "link.png").is_symlink()
-    assert load_image(tmp_path / "a.png").channels == 1
+
+
+def test_nothing_is_written_through_a_link_or_over_what_is_no_file(tmp_path):
+    """`out/a-restored.png -> ../originals/b.png`, with overwrite, replaced b.png."""
+    original = tmp_path / "b.png"
+    original.write_bytes(b"precious")
+    link, second, pipe = (tmp_path / name for name in ("link.png", "second.png", "pipe.png"))
+    link.symlink_to(original)
+    os.link(original, second)
+    os.mkfifo(pipe)
+    for path in (link, second):
+        write_aside(path, b"result", overwrite=True)
+        assert path.read_bytes() == b"result" and not path.is_symlink()
+    with pytest.raises(WriteError, match="not a regular file"):
+        write_aside(pipe, b"result", overwrite=True)
+    assert original.read_bytes() == b"precious" and not list(tmp_path.glob(".*"))
+
+
+def test_in_place_neither_a_link_is_replaced_nor_trusted_as_a_backup(tmp_path):
+    path, link = tmp_path / "a.jpg", tmp_path / "link.jpg"
+    path.write_bytes(b"first")
+    link.symlink_to(path)
+    with pytest.raises(WriteError, match=r"is a link to .*a\.jpg"):
+        replace_in_place(link, b"result", b"first", stamp(path.stat()))
+    backup_of(path).symlink_to(path)  # which holds the same bytes, until the picture is replaced
+    with pytest.raises(WriteError, match="not a copy"):
+        replace_in_place(path, b"result", b"first", stamp(path.stat()))
+    assert path.read_bytes() == b"first" and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_what_is_written_of_a_private_file_is_private_from_its_first_byte(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"first")
+    path.chmod(0o600)
+    modes = []
+
+    def content(file):
+        modes.append(os.fstat(file.fileno()).st_mode & 0o077)
+        file.write(b"result")
+
+    write_aside(tmp_path / "b.jpg", content, overwrite=False, like=path)
+    failing(monkeypatch, "link", OSError(errno.EPERM, "no links"))
+    replace_in_place(path, content, b"first", stamp(path.stat()))
+    assert modes == [0, 0]
+    assert all(p.stat().st_mode & 0o077 == 0 for p in tmp_path.iterdir())
+
+
+def test_a_second_name_of_a_finished_result_is_swept_and_a_begun_one_stays(tmp_path):
+    """Killed between its last two steps, a run leaves its hidden name and its journal."""
+    result = tmp_path / "a.tif"
+    result.write_bytes(b"result")
+    os.link(result, tmp_path / ".a.tif.restore-unfinished")
+    (tmp_path / ".a.tif.restore-journal").write_text("words")
+    (tmp_path / ".c.tif.restore-journal").write_text("words")
+    (tmp_path / ".b.tif.restore-unfinished").write_bytes(b"begun")
+    (tmp_path / ".b.tif.restore-journal").write_text("words")
+    assert tidy(tmp_path) == 3
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"a.tif", ".b.tif.restore-unfinished", ".b.tif.restore-journal"}
 
 
 def test_a_function_writes_into_the_open_file(tmp_path):

@@ -53,3 +53,25 @@ def test_the_noise_follows_from_the_degradation(
 def test_cards_that_are_refused(text: str, words: str) -> None:
     with pytest.raises(WeightsError, match=f"a.safetensors has a model card .*{words}"):
         card_from_json(text, "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("name", 5, "str"),
+        ("architecture", ["Denoiser"], "str"),
+        ("arguments", [1], "dict"),
+        ("scale", "2", "int"),
+        ("limits", [1], "list"),
+        ("scores", "31 dB", "list"),
+    ],
+)
+def test_values_of_another_type_are_refused(field: str, value: object, kind: str) -> None:
+    values = {**json.loads(CARD.to_json()), field: value}
+    with pytest.raises(WeightsError, match=f"{field} must be {kind}"):
+        card_from_json(json.dumps(values), "a.safetensors")
+
+
+def test_a_deep_card_is_refused() -> None:
+    with pytest.raises(WeightsError, match="not JSON"):
+        card_from_json("[" * 100_000, "a.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -187,3 +188,57 @@ def test_a_card_names_the_degradation_it_was_trained_against() -> None:
     assert trained.degradation == "photo"
     assert ModelCard("a", "denoise", "Denoiser", {}).degradation == ""
     assert ModelCard("a", "denoise", "Denoiser", {}, training={"recipe": "mine"}).degradation == ""
+
+
+def written(path: Path, values: object, tensors: dict[str, torch.Tensor]) -> Path:
+    path.write_bytes(save(tensors, metadata={"restore": json.dumps(values)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"widths": [10**9, 10**9]},
+        {"widths": [-5, -5]},
+        {"widths": [4] * 100_000, "blocks": [0] * 100_000},
+        {"blocks": [10**6, 10**6]},  # which took minutes to build
+        {"blocks": "many"},
+        {"widths": 5},
+        {"channels": 10**12},
+        {"noise_inputs": "x"},
+    ],
+    ids=str,
+)
+def test_a_card_of_an_absurd_network_is_one_sentence(
+    tmp_path: Path, small_network: Denoiser, arguments: dict[str, object]
+) -> None:
+    values = {"name": "t", "task": "denoise", "architecture": "Denoiser"}
+    values |= {"arguments": {**ARGUMENTS, **arguments}}  # type: ignore[dict-item]
+    path = written(tmp_path / "t.safetensors", values, dict(small_network.state_dict()))
+    with pytest.raises(WeightsError, match="does not fit its card") as refusal:
+        load_model(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.complex64], ids=str)
+def test_weights_of_other_types_are_refused(
+    tmp_path: Path, small_network: Denoiser, dtype: torch.dtype
+) -> None:
+    values = {"name": "t", "task": "denoise", "architecture": "Denoiser", "arguments": ARGUMENTS}
+    tensors = {key: value.to(dtype) for key, value in small_network.state_dict().items()}
+    with pytest.raises(WeightsError, match="save them as float16"):
+        load_model(written(tmp_path / "t.safetensors", values, tensors))
+
+
+@pytest.mark.parametrize("header", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000], ids=len)
+def test_a_deep_or_endless_header_is_one_sentence(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(WeightsError, match="not a weights file"):
+        read_card(path)
+
+
+def test_a_name_that_cannot_be_one_of_a_file_is_an_unknown_model() -> None:
+    for name in ("x" * 5000, "\0"):
+        with pytest.raises(UnknownModelError, match="there is no model"):
+            load_model(name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from restore.pipeline.file import (
     sort_settings,
     target_by_rows,
 )
+from restore.pipeline.journal import JOURNAL
 from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import denoise
 from restore.tasks.denoise import denoising
@@ -190,7 +194,9 @@ def test_every_way_in_decides_alike(small_network: Denoiser, tmp_path: Path) -> 
     assert result.picture.depth == 8 and isinstance(result.picture.pixels, np.memmap)
     for found in (load_image(alone), load_image(outcome.target), result.picture):
         np.testing.assert_allclose(found.pixels, whole.picture.pixels, rtol=0, atol=0.6 / 255)
-    assert not list(folder.glob(".*"))
+    assert [p.name for p in folder.glob(".*")] == [JOURNAL]
+    (again,) = denoise_files(source.parent, folder, small_network, **asked)
+    assert again.status == "skipped" and "was made of it" in again.reason
 
 
 def test_strength_zero_copies_rows_without_the_network(tmp_path: Path) -> None:
@@ -242,3 +248,47 @@ def test_keyword_settings_are_sorted_by_kind() -> None:
 def test_an_unknown_setting_is_an_error_and_not_dropped(small_network: Denoiser) -> None:
     with pytest.raises(TypeError, match="qualty"):
         denoise_file("a.png", model=small_network, qualty=80)
+
+
+def test_a_single_run_sweeps_what_a_killed_one_left(
+    tmp_path: Path, samples: Path, small_network: Denoiser
+) -> None:
+    shutil.copy(samples / "text.png", tmp_path / "a.png")
+    (tmp_path / ".restore-left.part").write_bytes(b"half")
+    denoise_file(tmp_path / "a.png", model=small_network, **SETTINGS)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "a-restored.png"}
+
+
+def test_a_large_result_is_as_private_as_its_picture(
+    tmp_path: Path, small_network: Denoiser
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (64, 48, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    (tmp_path / "a.tif").chmod(0o600)
+    result = denoise_huge(tmp_path / "a.tif", model=small_network, **SETTINGS)[1]
+    assert result.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_a_pipe_given_by_its_name_is_refused_and_not_waited_for(
+    tmp_path: Path, small_network: Denoiser, name: str
+) -> None:
+    def waited(*_: object) -> None:
+        raise TimeoutError("it waits for the other end of the pipe")
+
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(60)
+    try:
+        for restored in (
+            lambda: denoise(pipe, small_network, **SETTINGS),
+            lambda: denoise_file(pipe, model=small_network, **SETTINGS),
+            lambda: denoise_huge(pipe, tmp_path / "b.tif", small_network, **SETTINGS),
+        ):
+            with pytest.raises(ReadError, match="not a regular file"):
+                restored()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

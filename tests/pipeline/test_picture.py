@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from restore.errors import InputError, ReadError, UnknownModelError, WriteError
 from restore.image.picture import Picture
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
+from restore.pipeline.batch import denoise_files
 from restore.pipeline.file import denoise_file
 from restore.pipeline.picture import denoise
 
@@ -273,3 +275,29 @@ def test_results_and_all_kinds_of_pictures_are_saved(
         assert restore.load_image(written).width == 320
     with pytest.raises(InputError, match="not a picture"):
         restore.save_image(None, tmp_path / "none.png")
+
+
+def test_a_header_that_says_too_much_is_refused_before_anything_is_decoded(
+    tmp_path: Path, small_network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A JPEG of 691 bytes that says 240 MP took 5.8 GB before its limit of 300 MB refused it."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path)
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">HH", data, data.find(b"\xff\xc0") + 5, 12_000, 20_000)
+    path.write_bytes(data)
+
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("it was decoded")
+
+    for name in ("picture.decode_image", "file.open_picture", "flow.open_picture"):
+        monkeypatch.setattr(f"restore.pipeline.{name}", never)
+    settings: dict[str, Any] = {"memory": "300MB", "device": "cpu", "precision": "fp32"}
+    for restore_it in (
+        lambda: denoise(path, small_network, **settings),
+        lambda: denoise_file(path, model=small_network, **settings),
+    ):
+        with pytest.raises(InputError, match="20000x12000 pixels, which do not fit"):
+            restore_it()
+    (outcome,) = denoise_files(path, None, small_network, **settings)
+    assert outcome.status == "failed" and "do not fit" in outcome.reason

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from restore.engine import device as runtime
+from restore.image.arrays import from_array
 from restore.image.read import load_image
+from restore.image.write import save_image
 from restore.pipeline.batch import denoise_files
 from restore.pipeline.processes import _Worker, restore_in_processes
 
@@ -78,3 +83,18 @@ def test_devices_by_name() -> None:
     assert [d.type for d in runtime.choose_devices("cpu, cpu")] == ["cpu", "cpu"]
     assert len(runtime.choose_devices("all")) >= 1
     assert runtime.choose_device("cpu,cpu").type == "cpu"
+
+
+def test_a_worker_ends_with_its_parent_whatever_it_is_doing(folder: Path) -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
+    save_image(from_array(noisy), folder / "in" / "bad.png", overwrite=True)
+    batch = denoise_files(folder / "in" / "bad.png", folder / "out", device="cpu,cpu")
+    messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    worker = _Worker(batch.devices[0], 1, messages)
+    worker.give(batch.jobs[0])
+    assert messages.get()[1][0] == "tiles"  # it is at work
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()  # as the system does when the parent was killed
+    assert worker.process.wait() == 1
+    worker.end()
+    assert not list(folder.glob("out/*.png"))

@@ -14,7 +14,7 @@ from restore.image.color import as_grey
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
 from restore.models.weights import find_weights
-from restore.tasks.task import find_network, fit_channels
+from restore.tasks.task import check_strength, find_network, fit_channels, parse_sigma
 
 
 def test_a_network_is_returned_itself_or_as_an_ensemble(small_network: Denoiser) -> None:
@@ -54,3 +54,13 @@ def test_weights_of_ones_own_are_not_reported_as_the_shipped_model(tmp_path: Pat
     for name, reported in (("denoise-gaussian-fast", "denoise-gaussian-fast"), (copy, copy.name)):
         card = find_network(name).card
         assert card is not None and card.name == reported
+
+
+def test_any_number_is_a_strength_and_words_are_none() -> None:
+    for strength in (0, 0.5, np.float32(0.5), True):
+        check_strength(strength)
+    for wrong in ("1", None, float("nan"), 2, [1]):
+        with pytest.raises(InputError, match="strength must be a number"):
+            check_strength(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="sigma must be"):
+        parse_sigma(np.array([1.0, 2.0]))  # type: ignore[arg-type]

@@ -87,3 +87,21 @@ def test_rates_rise_and_fall(tiny: Recipe) -> None:
 
 def test_stages_begin_at_their_share(tiny: Recipe) -> None:
     assert [tiny.stage(step) for step in (0, 3, 4, 7)] == [(2, 16), (2, 16), (1, 24), (1, 24)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a = " + b"[" * 50_000, b"steps = " + b"9" * 6000, b"\xff\xfe", b"steps = \0"],
+    ids=["deep", "digits", "utf-16", "zero"],
+)
+def test_a_hostile_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"r\.toml is"):
+        load_recipe(str(path))
+
+
+def test_absurd_networks_are_refused() -> None:
+    for changes in ({"widths": [10**9, 64, 64, 64]}, {"blocks": [10**6, 1, 1, 1]}):
+        with pytest.raises(TrainingError, match="widths are 1 to 4096"):
+            load_recipe("denoise-gaussian", **changes)

@@ -73,6 +73,8 @@ class RowBackend:
         if 2 * least > memory:
             raise too_little_for_rows(memory, smallest, 2 * least)
         window = min(source.height, max(smallest, memory // 2 // per_row))
+        while window > smallest and layers.peak_bytes(window, narrowest) > memory // 2:
+            window = max(smallest, window * 7 // 8)
         rows = split_axis(source.height, window, network.halo, network.multiple_of)
         columns = columns_within(layers, rows[0].window, source.width, network.halo, memory // 2)
         planned = layers.peak_bytes(rows[0].window, columns[0].window) + rows[0].window * per_row
@@ -98,8 +100,9 @@ class RowBackend:
     ) -> None:
         """Stream the picture column by column, or strip by strip."""
         layers = layers_of(network, plan.dtype)
-        if len(plan.rows) == 1:
-            columns = plan.columns
+        columns = plan.columns
+        # an ordered sink takes whole rows: of several columns a strip is put together first
+        if len(plan.rows) == 1 and (len(columns) == 1 or not sink.ordered):
             stream_columns(
                 layers, source, columns, sink, start=start, halo=network.halo, report=report
             )

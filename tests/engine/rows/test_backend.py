@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine.backend import ArraySink, ArraySource, PaddedRows, mirrored
+from restore.engine.backend import (
+    ArraySink,
+    ArraySource,
+    OrderedSink,
+    PaddedRows,
+    Plan,
+    mirrored,
+)
+from restore.engine.compute import Resources
 from restore.engine.rows import layers as module
-from restore.engine.rows.backend import stream_columns
+from restore.engine.rows.backend import RowBackend, stream_columns
 from restore.engine.rows.layers import Layers
-from restore.engine.tiling import round_up, split_axis
+from restore.engine.run import run_array
+from restore.engine.tiling import Span, round_up, split_axis
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 
@@ -76,3 +85,20 @@ def test_columns_and_a_later_start_give_the_rows_of_the_whole(
     np.testing.assert_allclose(found[start:], whole[start:], rtol=0, atol=1e-5)
     assert not found[:start].any()
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_an_ordered_sink_gets_whole_rows_of_a_single_strip_in_columns(
+    small_network: Denoiser,
+) -> None:
+    """With a memory in between, a strip as high as the picture was written column by column."""
+    pixels = np.random.default_rng(0).random((107, 200, 3), np.float32)
+    source = PaddedRows(ArraySource(pixels), small_network.multiple_of, small_network.border)
+    rows = [Span(0, source.height, 0, source.height)]
+    columns = split_axis(source.width, 100, small_network.halo, small_network.multiple_of)
+    assert len(columns) > 1
+    found: list[Pixels] = []
+    sink = OrderedSink(200, lambda first, rows: found.append(rows.copy()))
+    plan = Plan(rows, columns, 1, torch.device("cpu"), torch.float32, 0)
+    RowBackend().run(small_network, source, sink, plan)
+    whole = run_array(small_network, pixels, Resources(torch.device("cpu"), torch.float32)).pixels
+    np.testing.assert_allclose(np.concatenate(found), whole, rtol=0, atol=1e-5)
