@@ -1,6 +1,6 @@
 """`restore web` under load: many clients at once, clients that hang up, and damaged files.
 
-    python benchmarks/web_load.py [--clients 20] [--rounds 3] [--fuzz 2000] [--json benchmarks/web_load.json]
+    python benchmarks/web_load.py [--clients 20] [--rounds 3] [--fuzz 2000] [--json FILE]
 
 The server is a process of its own. Each client sends pictures of its own and compares each result
 with that of `restore.denoise`. Exit code 1 where a request fails, a result is another's, a place

@@ -93,8 +93,6 @@ def command(
         ) from error
     local = server.is_loopback(host)
     secret = token or os.environ.get(TOKEN) or (None if local else server.new_token())
-    bound = server.bind(host, port)
-    address = server.address_of(bound, secret)
 
     from restore.engine.compute import Compute
     from restore.web.app import create_app
@@ -102,6 +100,8 @@ def command(
     from restore.web.jobs import Limits
 
     each = Compute(device, precision, memory=memory).resolve_each()
+    bound = server.bind(host, port)
+    address = server.address_of(bound, secret)
     app = create_app(
         [Compute(str(one.device), precision, memory=one.memory) for one in each],
         Limits(sizes[0], max_pixels, max_jobs, max(1, max_jobs // 2), sizes[1]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,7 +11,6 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from restore.engine.compute import Compute
@@ -26,6 +24,14 @@ from restore.web.routes import router
 from restore.web.work import Restored
 
 PAGE = Path(__file__).resolve().parent / "page"
+SHARED = ("slider.js", "slider.css")  # with the reports
+# Not from `mimetypes`: on some machines that says of scripts what no browser runs.
+MEDIA_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
 TIDY = 1.0  # seconds between looks for jobs that nobody asks about
 ENCODED_AT_ONCE = 2  # files of results
 
@@ -36,8 +42,6 @@ def create_app(
     access: Access | None = None,
 ) -> FastAPI:
     """The ASGI application. devices: settings for each device that takes jobs."""
-    # On some machines the registry says that .js is plain text, which browsers then do not run.
-    mimetypes.add_type("text/javascript", ".js")
     app = FastAPI(
         title="restore",
         version=installed_version(),
@@ -54,15 +58,15 @@ def create_app(
     app.add_exception_handler(HTTPException, on_http_error)
     app.include_router(router)
     app.get("/health", responses=refusals())(health)
-    for name in ("slider.js", "slider.css"):
-        app.get(f"/{name}", include_in_schema=False)(partial(shared, name))
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    for name in ("", *(file.name for file in PAGE.iterdir()), *SHARED):
+        app.get(f"/{name}", include_in_schema=False)(partial(page_file, name or "index.html"))
     return app
 
 
-async def shared(name: str) -> Response:
-    """A file that the page and the reports share."""
-    return Response(asset(name), media_type=mimetypes.guess_type(name)[0])
+async def page_file(name: str) -> Response:
+    """A file of the page, by a name that the server knows."""
+    text = asset(name) if name in SHARED else (PAGE / name).read_text(encoding="utf-8")
+    return Response(text, media_type=MEDIA_TYPES[Path(name).suffix])
 
 
 @asynccontextmanager

@@ -244,8 +244,12 @@ class Jobs(Generic[Made]):
         job.ended.set_result(None)
 
     def _make_room(self, spared: Job[Made] | None = None) -> None:
-        """Drop the oldest results while more bytes are held than may be."""
-        finished = [job for job in self._jobs.values() if job.finished and job is not spared]
+        """Drop the oldest results while more bytes are held than may be; not those waited for."""
+        finished = [
+            job
+            for job in self._jobs.values()
+            if job.finished and not job.watchers and job is not spared
+        ]
         for job in sorted(finished, key=lambda job: job.seen):
             if sum(other.held for other in self._jobs.values()) <= self.limits.held:
                 return

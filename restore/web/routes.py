@@ -59,6 +59,8 @@ def done_of(job: Annotated[Job[Restored], Depends(job_of)]) -> Restored:
     """The result of a job. Raises RefusedError unless it is done."""
     if job.problem is not None:
         raise job.problem
+    if job.state == "cancelled":
+        raise RefusedError(503, "the job was cancelled; send it again", 1)
     if job.result is None:
         raise RefusedError(409, f"the job is {job.state}; its result is there when it is done", 1)
     return job.result
@@ -172,8 +174,7 @@ async def answer(
         if "respond-async" in prefer.lower():
             headers = {"Location": f"/v1/jobs/{job.id}", "Preference-Applied": "respond-async"}
             return JSONResponse(progress_of(job, jobs).model_dump(), 202, headers)
-        await ended(request, job)
-        made = done_of(job)
+        made = await ended(request, job)
         if "application/json" in accept.lower():
             return JSONResponse(progress_of(job, jobs).model_dump())
         answered = await picture(request, made, fields.strength, fields)
@@ -196,14 +197,18 @@ def enter(jobs: Jobs[Restored], job: Job[Restored], upload: Upload, form: TaskFo
     )
 
 
-async def ended(request: Request, job: Job[Restored]) -> None:
-    """Wait until a job has ended. Raises ClientDisconnect where the client does not wait for it."""
+async def ended(request: Request, job: Job[Restored]) -> Restored:
+    """The result of a job when it has ended.
+
+    Raises what `done_of` raises, and ClientDisconnect where the client does not wait for it.
+    """
     job.watchers += 1
     gone = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait({asyncio.wrap_future(job.ended), gone}, return_when="FIRST_COMPLETED")
         if gone.done():
             raise ClientDisconnect
+        return done_of(job)
     finally:
         gone.cancel()
         job.watchers -= 1

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import anyio
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -58,6 +58,14 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
         form = await parser.parse()
     except MultiPartException as error:
         raise RefusedError(422, f"the form is not valid: {error.message}") from None
+    try:
+        return await _sorted(form)
+    finally:
+        await form.close()
+
+
+async def _sorted(form: FormData) -> Upload:
+    """The parts of a form as an upload. Raises RefusedError 422 for a part that is not expected."""
     fields: dict[str, str] = {}
     files: dict[str, UploadFile] = {}
     for name, value in form.multi_items():

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from restore.errors import ReadError, RestoreError
+from restore.errors import ReadError, RestoreError, UnknownFormatError
 from restore.image import read
 from restore.image.picture import quantise
 from restore.image.read import decode_image, load_image, promised_size
@@ -371,3 +371,12 @@ def test_alpha_that_is_no_number_of_use_is_refused_by_both_readers(tmp_path, val
     with pytest.raises(RestoreError, match="alpha"):
         rows[0:8]
     rows.close()
+
+
+@pytest.mark.parametrize("start", [b"<svg></svg>", b"\x76\x2f\x31\x01" + bytes(40), b"%PDF-1.7"])
+def test_a_format_that_is_never_read_is_told_from_damage(start: bytes) -> None:
+    with pytest.raises(UnknownFormatError):
+        decode_image(start)
+    with pytest.raises(ReadError) as damaged:
+        decode_image(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    assert not isinstance(damaged.value, UnknownFormatError)

@@ -273,3 +273,12 @@ def test_results_and_all_kinds_of_pictures_are_saved(
         assert restore.load_image(written).width == 320
     with pytest.raises(InputError, match="not a picture"):
         restore.save_image(None, tmp_path / "none.png")
+
+
+def test_the_progress_of_two_tasks_goes_on_from_one_to_the_other(samples: Path) -> None:
+    """A noisy picture is denoised before it is enlarged."""
+    noisy = restore.load_image(samples / "fur.png").pixels[:64, :64]
+    seen: list[tuple[int, int]] = []
+    restore.upscale(noisy, 2, report=lambda *s: seen.append(s), **FP32)
+    shares = [done / total for done, total in seen]
+    assert 0 < shares[0] <= 0.5 < shares[-1] == 1 and shares == sorted(shares)

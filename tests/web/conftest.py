@@ -6,23 +6,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("fastapi", reason='the page needs pip install ".[web]"')
-pytest.importorskip("uvicorn", reason='the page needs pip install ".[web]"')
-pytest.importorskip("python_multipart", reason='the page needs pip install ".[web]"')
-httpx = pytest.importorskip("httpx", reason="pip install httpx to test the web server")
-
 import restore
 from restore.engine.compute import Compute
-from restore.web.app import create_app
-from restore.web.guard import Access
-from restore.web.jobs import Limits
-from restore.web.server import Server, bind
+
+if TYPE_CHECKING:  # the test files skip where a package is missing
+    import httpx
+
+    from restore.web.guard import Access
+    from restore.web.jobs import Limits
 
 CPU = Compute("cpu", "fp32")
-FAST = "denoise-photo-fast"
 
 
 @contextmanager
@@ -30,6 +27,9 @@ def running(
     limits: Limits | None = None, access: Access | None = None, devices: int = 1
 ) -> Iterator[str]:
     """The address of a server, which is ended afterwards."""
+    from restore.web.app import create_app
+    from restore.web.server import Server, bind
+
     bound, started = bind("127.0.0.1", 0), threading.Event()
     server = Server(create_app([CPU] * devices, limits, access), started.set)
     thread = threading.Thread(target=server.run, args=([bound],))
@@ -43,9 +43,6 @@ def running(
         bound.close()
 
 
-Serve = Callable[..., "contextmanager[str]"]
-
-
 @pytest.fixture
 def serve() -> Callable[..., object]:
     """`with serve(limits) as address:`"""
@@ -55,6 +52,8 @@ def serve() -> Callable[..., object]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The address of a server with the usual limits, for all tests of a file."""
+    from restore.web.jobs import Limits
+
     with running(Limits(pixels=1_000_000, bytes=5_000_000)) as found:
         yield found
 
@@ -62,6 +61,8 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def client(address: str) -> Iterator[httpx.Client]:
     """A client of that server, without the environment's proxies."""
+    import httpx
+
     with httpx.Client(base_url=address, timeout=60, trust_env=False) as found:
         yield found
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("fastapi", reason='pip install ".[web]" to test the web server')
+
 from starlette.datastructures import Headers
 
 from restore.web.guard import Access, check_host, check_origin

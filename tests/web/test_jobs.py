@@ -139,8 +139,9 @@ def test_jobs_that_nobody_asks_about_are_dropped(
     make: Callable[..., Jobs[Block]], gate: Gate
 ) -> None:
     jobs = make(patience=0.0, kept=0.0)
-    followed, left = entered(jobs, gate), entered(jobs, gate)
+    followed = entered(jobs, gate)
     followed.watchers = 1
+    left = entered(jobs, gate)
     until(lambda: followed.state == "running")
     jobs.tidy()
     assert followed.state == "running" and left.state == "cancelled"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("fastapi", reason='pip install ".[web]" to test the web server')
+
 from restore.web.uploads import _InMemory, clean_name
 
 
