@@ -52,8 +52,8 @@ def create_app(
     )
     app.state.devices, app.state.limits = devices, limits or Limits()
     app.add_middleware(Guard, access=access or Access())
-    app.add_exception_handler(RefusedError, on_error)
-    app.add_exception_handler(RestoreError, on_error)
+    for kind in (RefusedError, RestoreError, Exception):
+        app.add_exception_handler(kind, on_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
     app.include_router(router)
@@ -97,7 +97,7 @@ async def health(request: Request) -> Health:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """An error raised on purpose, as its status and its sentence."""
+    """An error as its status and its sentence; a defect is logged, and not told to strangers."""
     return refusal(problem_of(error))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -48,6 +49,18 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("restore.web", raising=False)
     with pytest.raises(InputError, match="pip install fastapi uvicorn python-multipart"):
         run()
+
+
+def test_the_dockerfile_starts_this_command_from_files_that_it_gets(root: Path) -> None:
+    lines = (root / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    sent = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "pyproject.toml" in copied and "restore" in copied
+    assert all((root / name).exists() and f"!{name}" in sent for name in copied)
+    (entry,) = (line for line in lines if line.startswith("ENTRYPOINT"))
+    words = json.loads(entry.removeprefix("ENTRYPOINT "))
+    assert words[:2] == ["restore", "web"]
+    assert CliRunner().invoke(app, [*words[1:], "--help"]).exit_code == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -99,10 +99,10 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "restore", slow)
 
 
-@pytest.fixture(scope="module")
-def tall(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
+@pytest.fixture
+def tall(tmp_path: Path, samples: Path) -> Path:
     whole = restore.load_image(samples / "fur.png")
-    path = tmp_path_factory.mktemp("tall") / "cat <b>.png"
+    path = tmp_path / "cat <b>.png"
     restore.save_image(whole.replace(pixels=whole.pixels[:, :64]), path)
     return path
 
