@@ -69,6 +69,9 @@ class DenoiseForm(TaskForm):
     sigma: str | None = Field(
         None, description="The noise level to remove, up to 255, or auto; else the model finds it."
     )
+    detail: float | None = Field(
+        default=None, ge=0, le=1, description="How much structure is given back; else the model's."
+    )
 
     @field_validator("model")
     @classmethod
@@ -84,7 +87,8 @@ class DenoiseForm(TaskForm):
 
     def task(self) -> Task:
         """At full strength, unless it is 0: results of less are blended when they are fetched."""
-        return denoising(self.model, 1.0 if self.strength else 0.0, self.ensemble, self.sigma)
+        strength = 1.0 if self.strength else 0.0
+        return denoising(self.model, strength, self.ensemble, self.sigma, self.detail)
 
 
 class UpscaleForm(TaskForm):

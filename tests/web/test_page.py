@@ -222,9 +222,9 @@ def test_it_is_accessible_on_a_desk_and_on_a_phone(
 
 def test_all_of_it_can_be_reached_by_the_keyboard(page: Any) -> None:
     order = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         order.append(
             page.evaluate("() => document.activeElement.id || document.activeElement.value")
         )
-    assert order == ["about", "files", "denoise", "model", "sigma", "ensemble"]
+    assert order == ["about", "files", "denoise", "model", "sigma", "detail", "ensemble"]

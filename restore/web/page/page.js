@@ -18,7 +18,10 @@ const say = words => { $("status").textContent = words; };
 
 function settings() {
   const chosen = { model: $("model").value, ensemble: $("ensemble").checked };
-  if (task() === "denoise") return { ...chosen, sigma: $("sigma").value };
+  if (task() === "denoise") {
+    const detail = $("detail").value;
+    return { ...chosen, sigma: $("sigma").value, detail: detail === "" ? "" : detail / 100 };
+  }
   return { ...chosen, scale: $("scale").value, strength: $("strength").value / 100 };
 }
 
