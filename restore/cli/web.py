@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import Annotated
 
@@ -81,23 +82,24 @@ def command(
     """Serve a page to restore pictures in the browser, and an HTTP API, until Ctrl-C."""
     checks.check_precision(precision)
     check_numbers(port, max_pixels, max_jobs)
+    given = check_token(token or os.environ.get(TOKEN) or None)
     from restore.engine.memory import parse_bytes
 
     sizes = parse_bytes(max_bytes) or 0, parse_bytes(keep) or 0
     try:
         from restore.web import server
+        from restore.web.app import create_app
+        from restore.web.guard import Access
+        from restore.web.jobs import Limits
     except ModuleNotFoundError as error:
         raise InputError(
             f"the page needs {error.name}, which is not installed: "
             "pip install fastapi uvicorn python-multipart"
         ) from error
     local = server.is_loopback(host)
-    secret = token or os.environ.get(TOKEN) or (None if local else server.new_token())
+    secret = given or (None if local else server.new_token())
 
     from restore.engine.compute import Compute
-    from restore.web.app import create_app
-    from restore.web.guard import Access
-    from restore.web.jobs import Limits
 
     each = Compute(device, precision, memory=memory).resolve_each()
     bound = server.bind(host, port)
@@ -118,6 +120,13 @@ def command(
 
     with suppress(KeyboardInterrupt):  # the usual end
         server.serve(app, bound, started, verbose)
+
+
+def check_token(token: str | None) -> str | None:
+    """InputError for a token that is short, or that an address or a header cannot hold."""
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
+        raise InputError(f"--token and {TOKEN} are 8 to 200 letters, digits and any of . _ ~ -")
+    return token
 
 
 def check_numbers(port: int, max_pixels: int, max_jobs: int) -> None:

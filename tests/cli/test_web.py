@@ -37,13 +37,15 @@ def test_a_taken_port_and_wrong_numbers_are_told_in_a_sentence() -> None:
         ("--max-bytes", "much"): "amount of memory",
         ("--host", "203.0.113.7"): "cannot be listened on",
         ("--device", "abacus"): "not a device",
+        ("--token", "short"): "8 to 200 letters",
     }.items():
         with pytest.raises(InputError, match=told):
             run(*words, *(() if "--port" in words else ("--port", "0")))
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart"])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
     for name in [name for name in sys.modules if name.startswith("restore.web")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("restore.web", raising=False)
