@@ -541,9 +541,12 @@ def web() -> str:
         ("clients at once, each with one picture after another", f"{load['clients']}"),
         ("requests, answered with the right picture", f"{answered} of {load['requests']}"),
         ("results mixed up", f"{load['mixed_up']}"),
-        ("the longest wait", f"{load['longest_seconds']:.1f} s"),
+        ("the longest wait for a picture, on two cores", f"{load['longest_seconds']:.1f} s"),
         ("memory beyond that of one request", f"{more:.0f} MB"),
-        ("all places free after all clients hung up", f"{left['free_after_seconds']:.1f} s"),
+        (
+            "all places free after all clients hung up",
+            f"within {max(0.1, left['free_after_seconds']):.1f} s",
+        ),
         ("damaged files: restored, refused", f"{fuzz['files'] - refused:,}, {refused:,}"),
     ]
     return markdown(("", ""), rows)

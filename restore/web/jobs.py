@@ -9,8 +9,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, Literal, Protocol, TypeVar
@@ -89,6 +90,16 @@ class Job(Generic[Made]):
         self.stopped = threading.Event()
         self.ended: Future[None] = Future()
         self.seen, self.watchers = time.monotonic(), 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While someone follows the job, it is not dropped; afterwards patience begins anew."""
+        self.watchers += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+            self.seen = time.monotonic()
 
     @property
     def finished(self) -> bool:

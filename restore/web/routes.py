@@ -202,16 +202,16 @@ async def ended(request: Request, job: Job[Restored]) -> Restored:
 
     Raises what `done_of` raises, and ClientDisconnect where the client does not wait for it.
     """
-    job.watchers += 1
     gone = asyncio.ensure_future(disconnected(request))
     try:
-        await asyncio.wait({asyncio.wrap_future(job.ended), gone}, return_when="FIRST_COMPLETED")
-        if gone.done():
-            raise ClientDisconnect
-        return done_of(job)
+        with job.watched():
+            either = {asyncio.wrap_future(job.ended), gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                raise ClientDisconnect
+            return done_of(job)
     finally:
         gone.cancel()
-        job.watchers -= 1
 
 
 async def disconnected(request: Request) -> None:
@@ -222,9 +222,8 @@ async def disconnected(request: Request) -> None:
 
 async def changes(job: Job[Restored], jobs: Jobs[Restored]) -> AsyncIterator[str]:
     """Server-sent events until the job has ended."""
-    job.watchers += 1
     told, silent = "", 0.0
-    try:
+    with job.watched():
         while True:
             finished, now = job.finished, progress_of(job, jobs).model_dump_json()
             if now != told:
@@ -237,8 +236,6 @@ async def changes(job: Job[Restored], jobs: Jobs[Restored]) -> AsyncIterator[str
                 return
             await asyncio.sleep(POLL)
             silent += POLL
-    finally:
-        job.watchers -= 1
 
 
 async def picture(
@@ -249,6 +246,6 @@ async def picture(
     async with request.app.state.encoding:  # for each takes as much memory as its picture
         name, media, data = await asyncio.to_thread(made.file, strength, settings)
     told = metrics_of(made).model_dump(exclude_none=True)
-    headers = {f"Restore-{name.replace('_', '-')}": str(value) for name, value in told.items()}
+    headers = {f"Restore-{key.replace('_', '-')}": str(value) for key, value in told.items()}
     headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
     return Response(data, media_type=media, headers=headers)

@@ -138,18 +138,32 @@ def test_the_oldest_results_make_room(make: Callable[..., Jobs[Block]], gate: Ga
 def test_jobs_that_nobody_asks_about_are_dropped(
     make: Callable[..., Jobs[Block]], gate: Gate
 ) -> None:
-    jobs = make(patience=0.0, kept=0.0)
+    jobs = make(patience=-1.0, kept=-1.0)
     followed = entered(jobs, gate)
-    followed.watchers = 1
-    left = entered(jobs, gate)
-    until(lambda: followed.state == "running")
-    jobs.tidy()
-    assert followed.state == "running" and left.state == "cancelled"
-    gate.open.set()
-    followed.ended.result(30)
-    followed.watchers = 0
+    with followed.watched():
+        left = entered(jobs, gate)
+        until(lambda: followed.state == "running")
+        jobs.tidy()
+        assert followed.state == "running" and left.state == "cancelled"
+        gate.open.set()
+        followed.ended.result(30)
+        jobs.tidy()
+        assert followed.result is not None
     jobs.tidy()
     assert jobs.counts() == {"waiting": 0, "running": 0, "jobs": 0, "bytes": 0}
+
+
+def test_patience_begins_when_the_last_one_stops_watching(
+    make: Callable[..., Jobs[Block]], gate: Gate
+) -> None:
+    """A browser opens a broken stream of events again after some seconds."""
+    jobs = make(patience=60.0)
+    job = entered(jobs, gate)
+    with job.watched():
+        job.seen -= 1000
+        jobs.tidy()
+    jobs.tidy()
+    assert not job.finished
 
 
 def test_the_end_of_the_server_ends_all_jobs(make: Callable[..., Jobs[Block]], gate: Gate) -> None:
