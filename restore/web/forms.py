@@ -169,6 +169,7 @@ def sentence_of(errors: list[Any]) -> str:
 def schema_of(form: type[TaskForm]) -> dict[str, object]:
     """The request body of a form in OpenAPI's words: its fields, a picture and a reference."""
     schema = form.model_json_schema()
+    schema["properties"] = {name: _sent(field) for name, field in schema["properties"].items()}
     files = {
         "image": {"type": "string", "format": "binary", "description": "The picture's file."},
         "reference": {
@@ -181,3 +182,11 @@ def schema_of(form: type[TaskForm]) -> dict[str, object]:
     schema["required"] = ["image"]
     content = {"multipart/form-data": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _sent(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a field as it is sent: left out, it has its default; nothing is null."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return field
+    return kinds[0] | {key: field[key] for key in ("title", "description") if key in field}

@@ -229,4 +229,4 @@ def test_all_of_it_can_be_reached_by_the_keyboard(page: Any) -> None:
         order.append(
             page.evaluate("() => document.activeElement.id || document.activeElement.value")
         )
-    assert order == ["about", "files", "denoise", "model", "sigma", "detail", "ensemble"]
+    assert order == ["about", "files", "strength", "denoise", "model", "sigma", "detail"]

@@ -33,7 +33,9 @@ function listModels() {
   const first = known.find(model => model.default && model.task === chosen);
   $("model").value = first?.name ?? "";
   for (const kind of ["denoise", "upscale"]) {
-    document.querySelector(`.of-${kind}`).hidden = kind !== chosen;
+    const part = document.querySelector(`.of-${kind}`);
+    part.hidden = kind !== chosen;
+    for (const input of part.querySelectorAll("input")) input.disabled = part.hidden;
   }
   hint();
 }
