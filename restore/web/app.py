@@ -12,7 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from restore.engine.compute import Compute
 from restore.errors import RestoreError, installed_version
@@ -111,10 +110,4 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """An unknown address, or a method that it does not have."""
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if error.status_code == 405:  # Starlette lists the methods of the first route alone
-        routes = request.app.routes
-        found = [r for r in routes if r.matches(request.scope)[0] is not Match.NONE]
-        methods = {m for route in found for m in getattr(route, "methods", None) or ()}
-        headers["Allow"] = ", ".join(sorted(methods)) or headers.get("Allow", "")
-    return JSONResponse({"detail": error.detail}, error.status_code, headers)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
