@@ -189,4 +189,5 @@ def _sent(field: dict[str, Any]) -> dict[str, Any]:
     kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return field
-    return kinds[0] | {key: field[key] for key in ("title", "description") if key in field}
+    sent: dict[str, Any] = kinds[0]
+    return sent | {key: field[key] for key in ("title", "description") if key in field}
