@@ -502,6 +502,29 @@ def floors() -> str:
 
 
 @table
+def web() -> str:
+    """`restore web` with many clients, with clients that hang up, and with damaged files."""
+    found = measured("web_load")
+    load, left, fuzz = found["load"], found["hang_up"], found["fuzz"]
+    answered = load["statuses"].get("200", 0)
+    refused = sum(count for status, count in fuzz["statuses"].items() if status != "200")
+    more = (found["memory_of_load_bytes"] - found["memory_before_bytes"]) / 1e6
+    rows = [
+        ("clients at once, each with one picture after another", f"{load['clients']}"),
+        ("requests, answered with the right picture", f"{answered} of {load['requests']}"),
+        ("results mixed up", f"{load['mixed_up']}"),
+        ("the longest wait for a picture, on two cores", f"{load['longest_seconds']:.1f} s"),
+        ("memory beyond that of one request", f"{more:.0f} MB"),
+        (
+            "all places free after all clients hung up",
+            f"within {max(0.1, left['free_after_seconds']):.1f} s",
+        ),
+        ("damaged files: restored, refused", f"{fuzz['files'] - refused:,}, {refused:,}"),
+    ]
+    return markdown(("", ""), rows)
+
+
+@table
 def family() -> str:
     """The autoencoder family on MNIST."""
 

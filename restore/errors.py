@@ -4,6 +4,7 @@
     ├── InputError (ValueError)      an argument or an array that is not valid
     ├── ImageError
     │   ├── ReadError                a picture file that cannot be read
+    │   │   └── UnknownFormatError   a file of a format that is never read
     │   └── WriteError               a picture file that cannot be written
     ├── ModelError
     │   ├── UnknownModelError        neither the name of a shipped model nor a file
@@ -44,6 +45,10 @@ class ImageError(RestoreError):
 
 class ReadError(ImageError):
     """A picture file that cannot be read."""
+
+
+class UnknownFormatError(ReadError):
+    """A file of a format that is never read, or no picture at all."""
 
 
 class WriteError(ImageError):

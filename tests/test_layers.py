@@ -27,6 +27,7 @@ ROOMS = [
     "restore.evaluation",
     "restore.training",
     "restore.autoencoders",
+    "restore.web",
     "restore.cli",
     "restore",
 ]

@@ -38,7 +38,7 @@ def command(
         if as_json:
             print_json({model: dataclasses.asdict(card) for model, card in cards.items()})
         elif cards:
-            rows({model: use_of(card) for model, card in cards.items()})
+            rows({model: card.use for model, card in cards.items()})
             out().print("`restore models NAME` prints the model card of one", soft_wrap=True)
         return
     card = read_card(name)
@@ -59,29 +59,10 @@ def print_json(values: dict[str, Any]) -> None:
     out().print_values(values, 2)
 
 
-def use_of(card: ModelCard) -> str:
-    """What a model is for, in one line."""
-    if card.task == "autoencoder":
-        return "codes of small pictures: reconstruct, embed, probe; see `restore autoencoder`"
-    if card.task == "anomaly":
-        return "finds what is abnormal in pictures; see `restore anomaly`"
-    if card.task == "upscale":
-        source = {
-            "bicubic": "clean pictures",
-            "second-order": "photographs with blur, noise or JPEG artefacts",
-        }.get(card.degradation, "pictures")
-        return f"enlarges {source} {card.scale} times"
-    source = {
-        "gaussian": "removes white Gaussian noise, that of most benchmarks",
-        "photo": "removes camera noise and JPEG artefacts from photographs",
-    }.get(card.degradation, "removes noise")
-    return f"{source}; smaller and faster" if card.name.endswith("-fast") else source
-
-
 def summary(card: ModelCard, path: Path) -> dict[str, str]:
     """The card in a few lines: use, task, size, training data, licence, scores, limits."""
     lines = {
-        "use": use_of(card),
+        "use": card.use,
         "task": card.task if card.scale == 1 else f"{card.task} by {card.scale}",
         "file": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
         "trained on": trained_on(card.trained_on),

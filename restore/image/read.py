@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from restore.errors import InputError, ReadError
+from restore.errors import InputError, ReadError, UnknownFormatError
 from restore.image import bmp, camera, color, exif, gif, icc, jp2, jpeg, jxl, png, tiff
 from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
@@ -126,15 +126,9 @@ def promised_size(data: bytes) -> tuple[int, int]:
 
 def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in the bytes of a file, as `load_image` has it; `name` is for error messages."""
-    if not data:
-        raise ReadError(f"{name} is empty; give a picture file")
+    check_format_read(data, name)
     if data[:4] in TIFF_STARTS:
         return _decode_tiff(data, name, max_pixels)
-    if data[:4] == EXR_START:
-        raise ReadError(
-            f"{name} is an OpenEXR file, of linear light without a known white; "
-            "save it as a TIFF of floats in [0, 1], or of 16 bits"
-        )
     if camera.is_heif(data) or camera.is_raw(data):
         decode = camera.decode_heif if camera.is_heif(data) else camera.decode_raw
         return _from_camera(decode, data, name, max_pixels)
@@ -147,6 +141,23 @@ def decode_image(data: bytes, *, name: str = "picture", max_pixels: int = MAX_PI
         if kind == "PNG":
             return _decode_png(data, name, max_pixels)
         return _decode_by_pillow(data, kind, name, max_pixels)
+
+
+def check_format_read(data: bytes, name: str) -> None:
+    """UnknownFormatError unless a file starts like one of a format that is read.
+
+    ReadError for an empty file. The first bytes of a file suffice.
+    """
+    if not data:
+        raise ReadError(f"{name} is empty; give a picture file")
+    if data[:4] == EXR_START:
+        raise UnknownFormatError(
+            f"{name} is an OpenEXR file, of linear light without a known white; "
+            "save it as a TIFF of floats in [0, 1], or of 16 bits"
+        )
+    known = (camera.is_heif, camera.is_raw, jxl.is_jpeg_xl)
+    if data[:4] not in TIFF_STARTS and not any(is_known(data) for is_known in known):
+        _kind(data, name)
 
 
 def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
@@ -270,7 +281,9 @@ def _kind(data: bytes, name: str) -> str:
         _, accept = Image.OPEN[kind]
         if accept is None or accept(data[:16]) is True:
             return kind
-    raise ReadError(f"{name} is not a picture of a known kind; known are {', '.join(READS)}")
+    raise UnknownFormatError(
+        f"{name} is not a picture of a known kind; known are {', '.join(READS)}"
+    )
 
 
 def _open(data: bytes, kind: str, name: str) -> ImageFile.ImageFile:

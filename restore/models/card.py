@@ -44,6 +44,25 @@ class ModelCard:
         """What the network was trained to remove; see `models.network`."""
         return NOISE.get(self.degradation, "white" if self.task == "denoise" else "none")
 
+    @property
+    def use(self) -> str:
+        """What the model is for, in one line."""
+        if self.task == "autoencoder":
+            return "codes of small pictures: reconstruct, embed, probe; see `restore autoencoder`"
+        if self.task == "anomaly":
+            return "finds what is abnormal in pictures; see `restore anomaly`"
+        if self.task == "upscale":
+            source = {
+                "bicubic": "clean pictures",
+                "second-order": "photographs with blur, noise or JPEG artefacts",
+            }.get(self.degradation, "pictures")
+            return f"enlarges {source} {self.scale} times"
+        source = {
+            "gaussian": "removes white Gaussian noise, that of most benchmarks",
+            "photo": "removes camera noise and JPEG artefacts from photographs",
+        }.get(self.degradation, "removes noise")
+        return f"{source}; smaller and faster" if self.name.endswith("-fast") else source
+
     def to_json(self) -> str:
         """JSON with sorted keys, so that equal cards give equal bytes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)

@@ -120,17 +120,13 @@ def save_result(
     unchanged: bool,
     settings: str | None = None,
 ) -> Path:
-    """Write a restored picture; if nothing was changed or converted, the source's own bytes.
+    """Write a restored picture to the file that was planned for it; returns the file.
 
     settings: of a batch, noted in its journal; None: nothing is noted
     """
     kind = format_of(opened.target, saving.file_format)
-    same = unchanged and saving.quality is None and not saving.strip_metadata
-    if same and kind == opened.picture.format:
-        content = opened.data
-    else:
-        restored = without_metadata(restored) if saving.strip_metadata else restored
-        content = encode_image(restored, kind, quality=saving.quality)
+    data = opened.data if opened.picture.format == kind else None
+    content = encode_result(restored, kind, saving, data if unchanged else None)
     note = None
     if settings is not None:
         made = opened.stamp[2:], hash_of(opened.data), settings
@@ -140,6 +136,18 @@ def save_result(
     else:
         write_aside(opened.target, content, saving.overwrite, like=opened.source, note=note)
     return opened.target
+
+
+def encode_result(restored: Picture, kind: str, saving: Saving, original: bytes | None) -> bytes:
+    """The file of a restored picture in a format ("JPEG", "PNG" ...).
+
+    original: the bytes of a file of that format whose picture was not changed; None: it was. They
+              are the result where no quality is given and all metadata stays
+    """
+    if original is not None and saving.quality is None and not saving.strip_metadata:
+        return original
+    restored = without_metadata(restored) if saving.strip_metadata else restored
+    return encode_image(restored, kind, quality=saving.quality)
 
 
 def denoise_file(

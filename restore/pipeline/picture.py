@@ -188,7 +188,9 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
     resources = compute.resolve()
     started = time.perf_counter()
     if task.first is not None:
-        picture = _restore(picture, task.first, compute, None).picture
+        before = None if report is None else _part(report, 0, 2)
+        picture = _restore(picture, task.first, compute, before).picture
+        report = None if report is None else _part(report, 1, 2)
     fitted = task.for_picture(picture)
     network = fitted.network
     output = None
@@ -240,5 +242,5 @@ def run_passes(
 
 
 def _part(report: Report, index: int, count: int) -> Report:
-    """A report for one pass, as a part of all passes."""
+    """A report for one pass, or for one of two tasks, as a part of all."""
     return lambda done, total: report(index * total + done, count * total)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from restore.cli import app
-from restore.cli.models import score_words, summary, trained_on, use_of
+from restore.cli.models import score_words, summary, trained_on
 from restore.models.card import ModelCard
 from restore.models.weights import available_models, read_card
 
@@ -52,14 +52,14 @@ def card(name: str, task: str, degradation: str = "", scale: int = 1) -> ModelCa
 
 def test_every_kind_of_model_has_a_use_of_its_own() -> None:
     uses = [
-        use_of(card("d", "denoise", "gaussian")),
-        use_of(card("d-fast", "denoise", "gaussian")),
-        use_of(card("p", "denoise", "photo")),
-        use_of(card("x", "denoise")),
-        use_of(card("u", "upscale", "bicubic", 3)),
-        use_of(card("u", "upscale", "second-order", 4)),
-        use_of(card("a", "autoencoder")),
-        use_of(card("n", "anomaly")),
+        card("d", "denoise", "gaussian").use,
+        card("d-fast", "denoise", "gaussian").use,
+        card("p", "denoise", "photo").use,
+        card("x", "denoise").use,
+        card("u", "upscale", "bicubic", 3).use,
+        card("u", "upscale", "second-order", 4).use,
+        card("a", "autoencoder").use,
+        card("n", "anomaly").use,
     ]
     assert len(set(uses)) == len(uses)
     assert uses[1] == f"{uses[0]}; smaller and faster"

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from restore.errors import ReadError, RestoreError
+from restore.errors import ReadError, RestoreError, UnknownFormatError
 from restore.image import read
 from restore.image.picture import quantise
 from restore.image.read import decode_image, load_image, promised_size
@@ -394,3 +394,12 @@ def deep_jpeg_2000(bits):
 
     values = np.array([[0, 1, (1 << bits) - 1]] * 8, np.uint16).repeat(8, axis=1)
     return bytes(imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits))
+
+
+@pytest.mark.parametrize("start", [b"<svg></svg>", b"\x76\x2f\x31\x01" + bytes(40), b"%PDF-1.7"])
+def test_a_format_that_is_never_read_is_told_from_damage(start: bytes) -> None:
+    with pytest.raises(UnknownFormatError):
+        decode_image(start)
+    with pytest.raises(ReadError) as damaged:
+        decode_image(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    assert not isinstance(damaged.value, UnknownFormatError)

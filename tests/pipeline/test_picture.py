@@ -301,3 +301,12 @@ def test_a_header_that_says_too_much_is_refused_before_anything_is_decoded(
             restore_it()
     (outcome,) = denoise_files(path, None, small_network, **settings)
     assert outcome.status == "failed" and "do not fit" in outcome.reason
+
+
+def test_the_progress_of_two_tasks_goes_on_from_one_to_the_other(samples: Path) -> None:
+    """A noisy picture is denoised before it is enlarged."""
+    noisy = restore.load_image(samples / "fur.png").pixels[:64, :64]
+    seen: list[tuple[int, int]] = []
+    restore.upscale(noisy, 2, report=lambda *s: seen.append(s), **FP32)
+    shares = [done / total for done, total in seen]
+    assert 0 < shares[0] <= 0.5 < shares[-1] == 1 and shares == sorted(shares)
