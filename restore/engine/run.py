@@ -19,13 +19,14 @@ from restore.engine.backend import (
     ArraySource,
     Backend,
     NotFiniteError,
-    PaddedRows,
     Plan,
     Report,
     Sink,
     Source,
+    padded_for,
 )
 from restore.engine.compute import Resources
+from restore.engine.device import precision_name
 from restore.engine.memory import for_network, format_bytes
 from restore.engine.rows.backend import RowBackend
 from restore.engine.tiled import TileBackend, run_stack
@@ -86,7 +87,7 @@ def run(
     if not even the smallest tile fits, InputError for a tile or a memory that is too small, and any
     other error of the network.
     """
-    padded = PaddedRows(source, network.multiple_of, network.border)
+    padded, resources = padded_for(network, source), supported(network, resources)
     backend, failed = choose_backend(network, resources), None
     while True:
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
@@ -128,7 +129,8 @@ def run_together(
     overflows, they are run one by one.
     """
     outputs: list[Output] = []
-    if len(pictures) > 1:
+    resources = supported(network, resources)
+    if len(pictures) > 1 and not network.square:
         failure = _attempt(
             lambda: outputs.extend(Output(*o) for o in run_stack(network, pictures, resources)),
             resources.device,
@@ -143,6 +145,13 @@ def choose_backend(network: Network, resources: Resources) -> Backend:
     return next(b for b in BACKENDS if b.supports(network, resources))
 
 
+def supported(network: Network, resources: Resources) -> Resources:
+    """The same settings, in float32 if the network cannot run in their precision."""
+    if precision_name(resources.dtype) in network.precisions:
+        return resources
+    return replace(resources, dtype=torch.float32)
+
+
 def network_memory(
     network: Network, shape: tuple[int, ...], resources: Resources, passes: int = 1
 ) -> int | None:
@@ -152,16 +161,18 @@ def network_memory(
     passes: how many outputs are averaged
     None if there is no limit. Raises InputError with the smallest memory that works.
     """
-    if resources.memory is None:
+    memory = resources.memory
+    if memory is None:
         return None
     height, width, channels = shape
     beyond, grid = 2 * network.border, network.multiple_of
-    padded = [round_up(side + beyond, grid) for side in (height, width)]
+    padded = [max(network.minimum, round_up(side + beyond, grid)) for side in (height, width)]
+    resources = supported(network, resources)
     backend = choose_backend(network, resources)
     least = backend.least_memory(network, padded[0], padded[1], resources.dtype)
     larger = (1 + network.scale**2) // 2 or 1  # an upscaler's result is held too
     larger += passes > 1  # as is the output of another pass
-    return for_network(resources.memory, (height, width, channels * larger), least)
+    return for_network(memory, (height, width, channels * larger), least)
 
 
 def _attempt(compute: Callable[[], object], device: torch.device) -> Failure | None:

@@ -1,14 +1,27 @@
-"""The backend for any network on any device: tiles in batches, hard crops, no blending."""
+"""The backend for any network on any device: tiles in batches.
+
+The cores of tiles are cut out and put side by side. Only those of a network that sees further than
+its halo are blended.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from restore.engine.backend import ArraySource, NotFiniteError, PaddedRows, Plan, Report, Sink
+from restore.engine.backend import (
+    ArraySource,
+    NotFiniteError,
+    PaddedRows,
+    Plan,
+    Report,
+    Sink,
+    padded_for,
+)
 from restore.engine.compute import Resources
 from restore.engine.memory import (
     ROW_BYTES,
@@ -18,6 +31,7 @@ from restore.engine.memory import (
     too_little_for_rows,
 )
 from restore.engine.prepare import prepare, smallest_tile, useful_tile
+from restore.engine.seams import Seams
 from restore.engine.tiling import Span, choose_window, split_axis
 from restore.engine.transfer import Transfer
 from restore.errors import InputError, OutOfMemoryError
@@ -78,11 +92,14 @@ class TileBackend:
         if most_rows is not None and height > most_rows:
             height, width = most_rows, min(source.width, pixels // most_rows)
             width = max(width, min(source.width, smallest_tile(network)))
-        rows = split_axis(source.height, height, network.halo, network.multiple_of)
-        columns = split_axis(source.width, width, network.halo, network.multiple_of)
+        least = (height, width) if network.square else (network.minimum, network.minimum)
+        rows = split_axis(source.height, height, network.halo, network.multiple_of, least[0])
+        columns = split_axis(source.width, width, network.halo, network.multiple_of, least[1])
         memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
         if ordered:
             memory += rows[0].window * row_bytes(source)
+        if network.blend:
+            memory += seam_bytes(network, source, rows[0].window)
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
 
     @torch.inference_mode()
@@ -98,10 +115,10 @@ class TileBackend:
     ) -> None:
         """Run batches of tiles; while one is computed, the next is sent to the device."""
         prepared = prepare(network, plan.device, plan.dtype)
-        area = _Area(source, network.scale, start)
+        area = _Area(source, network, plan, start)
         finite = torch.ones((), dtype=torch.bool, device=plan.device)
         done, total = 0, plan.tiles
-        batches = _batches(source, plan, area.first)
+        batches = _batches(source, plan, area.first - network.blend)
         batch = next(batches, None)
         sent = batch.load() if batch else None
         previous, unloading = None, None
@@ -152,13 +169,23 @@ def _batches(source: PaddedRows, plan: Plan, first: int) -> Iterator[_Batch]:
 class _Area:
     """The part of the padded picture that is written: without its border, from a row on."""
 
-    def __init__(self, source: PaddedRows, scale: int, start: int) -> None:
-        self.border, self.scale = source.border, scale
+    def __init__(self, source: PaddedRows, network: Network, plan: Plan, start: int) -> None:
+        self.border, self.scale = source.border, network.scale
+        self.seams = None
+        if network.blend and plan.tiles > 1:
+            self.seams = Seams(plan.rows, plan.columns, network.blend, network.scale)
         self.first, self.last = self.border + start, self.border + source.size[0]
         self.right = self.border + source.size[1]
 
     def write(self, sink: Sink, batch: _Batch, outputs: Pixels) -> None:
         """Write the part of each tile's core that lies in this area."""
+        if self.seams is not None:
+            for columns, output in zip(batch.columns, outputs, strict=True):
+                self.seams.add(batch.rows, columns, output)
+            top = self.scale * self.border
+            down = slice(self.scale * self.first, self.scale * self.last)
+            self.seams.write(sink, top, down, slice(top, self.scale * self.right))
+            return
         for columns, output in zip(batch.columns, outputs, strict=True):
             rows = _within(batch.rows, self.first, self.last)
             kept = _within(columns, self.border, self.right)
@@ -185,7 +212,7 @@ def run_stack(
 ) -> Iterator[tuple[Pixels, Plan]]:
     """Run pictures of one size in one batch, untiled. Raises NotFiniteError."""
     device, dtype = resources.device, resources.dtype
-    padded = [PaddedRows(ArraySource(p), network.multiple_of, network.border) for p in pictures]
+    padded = [padded_for(network, ArraySource(p)) for p in pictures]
     stack = np.stack([source.read(0, source.height) for source in padded])
     rows, columns = (Span(0, n, 0, n) for n in stack.shape[1:3])
     memory = stack.shape[1] * stack.shape[2] * len(stack) * tile_bytes(network, dtype)
@@ -201,6 +228,12 @@ def run_stack(
     for each in pixels:
         kept = each[first : first + height, first : first + width]
         yield np.ascontiguousarray(kept), plan
+
+
+def seam_bytes(network: Network, source: PaddedRows, rows: int) -> int:
+    """Bytes of the result of a row of tiles that is held while its seams are blended."""
+    held = 2 * 4 * network.channels * network.scale**2  # with what is left over for the next
+    return rows * source.width * held
 
 
 def row_bytes(source: PaddedRows) -> int:
@@ -223,13 +256,17 @@ def _window(
     network: Network, source: PaddedRows, pixels: int, square: int | None
 ) -> tuple[int, int]:
     height, width, smallest = source.height, source.width, smallest_tile(network)
-    if square is None:
-        return choose_window(height, width, pixels, network.halo, network.multiple_of)
-    if square < smallest and square < max(height, width):
+    if square is None and not network.square:
+        halo, multiple = network.halo, network.multiple_of
+        return choose_window(height, width, pixels, halo, multiple, smallest)
+    side = max(smallest, math.isqrt(pixels)) if square is None else square
+    if side < smallest and side < max(height, width):
         raise InputError(
-            f"a tile of {square} pixels is too small; the smallest for this model is {smallest}"
+            f"a tile of {side} pixels is too small; the smallest for this model is {smallest}"
         )
-    return min(square, height), min(square, width)
+    if network.square:
+        side = min(side, height, width) // network.multiple_of * network.multiple_of
+    return min(side, height), min(side, width)
 
 
 def _smaller(network: Network, failed: TilePlan) -> tuple[int, int | None, int]:

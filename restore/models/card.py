@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from restore.errors import WeightsError
 
-Noise = Literal["none", "white", "mixed"]
+Noise = Literal["none", "white", "mixed", "unknown"]
 NOISE: dict[str, Noise] = {  # by the degradation in the training recipe
     "gaussian": "white", "photo": "mixed", "bicubic": "none", "second-order": "mixed",
 }  # fmt: skip
