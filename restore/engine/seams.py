@@ -87,7 +87,8 @@ class Seams:
         left, scale = self._band, self.scale
         height = scale * (wide.last - wide.first)
         self._band = np.zeros((height, self._width, channels), np.float32)
-        self._band[: len(left)] = left
+        if left.size:
+            self._band[: len(left)] = left
         self._rows, self._missing = rows, len(self._across)
 
     def write(self, sink: Sink, top: int, rows: slice, columns: slice) -> None:

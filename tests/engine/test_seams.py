@@ -138,11 +138,11 @@ def test_a_precision_that_a_network_cannot_run_in_is_float32(identity: Any) -> N
 def test_a_measured_footprint_makes_tiles_smaller(identity: Any) -> None:
     def plan(footprint: int) -> Plan:
         network = sized(identity, footprint=footprint)
-        memory = Resources(CPU, FP32, memory=4_000_000)
+        memory = Resources(CPU, FP32, memory=12_000_000)
         return run_array(network, picture(300, 300), memory).plan
 
     assert plan(10).tiles == 1 < plan(100).tiles < plan(400).tiles
-    assert plan(400).memory <= 4_000_000
+    assert plan(400).memory <= 12_000_000
 
 
 def test_an_ensemble_declares_what_its_network_does() -> None:

@@ -58,7 +58,7 @@ def test_what_looks_at_the_whole_picture_is_blended() -> None:
     found = measure(Subject(lambda x: x * x.mean(dim=(2, 3), keepdim=True), 1, 1))
     assert found.reach is None
     assert (found.halo, found.blend) == (reach.OVERLAP, reach.BLEND)
-    assert found.difference > 0.01
+    assert found.difference > 100 * reach.ROUNDING
 
 
 def test_a_reach_that_is_too_far_gets_the_halo_after_which_nothing_changes() -> None:
@@ -82,7 +82,7 @@ def test_nan_that_does_not_survive_is_not_taken_for_no_reach() -> None:
 def test_networks_that_view_their_tensors_do_not_run_channels_last() -> None:
     class Viewing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            flat = x.view(x.shape[0], x.shape[1], -1)  # fails where channels lie side by side
+            flat = x.view(x.shape[0], -1)  # fails where channels lie side by side
             return flat.view(x.shape)
 
     assert not measure(Subject(Viewing(), 3, 1)).channels_last
