@@ -96,10 +96,8 @@ class TileBackend:
         rows = split_axis(source.height, height, network.halo, network.multiple_of, least[0])
         columns = split_axis(source.width, width, network.halo, network.multiple_of, least[1])
         memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
-        if ordered:
-            memory += rows[0].window * row_bytes(source)
-        if network.blend:
-            memory += seam_bytes(network, source, rows[0].window)
+        per_row = row_bytes(source) if ordered else 0
+        memory += rows[0].window * (per_row + seam_bytes(network, source))
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
 
     @torch.inference_mode()
@@ -230,10 +228,9 @@ def run_stack(
         yield np.ascontiguousarray(kept), plan
 
 
-def seam_bytes(network: Network, source: PaddedRows, rows: int) -> int:
-    """Bytes of the result of a row of tiles that is held while its seams are blended."""
-    held = 2 * 4 * network.channels * network.scale**2  # with what is left over for the next
-    return rows * source.width * held
+def seam_bytes(network: Network, source: PaddedRows) -> int:
+    """Bytes of a row that is held while its seams are blended, with what is left of the last."""
+    return 2 * 4 * source.width * network.channels * network.scale**2 if network.blend else 0
 
 
 def row_bytes(source: PaddedRows) -> int:
@@ -244,12 +241,11 @@ def row_bytes(source: PaddedRows) -> int:
 def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
     """The most rows of a tile for which half of the memory holds them at full width."""
     smallest = min(source.height, useful_tile(network))
-    least = max(
-        smallest * row_bytes(source), smallest_tile(network) ** 2 * tile_bytes(network, dtype)
-    )
+    per_row = row_bytes(source) + seam_bytes(network, source)
+    least = max(smallest * per_row, smallest_tile(network) ** 2 * tile_bytes(network, dtype))
     if 2 * least > memory:
         raise too_little_for_rows(memory, smallest, 2 * least)
-    return max(smallest, memory // 2 // row_bytes(source))
+    return max(smallest, memory // 2 // per_row)
 
 
 def _window(

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import logging
 import pickle
 import warnings
 import zipfile
@@ -30,6 +31,8 @@ from restore.models.folders import cache_folder
 from restore.models.network import BaseNetwork
 from restore.models.reach import BLEND, OVERLAP, Geometry, Subject, measure
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor, ModelDescriptor
 
@@ -47,6 +50,7 @@ WRAPPERS = (
     "params", "state_dict", "model_state_dict", "model", "module", "net", "net_g", "netG",
     "generator", "weights",
 )  # fmt: skip
+LARGE = 10**6  # parameters; measuring takes longer than anyone waits without a word
 DEEPEST = 5  # dictionaries and prefixes around a network
 LICENCES = ("modelspec.license", "license", "licence")  # keys in a safetensors header
 UNKNOWN = "unknown"  # for a licence
@@ -324,6 +328,8 @@ class About:
 def _measured(path: Path, descriptor: ImageModelDescriptor[nn.Module], subject: Subject) -> About:
     """Measure a network, and keep the result beside the file or else in the user's cache."""
     geometry = estimated(subject)
+    if sum(p.numel() for p in descriptor.model.parameters()) > LARGE:
+        log.warning("measuring how far %s sees, once; this may take some minutes", path.name)
     if not descriptor.size_requirements.square:
         with suppress(RuntimeError, ValueError, AssertionError, IndexError):  # odd shapes refused
             geometry = measure(subject)

@@ -22,9 +22,14 @@ from restore.engine.prepare import prepare
 from restore.engine.run import run_array
 from restore.engine.seams import seam_notes
 from restore.errors import InputError, WeightsError
+from restore.image.arrays import to_picture
+from restore.image.read import load_image
+from restore.image.write import save_image
 from restore.models import community
 from restore.models.community import CommunityNetwork, candidates, load_community
 from restore.models.weights import is_foreign, load_model, read_card
+from restore.pipeline.batch import denoise_files
+from restore.pipeline.file import denoise_huge
 from restore.pipeline.picture import denoise, upscale
 
 spandrel = pytest.importorskip("spandrel", reason="pip install spandrel")
@@ -199,6 +204,25 @@ def test_each_architecture_in_its_form_tiled_against_untiled(
     else:
         assert float(np.abs(tiled.pixels - whole.pixels).mean()) < 0.1 * float(whole.pixels.std())
         assert "cannot equal" in seam_notes(network, tiled.plan)[0]
+
+
+def test_every_way_of_restoring_says_that_tiles_were_blended(tmp_path: Path) -> None:
+    path = write(tmp_path / "nafnet.pth", nafnet())
+    network = load_community(path)
+    tile = 2 * network.halo + 2 * max(network.blend, network.multiple_of)
+    pixels = np.random.default_rng(0).integers(0, 256, (tile + 9, tile + 20, 3), np.uint8)
+    save_image(to_picture(pixels), tmp_path / "a.tif")
+    single = denoise(pixels, path, tile=tile, device="cpu")
+    (outcome,) = denoise_files([tmp_path / "a.tif"], model=path, tile=tile, device="cpu")
+    rows, _ = denoise_huge(
+        tmp_path / "a.tif", tmp_path / "rows.tif", path, tile=tile, device="cpu", memory="1GB"
+    )
+    for notes in (single.notes, outcome.notes, rows.notes):
+        assert len(notes) == 1 and "cannot equal" in notes[0]
+    whole = load_image(tmp_path / "a-restored.tif").pixels
+    by_rows = load_image(tmp_path / "rows.tif").pixels
+    assert np.abs(by_rows - whole).mean() < 2 / 255
+    assert denoise(pixels, path, device="cpu").notes == ()
 
 
 def test_untiled_is_what_spandrel_gives(tmp_path: Path) -> None:
