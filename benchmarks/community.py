@@ -41,7 +41,8 @@ def main() -> None:
 
 def row(path: Path, network: Network, side: int | None) -> str:
     """What was measured of one network."""
-    tile = max(2 * network.halo + round_up(CORE, network.multiple_of), network.minimum)
+    core = round_up(max(CORE, 2 * network.blend), network.multiple_of)
+    tile = max(2 * network.halo + core, network.minimum)
     pixels = fit_channels(picture(side or tile * 5 // 2), network.channels)
     cpu = torch.device("cpu")
     whole = run_array(network, pixels, Resources(cpu, torch.float32, tile=2 * len(pixels)))

@@ -384,9 +384,9 @@ def _digest(path: Path) -> str:
 def estimated(subject: Subject) -> Geometry:
     """A geometry for networks that cannot be measured, such as those for squares alone."""
     multiple = subject.multiple_of
-    blend, halo = (-(-pixels // multiple) * multiple for pixels in (BLEND, OVERLAP))
+    halo = -(-OVERLAP // multiple) * multiple
     values = ESTIMATED_FOOTPRINT * max(1, subject.scale**2 // 2)
-    return Geometry(multiple, max(halo, blend), blend, None, 1.0, values, False)
+    return Geometry(multiple, halo, BLEND, None, 1.0, values, False)
 
 
 def _card(path: Path, descriptor: ImageModelDescriptor[nn.Module], geometry: Geometry) -> ModelCard:

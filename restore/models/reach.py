@@ -26,6 +26,7 @@ MOST = 192  # pixels; a wider halo would make most of a tile halo
 STRIPS = (128, 2 * MOST + 256)  # lengths of the strips that are measured, in pixels
 THICKNESS = 32  # of a strip
 WIDEST_GRIDS = (64, 48, 56)  # pixels; the windows of attention divide one of them
+SIMILAR = 10  # off its grid, a network that sees everything changes a thousand times as much
 ROUNDING = 2e-5  # by which outputs for windows of another shape may differ, of the largest output
 OVERLAP, BLEND = 64, 16  # pixels, where no distance makes the difference vanish
 PROBE = 96  # side in pixels of the input on which memory is measured
@@ -122,7 +123,7 @@ def find_grid(subject: Subject, reach: int | None) -> tuple[int, Tensor]:
     most, from_ = ROUNDING, MOST // 2
     if reach is None:
         widest = max(WIDEST_GRIDS[0] // multiple, 1) * multiple
-        most = max(most, 2 * cuts.change(widest, from_, most=torch.inf))
+        most = max(most, SIMILAR * cuts.change(widest, from_, most=torch.inf))
 
     def fits(grid: int) -> bool:
         return cuts.change(grid, from_ if reach is None else reach + grid, most) <= most
@@ -187,10 +188,9 @@ def affordable(profile: Tensor, grid: int) -> tuple[int, int]:
 
     The least halo after which only rounding remains, and a quarter more; or else `OVERLAP`.
     """
-    blend = -(-BLEND // grid) * grid
     vanished = [k for k in range(0, MOST, 8) if beyond(profile, k) <= ROUNDING]
     context = vanished[0] + vanished[0] // 4 if vanished else OVERLAP - BLEND
-    return -(-min(context + blend, MOST) // grid) * grid, blend
+    return -(-min(context + BLEND, MOST) // grid) * grid, BLEND
 
 
 def strip(subject: Subject, axis: int, length: int, cell: int) -> Tensor:

@@ -31,6 +31,7 @@ from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
 ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
+RESERVED = ("bicubic",)  # what means something else where a model is named
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_HEADER = 2**26  # bytes
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
@@ -68,11 +69,11 @@ def add_model(file: Path, name: str | None = None) -> Path:
     nothing was added.
     """
     name = file.stem if name is None else name
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(
             f"'{name}' is not a name for a model; give one of letters, digits, '-', '_' and '.'"
         )
-    if name in {*available_models(), *ESTIMATORS, *added_models()}:
+    if name in {*available_models(), *RESERVED, *ESTIMATORS, *added_models()}:
         raise InputError(f"there is a model '{name}' already; give another with --name")
     if not file.is_file():
         raise UnknownModelError(f"{file} does not exist; give a weights file")

@@ -187,6 +187,7 @@ def test_what_cannot_be_added_leaves_nothing(own_folder: Path, tmp_path: Path) -
             "there is a model 'denoise-photo' already",
         ),
         (["--add", "{file}", "--name", "noise-level"], "already; give another with --name"),
+        (["--add", "{file}", "--name", "bicubic"], "there is a model 'bicubic' already"),
         (["--add", "{file}", "--name", "../x"], "is not a name for a model"),
         (["--add", "{file}", "--name", ""], "is not a name for a model"),
         (["--add", "gone.pth"], "gone.pth does not exist"),

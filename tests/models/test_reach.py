@@ -61,6 +61,14 @@ def test_what_looks_at_the_whole_picture_is_blended() -> None:
     assert found.difference > 100 * reach.ROUNDING
 
 
+def test_a_grid_is_found_where_the_whole_picture_is_seen_too() -> None:
+    def both(x: Tensor) -> Tensor:
+        return x + windows(x, 8) + 0.1 * x.mean(dim=(2, 3), keepdim=True)
+
+    found = measure(Subject(both, 1, 1))
+    assert (found.multiple_of, found.halo % 8, found.blend) == (8, 0, reach.BLEND)
+
+
 def test_a_reach_that_is_too_far_gets_the_halo_after_which_nothing_changes() -> None:
     kernel = torch.exp(-torch.arange(-220, 221.0).abs())  # far, but 1e-9 after 20 pixels
 
