@@ -43,7 +43,9 @@ def command(
     if file_format not in SUFFIXES:
         raise InputError(f"'{file_format}' is not a format; choose one of {', '.join(SUFFIXES)}")
     model = checks.check_model(model)
-    path = Path(Path(model).stem + SUFFIXES[file_format])
+    named = Path(model)
+    name = named.stem if named.suffix.lower() in checks.WEIGHTS_SUFFIXES else named.name
+    path = Path(name + SUFFIXES[file_format])
     path = path if output is None else checks.local(output)
     for made in (path, path.with_suffix(".bin")) if file_format == "openvino" else (path,):
         if made.exists() and not overwrite:

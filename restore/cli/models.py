@@ -70,7 +70,7 @@ def command(
 
 
 def check_adding(name: str | None, add: str | None, as_name: str | None) -> None:
-    """InputError for options that contradict or need each other; told before torch is imported."""
+    """InputError for options that contradict or need each other, before torch is imported."""
     if add is not None and name is not None:
         raise InputError("give a model to print its card, or --add FILE, but not both")
     if as_name is not None and add is None:

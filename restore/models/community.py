@@ -92,7 +92,7 @@ class CommunityNetwork(nn.Module, BaseNetwork):
         return int(self.form.plane)
 
     def conditioned_on(self, *noise: float) -> CommunityNetwork:
-        """The same kernels, told this noise level (0-255) instead of 15."""
+        """The same kernels, conditioned on this noise level (0-255) instead of 15."""
         if len(noise) != self.noise_inputs:
             raise ValueError(f"this network takes {self.noise_inputs} noise levels, not {noise}")
         other = copy.copy(self)

@@ -59,14 +59,15 @@ class Export:
 class Exported(nn.Module):
     """A network with the inputs of an exported file: a picture, and perhaps noise levels."""
 
-    def __init__(self, network: nn.Module, told: bool) -> None:
-        """told: whether the network takes noise levels."""
+    def __init__(self, network: nn.Module, conditioned: bool) -> None:
+        """conditioned: whether the network takes noise levels."""
         super().__init__()
-        self.network, self.told = network, told
+        self.network, self.conditioned = network, conditioned
 
     def forward(self, picture: Tensor, noise: Tensor | None = None) -> Tensor:
         """(1, C, H, W) in [0, 1], (1, noise_inputs) in 0-255 -> (1, C, scale H, scale W)."""
-        output: Tensor = self.network(picture, noise) if self.told else self.network(picture)
+        given = (picture, noise) if self.conditioned else (picture,)
+        output: Tensor = self.network(*given)
         return output
 
 
