@@ -15,6 +15,7 @@ from restore.cli.models import score_words, summary, trained_on, use_of
 from restore.errors import RestoreError, UnknownModelError, WeightsError
 from restore.models.card import ModelCard
 from restore.models.weights import available_models, load_model, read_card
+from restore.tasks.task import find_network
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +134,7 @@ def test_an_added_model_is_listed_and_found_by_its_name(
     upscaling_weights.unlink()
     assert any(line.split()[0] == "mine-x3" for line in run().splitlines())
     assert load_model("mine-x3").scale == 3
+    assert find_network("mine-x3").card.name == "mine-x3"  # type: ignore[union-attr]
     with pytest.raises(UnknownModelError, match="mine-x3"):
         load_model("mine-x4")
 

@@ -304,7 +304,7 @@ def test_other_networks_are_told_no_noise_level(tmp_path: Path) -> None:
     path = write(tmp_path / "x.pth", compact(1))
     with pytest.raises(InputError, match="decides itself what it removes; leave sigma out"):
         denoise(np.zeros((8, 8, 3), np.float32), path, sigma=25)
-    assert denoise(np.zeros((8, 8, 3), np.float32), path, device="cpu").model == "x"
+    assert denoise(np.zeros((8, 8, 3), np.float32), path, device="cpu").model == "x.pth"
 
 
 def test_bfloat16_is_not_used_and_half_where_it_is_supported(tmp_path: Path) -> None:
