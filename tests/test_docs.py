@@ -33,6 +33,7 @@ SHORTER = {  # instead of minutes or hours
     "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
     "restore anomaly fit": "--epochs 1",
 }
+NEEDED = {"community": ("spandrel", "onnx", "onnxscript", "onnxruntime", "openvino")}
 SIDE = 128  # of the crops of the samples that the commands get
 
 
@@ -73,8 +74,24 @@ def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for path in small_samples.iterdir():
         os.link(path, tmp_path / "samples" / path.name)
     write_digits(tmp_path / "digits")
+    write_community(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_community(folder: Path) -> None:
+    """Two small networks as other projects publish them, if spandrel is there."""
+    if importlib.util.find_spec("spandrel") is None:
+        return
+    import torch
+    from safetensors.torch import save_file
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    states = [SRVGGNetCompact(num_feat=4, num_conv=1, upscale=n).state_dict() for n in (4, 1)]
+    torch.save({"params_ema": states[0]}, folder / "4x-example.pth")
+    save_file(states[1], folder / "1x-example.safetensors")
 
 
 def write_digits(folder: Path) -> None:
@@ -104,6 +121,8 @@ def run_line(line: str) -> None:
 
 @pytest.mark.parametrize("page", [*filter(is_run, PAGES)], ids=lambda page: page.stem)
 def test_commands_and_examples_run(page: Path, checkout: Path) -> None:
+    for package in NEEDED.get(page.stem, ()):
+        pytest.importorskip(package, reason=f"pip install {package}")
     for language, text in blocks(page):
         if language == "bash":
             for line in text.replace("\\\n", " ").splitlines():

@@ -11,6 +11,7 @@ from restore.image.find import find_pictures, is_pattern
 
 WEB = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
 MODEL_SIZES = ("fast", "best")  # what --quality took in 0.1
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".ckpt")  # as in `models.community`, without torch
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -97,10 +98,10 @@ def parse_quality(given: str | None) -> int | None:
 def check_model(model: str) -> str:
     """The name, or the path with `~` expanded; UnknownModelError for a file that is not there."""
     path = Path(model).expanduser()
-    named_as_file = path.suffix == ".safetensors" or path.name != model
+    named_as_file = path.suffix.lower() in WEIGHTS_SUFFIXES or path.name != model
     if named_as_file and not path.exists():
         raise UnknownModelError(
-            f"{path} does not exist; give a .safetensors file, or a name from `restore models`"
+            f"{path} does not exist; give a weights file, or a name from `restore models`"
         )
     return str(path)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, examples, out, rows
-from restore.errors import WeightsError
+from restore.cli.checks import local
+from restore.cli.console import Debug, err, examples, out, rows
+from restore.errors import InputError, ModelError, UnknownModelError, WeightsError
 
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
@@ -25,16 +26,34 @@ def command(
         str | None,
         typer.Argument(help="A model or a weights file, to print its card.", show_default=False),
     ] = None,
+    add: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep a weights file in your own folder of models, to be used by name.",
+            show_default=False,
+        ),
+    ] = None,
+    as_name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Of the added model.", show_default="that of the file"
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole card, or all cards, as JSON.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """List the models that are shipped, or print the model card of one."""
-    from restore.models.weights import available_models, find_weights, read_card
+    """List the models that are shipped and added, print the model card of one, or add one."""
+    check_adding(name, add, as_name)
+    from restore.models.weights import add_model, find_weights, read_card
 
+    if add is not None:
+        out().print(f"{add} -> {add_model(local(add), as_name)}", soft_wrap=True)
+        name = as_name or local(add).stem
     if name is None:
-        cards = {model: read_card(path) for model, path in available_models().items()}
+        cards = usable_cards()
         if as_json:
             print_json({model: dataclasses.asdict(card) for model, card in cards.items()})
         elif cards:
@@ -54,6 +73,29 @@ def command(
     rows(lines)
 
 
+def check_adding(name: str | None, add: str | None, as_name: str | None) -> None:
+    """InputError for options that contradict or need each other, before torch is imported."""
+    if add is not None and name is not None:
+        raise InputError("give a model to print its card, or --add FILE, but not both")
+    if as_name is not None and add is None:
+        raise InputError("--name goes with --add; give the file of the model to add")
+    if add is not None and not local(add).is_file():
+        raise UnknownModelError(f"{add} does not exist; give a weights file")
+
+
+def usable_cards() -> dict[str, ModelCard]:
+    """The cards of all models by name; an added one that cannot be used is said to be so."""
+    from restore.models.weights import added_models, available_models, read_card
+
+    cards = {model: read_card(path) for model, path in available_models().items()}
+    for model, path in added_models().items():
+        try:
+            cards[model] = read_card(path)
+        except ModelError as error:
+            err().print(f"{model} cannot be used: {error}", soft_wrap=True)
+    return cards
+
+
 def print_json(values: dict[str, Any]) -> None:
     """Indented, to standard output."""
     out().print_values(values, 2)
@@ -65,9 +107,10 @@ def summary(card: ModelCard, path: Path) -> dict[str, str]:
         "use": card.use,
         "task": card.task if card.scale == 1 else f"{card.task} by {card.scale}",
         "file": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
-        "trained on": trained_on(card.trained_on),
         "licence": card.licence,
     }
+    if card.trained_on or "loaded_by" not in card.training:
+        lines["trained on"] = trained_on(card.trained_on)
     scores: dict[str, list[str]] = {}
     for score in card.scores:
         data = " ".join(str(score[key]) for key in ("data", "precision") if score.get(key))

@@ -208,11 +208,17 @@ class PaddedRows:
     0.007 dB, as noise near the edge then recurs closer. Any size is possible, even 1x1.
     """
 
-    def __init__(self, source: Source, multiple: int, border: int = 0) -> None:
-        """border: pixels added on each side; below and on the right, more up to the multiple."""
+    def __init__(self, source: Source, multiple: int, border: int = 0, minimum: int = 1) -> None:
+        """Set the padded size.
+
+        border:  pixels added on each side; below and on the right, more up to the multiple
+        minimum: least height and width of the padded picture, a multiple of `multiple`
+        """
         self.source, self.border = source, border
         self.size = (source.height, source.width)
-        self.height, self.width = (round_up(n + 2 * border, multiple) for n in self.size)
+        self.height, self.width = (
+            max(minimum, round_up(n + 2 * border, multiple)) for n in self.size
+        )
         self.channels = source.channels
         self._rows = mirrored(source.height, self.height, border)
         self._columns = mirrored(source.width, self.width, border)
@@ -232,6 +238,11 @@ class PaddedRows:
         framed[:, :left] = rows[:, self._columns[:left]]
         framed[:, right:] = rows[:, self._columns[right:]]
         return framed
+
+
+def padded_for(network: Network, source: Source) -> PaddedRows:
+    """A picture padded as a network needs it."""
+    return PaddedRows(source, network.multiple_of, network.border, network.minimum)
 
 
 def padded_array(pixels: Pixels, multiple: int, border: int = 0) -> Pixels:

@@ -68,13 +68,16 @@ class Resources:
     chosen: bool = False
 
     def fitting(self, network: Network) -> Resources:
-        """The same, with float32 in place of a chosen bf16 that would cost the network levels.
+        """The same, in float32 where the network cannot run in half precision, or should not.
 
         On a CPU denoisers in bf16 stay within one level of 255 of float32 for 99.99 % of the
         values. Upscalers do not: the detail that they add has large values of either sign.
         """
         import torch
 
-        if self.chosen and self.dtype == torch.bfloat16 and network.scale > 1:
+        from restore.engine.device import precision_name
+
+        unfit = precision_name(self.dtype) not in network.precisions
+        if unfit or (self.chosen and self.dtype == torch.bfloat16 and network.scale > 1):
             return replace(self, dtype=torch.float32)
         return self

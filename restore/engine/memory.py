@@ -134,8 +134,8 @@ def check_tile(tile: int | None) -> int | None:
 
 def tile_bytes(network: Network, dtype: torch.dtype) -> int:
     """An upper estimate of the bytes per pixel of a tile, with float32 input and output."""
-    inner = TILE_CHANNELS * dtype.itemsize
-    return inner * max(1, network.scale**2 // 2) + 4 * network.channels * (1 + network.scale**2)
+    values = network.footprint or TILE_CHANNELS * max(1, network.scale**2 // 2)
+    return values * dtype.itemsize + 4 * network.channels * (1 + network.scale**2)
 
 
 def tile_pixels(
@@ -144,18 +144,15 @@ def tile_pixels(
     """The number of pixels of the tiles that are computed at once.
 
     1 MP on a CPU, for its caches. On a CUDA device as many as half of its free memory holds,
-    between 1 and 64 MP, so that few pixels are computed twice. 4 MP on other devices.
+    up to 64 MP, so that few pixels are computed twice. 4 MP on other devices. Where tiles are
+    blended, as many as half of the free memory holds on any device, since the whole is better.
     memory: limit in bytes, or None
     """
-    pixels = 2**20
-    if device.type == "cuda":
-        fitting = free_memory(device) // 2 // tile_bytes(network, dtype)
-        pixels = max(2**20, min(2**26, fitting))
-    elif device.type != "cpu":
-        pixels = 2**22
-    if memory is not None:
-        pixels = min(pixels, memory // tile_bytes(network, dtype))
-    return pixels
+    fitting = free_memory(device) // 2 if memory is None else memory
+    most = 2**26
+    if device.type != "cuda" and not network.blend:
+        most = 2**20 if device.type == "cpu" else 2**22
+    return min(most, fitting // tile_bytes(network, dtype))
 
 
 def pixels_together(device: torch.device) -> int:

@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from restore.engine.tiling import round_up
-from restore.models.network import BaseNetwork, Network
+from restore.models.network import BaseNetwork, Network, declare_like
 
 
 class CachedNetwork(BaseNetwork):
     """A network whose prepared copies are cached; it must not be modified afterwards."""
 
+    channels: int
+    scale: int
+    multiple_of: int
+    halo: int
+
     def __init__(self, network: Network) -> None:
         """Wrap a network."""
-        self.network, self.card = network, network.card
-        self.noise, self.sigma = network.noise, network.sigma
-        self.channels, self.scale = network.channels, network.scale
-        self.multiple_of, self.halo = network.multiple_of, network.halo
-        self.border = network.border
+        self.network = network
+        declare_like(self, network)
         self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
         self.layouts: dict[
             torch.dtype, object
@@ -51,7 +53,8 @@ def uncached(network: Network) -> Network:
 
 def smallest_tile(network: Network) -> int:
     """The side of the smallest tile that has a core: two halos and one cell of the grid."""
-    return 2 * round_up(network.halo, network.multiple_of) + network.multiple_of
+    core = round_up(max(1, 2 * network.blend), network.multiple_of)
+    return max(2 * round_up(network.halo, network.multiple_of) + core, network.minimum)
 
 
 def useful_tile(network: Network) -> int:

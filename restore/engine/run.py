@@ -20,11 +20,11 @@ from restore.engine.backend import (
     ArraySource,
     Backend,
     NotFiniteError,
-    PaddedRows,
     Plan,
     Report,
     Sink,
     Source,
+    padded_for,
 )
 from restore.engine.compute import Resources
 from restore.engine.memory import check_room, for_network, format_bytes, tile_bytes
@@ -89,7 +89,7 @@ def run(
     or a memory that is too small, and any other error of the network.
     """
     resources = resources.fitting(network)
-    padded = PaddedRows(source, network.multiple_of, network.border)
+    padded = padded_for(network, source)
     backend, failed = choose_backend(network, resources), None
     while True:
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
@@ -133,7 +133,7 @@ def run_together(
     """
     outputs: list[Output] = []
     resources = resources.fitting(network)
-    if len(pictures) > 1:
+    if len(pictures) > 1 and not network.square:
         failure = _attempt(
             lambda: outputs.extend(Output(*o) for o in run_stack(network, pictures, resources)),
             resources.device,
@@ -162,7 +162,7 @@ def network_memory(
         return None
     height, width, channels = shape
     beyond, grid = 2 * network.border, network.multiple_of
-    padded = [round_up(side + beyond, grid) for side in (height, width)]
+    padded = [max(network.minimum, round_up(side + beyond, grid)) for side in (height, width)]
     backend = choose_backend(network, resources)
     least = backend.least_memory(network, padded[0], padded[1], resources.dtype)
     if resources.tile is not None:

@@ -1,14 +1,27 @@
-"""The backend for any network on any device: tiles in batches, hard crops, no blending."""
+"""The backend for any network on any device: tiles in batches.
+
+The cores of tiles are cut out and put side by side. Only those of a network that sees further than
+its halo are blended.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from restore.engine.backend import ArraySource, NotFiniteError, PaddedRows, Plan, Report, Sink
+from restore.engine.backend import (
+    ArraySource,
+    NotFiniteError,
+    PaddedRows,
+    Plan,
+    Report,
+    Sink,
+    padded_for,
+)
 from restore.engine.compute import Resources
 from restore.engine.memory import (
     ROW_BYTES,
@@ -19,6 +32,7 @@ from restore.engine.memory import (
     too_little_for_rows,
 )
 from restore.engine.prepare import prepare, smallest_tile, useful_tile
+from restore.engine.seams import Seams
 from restore.engine.tiling import Span, choose_window, split_axis
 from restore.engine.transfer import Transfer
 from restore.errors import InputError, OutOfMemoryError
@@ -79,11 +93,12 @@ class TileBackend:
         if most_rows is not None and height > most_rows:
             height, width = most_rows, min(source.width, pixels // most_rows)
             width = max(width, min(source.width, smallest_tile(network)))
-        rows = split_axis(source.height, height, network.halo, network.multiple_of)
-        columns = split_axis(source.width, width, network.halo, network.multiple_of)
+        least = (height, width) if network.square else (network.minimum, network.minimum)
+        rows = split_axis(source.height, height, network.halo, network.multiple_of, least[0])
+        columns = split_axis(source.width, width, network.halo, network.multiple_of, least[1])
         memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
-        if ordered:
-            memory += rows[0].window * row_bytes(source)
+        per_row = row_bytes(source) if ordered else 0
+        memory += rows[0].window * (per_row + seam_bytes(network, source))
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
 
     @torch.inference_mode()
@@ -99,10 +114,10 @@ class TileBackend:
     ) -> None:
         """Run batches of tiles; while one is computed, the next is sent to the device."""
         prepared = prepare(network, plan.device, plan.dtype)
-        area = _Area(source, network.scale, start)
+        area = _Area(source, network, plan, start)
         finite = torch.ones((), dtype=torch.bool, device=plan.device)
         done, total = 0, plan.tiles
-        batches = _batches(source, plan, area.first)
+        batches = _batches(source, plan, area.first - network.blend)
         batch = next(batches, None)
         sent = batch.load() if batch else None
         previous, unloading = None, None
@@ -152,13 +167,23 @@ def _batches(source: PaddedRows, plan: Plan, first: int) -> Iterator[_Batch]:
 class _Area:
     """The part of the padded picture that is written: without its border, from a row on."""
 
-    def __init__(self, source: PaddedRows, scale: int, start: int) -> None:
-        self.border, self.scale = source.border, scale
+    def __init__(self, source: PaddedRows, network: Network, plan: Plan, start: int) -> None:
+        self.border, self.scale = source.border, network.scale
+        self.seams = None
+        if network.blend and plan.tiles > 1:
+            self.seams = Seams(plan.rows, plan.columns, network.blend, network.scale)
         self.first, self.last = self.border + start, self.border + source.size[0]
         self.right = self.border + source.size[1]
 
     def write(self, sink: Sink, batch: _Batch, outputs: Pixels) -> None:
         """Write the part of each tile's core that lies in this area."""
+        if self.seams is not None:
+            for columns, output in zip(batch.columns, outputs, strict=True):
+                self.seams.add(batch.rows, columns, output)
+            top = self.scale * self.border
+            down = slice(self.scale * self.first, self.scale * self.last)
+            self.seams.write(sink, top, down, slice(top, self.scale * self.right))
+            return
         for columns, output in zip(batch.columns, outputs, strict=True):
             rows = _within(batch.rows, self.first, self.last)
             kept = _within(columns, self.border, self.right)
@@ -185,7 +210,7 @@ def run_stack(
 ) -> Iterator[tuple[Pixels, Plan]]:
     """Run pictures of one size in one batch, untiled. Raises NotFiniteError."""
     device, dtype = resources.device, resources.dtype
-    padded = [PaddedRows(ArraySource(p), network.multiple_of, network.border) for p in pictures]
+    padded = [padded_for(network, ArraySource(p)) for p in pictures]
     stack = np.stack([source.read(0, source.height) for source in padded])
     rows, columns = (Span(0, n, 0, n) for n in stack.shape[1:3])
     memory = stack.shape[1] * stack.shape[2] * len(stack) * tile_bytes(network, dtype)
@@ -204,6 +229,11 @@ def run_stack(
         yield np.ascontiguousarray(kept), plan
 
 
+def seam_bytes(network: Network, source: PaddedRows) -> int:
+    """Bytes of a row that is held while its seams are blended, with what is left of the last."""
+    return 2 * 4 * source.width * network.channels * network.scale**2 if network.blend else 0
+
+
 def row_bytes(source: PaddedRows) -> int:
     """Bytes of a row that is buffered between a source and an ordered sink."""
     return source.width * (ROW_BYTES + 8 * source.channels)
@@ -212,25 +242,28 @@ def row_bytes(source: PaddedRows) -> int:
 def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
     """The most rows of a tile for which half of the memory holds them at full width."""
     smallest = min(source.height, useful_tile(network))
-    least = max(
-        smallest * row_bytes(source), smallest_tile(network) ** 2 * tile_bytes(network, dtype)
-    )
+    per_row = row_bytes(source) + seam_bytes(network, source)
+    least = max(smallest * per_row, smallest_tile(network) ** 2 * tile_bytes(network, dtype))
     if 2 * least > memory:
         raise too_little_for_rows(memory, smallest, 2 * least)
-    return max(smallest, memory // 2 // row_bytes(source))
+    return max(smallest, memory // 2 // per_row)
 
 
 def _window(
     network: Network, source: PaddedRows, pixels: int, square: int | None
 ) -> tuple[int, int]:
     height, width, smallest = source.height, source.width, smallest_tile(network)
-    if square is None:
-        return choose_window(height, width, pixels, network.halo, network.multiple_of)
-    if square < smallest and square < max(height, width):
+    if square is None and not network.square:
+        halo, multiple = network.halo, network.multiple_of
+        return choose_window(height, width, pixels, halo, multiple, smallest)
+    side = max(smallest, math.isqrt(pixels)) if square is None else square
+    if side < smallest and side < max(height, width):
         raise InputError(
-            f"a tile of {square} pixels is too small; the smallest for this model is {smallest}"
+            f"a tile of {side} pixels is too small; the smallest for this model is {smallest}"
         )
-    return min(square, height), min(square, width)
+    if network.square:
+        side = min(side, height, width) // network.multiple_of * network.multiple_of
+    return min(side, height), min(side, width)
 
 
 def _smaller(network: Network, failed: TilePlan) -> tuple[int, int | None, int]:

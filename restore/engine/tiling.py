@@ -39,11 +39,12 @@ class Span:
         return slice(scale * self.first, scale * self.last)
 
 
-def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]:
+def split_axis(length: int, window: int, halo: int, multiple: int, smallest: int = 0) -> list[Span]:
     """Windows of one size whose cores cover an axis exactly once.
 
     length: of the axis in pixels, a multiple of `multiple`
     window: the largest size of a window; those returned may be smaller
+    smallest: the smallest size of a window, at most `window`
     Raises InputError for a window that is no larger than its two halos.
     """
     if length % multiple:
@@ -60,7 +61,7 @@ def split_axis(length: int, window: int, halo: int, multiple: int) -> list[Span]
         )
     count = 1 + -(-(length - window) // kept)
     # the smallest window with which this count covers the axis: fewer pixels are computed twice
-    window = round_up(-(-(length + 2 * halo * (count - 1)) // count), multiple)
+    window = round_up(max(-(-(length + 2 * halo * (count - 1)) // count), smallest), multiple)
     # evenly spaced starts, rounded down to the grid: neighbours are at most `kept` apart
     grid = (length - window) // multiple
     starts = [multiple * (index * grid // (count - 1)) for index in range(count)]
@@ -77,17 +78,18 @@ def round_up(length: int, multiple: int) -> int:
 
 
 def choose_window(
-    height: int, width: int, budget: int, halo: int, multiple: int
+    height: int, width: int, budget: int, halo: int, multiple: int, smallest: int = 0
 ) -> tuple[int, int]:
     """The window (height, width) of at most `budget` pixels that computes the fewest pixels in all.
 
+    smallest: the least side of a window; at least two halos and one cell of the grid
     Full-width strips have halos above and below only, so they are best if the budget allows; this
     tries numbers of columns up to about twice that of square windows. If the budget is too small
     for any window, the smallest possible window is returned.
     """
     height, width = round_up(height, multiple), round_up(width, multiple)
     halo = round_up(halo, multiple)
-    smallest = 2 * halo + multiple
+    smallest = max(smallest, 2 * halo + multiple)
     best = (math.inf, (min(height, smallest), min(width, smallest)))
     square = width // max(multiple, math.isqrt(budget) - 2 * halo)
     for count in range(1, 2 * square + 3):

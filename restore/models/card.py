@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from restore.errors import WeightsError
 
-Noise = Literal["none", "white", "mixed"]
+Noise = Literal["none", "white", "mixed", "unknown"]
 NOISE: dict[str, Noise] = {  # by the degradation in the training recipe
     "gaussian": "white", "photo": "mixed", "bicubic": "none", "second-order": "mixed",
 }  # fmt: skip
@@ -51,6 +51,11 @@ class ModelCard:
             return "codes of small pictures: reconstruct, embed, probe; see `restore autoencoder`"
         if self.task == "anomaly":
             return "finds what is abnormal in pictures; see `restore anomaly`"
+        if "loaded_by" in self.training:  # another project's: nobody says what it was trained for
+            does = (
+                f"enlarges pictures {self.scale} times" if self.scale > 1 else "restores pictures"
+            )
+            return f"{does} ({self.architecture}, licence {self.licence})"
         if self.task == "upscale":
             source = {
                 "bicubic": "clean pictures",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from restore.models.network import BaseNetwork, Network
+from restore.models.network import BaseNetwork, Network, declare_like
 
 VIEWS = tuple((mirrored, turns) for mirrored in (False, True) for turns in range(4))
 
@@ -20,14 +20,16 @@ VIEWS = tuple((mirrored, turns) for mirrored in (False, True) for turns in range
 class Ensemble(nn.Module, BaseNetwork):
     """The mean of another network's outputs for eight views; its geometry is that network's."""
 
+    channels: int
+    scale: int
+    multiple_of: int
+    halo: int
+
     def __init__(self, network: Network) -> None:
         """network: any `Network`."""
         super().__init__()
         self.network = network
-        self.channels, self.scale = network.channels, network.scale
-        self.multiple_of, self.halo = network.multiple_of, network.halo
-        self.border, self.noise = network.border, network.noise
-        self.sigma, self.card = network.sigma, network.card
+        declare_like(self, network)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""

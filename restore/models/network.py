@@ -23,8 +23,16 @@ class Network(Protocol):
     halo:        input pixels around a tile on which the tile's output can depend
     border:      width in pixels of the mirrored border that is added on all sides of the picture, a
                  multiple of `multiple_of`; it keeps the zero padding away from the picture
-    noise:       what it was trained to remove: "none", "white" noise only, or "mixed" noise as
-                 found in photographs and compressed files
+    minimum:     least height and width of its input, a multiple of `multiple_of`
+    square:      whether its input must be square
+    blend:       0: a tile with its halo gives what the whole picture gives. Else the output also
+                 depends on pixels beyond the halo, and neighbouring tiles are blended over this
+                 many pixels of the halo on each side of their common edge
+    precisions:  of its kernels, those it may run in: "fp32" and any of "bf16" and "fp16"
+    footprint:   values per input pixel that it holds in memory at once, where it was measured;
+                 None: the engine's estimate
+    noise:       what it was trained to remove: "none", "white" noise only, "mixed" noise as found
+                 in photographs and compressed files, or "unknown"
     noise_inputs: how many numbers `conditioned_on` takes: 0 for a blind network, 1 for a noise
                  level, 3 for `models.noise_level.LEVELS`
     sigma:       the noise level (0-255) it is conditioned on; None: no level is given to it
@@ -36,6 +44,11 @@ class Network(Protocol):
     multiple_of: int
     halo: int
     border: int
+    minimum: int
+    square: bool
+    blend: int
+    precisions: tuple[str, ...]
+    footprint: int | None
     noise: Noise
     sigma: float | None
     card: ModelCard | None
@@ -55,6 +68,11 @@ class BaseNetwork:
     """Default values of the attributes that few networks need to change; see `Network`."""
 
     border: int = 0
+    minimum: int = 1
+    square: bool = False
+    blend: int = 0
+    precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    footprint: int | None = None
     noise: Noise = "none"
     sigma: float | None = None
     card: ModelCard | None = None
@@ -69,14 +87,21 @@ class BaseNetwork:
         raise ValueError(f"this network takes 0 noise levels, not {len(noise)}")
 
 
-REQUIRED = (
-    "channels", "scale", "multiple_of", "halo", "border", "noise", "sigma", "card", "noise_inputs",
+DECLARED = (
+    "channels", "scale", "multiple_of", "halo", "border", "minimum", "square", "blend",
+    "precisions", "footprint", "noise", "sigma", "card",
 )  # fmt: skip
+
+
+def declare_like(network: Any, other: Network) -> None:
+    """Give a network around another one the attributes of that one."""
+    for name in DECLARED:
+        setattr(network, name, getattr(other, name))
 
 
 def check_network(network: object) -> None:
     """Raise InputError for an object that does not satisfy `Network`."""
-    missing = [name for name in REQUIRED if not hasattr(network, name)]
+    missing = [name for name in (*DECLARED, "noise_inputs") if not hasattr(network, name)]
     if missing or not callable(network):
         lacking = ", ".join(missing) or "__call__"
         raise InputError(

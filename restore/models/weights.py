@@ -1,9 +1,14 @@
-"""Weights files: safetensors with a model card in the header; saving, finding and loading them."""
+"""Weights files: safetensors with a model card in the header; saving, finding and loading them.
+
+Files of other projects are found and added here too, and loaded by `models.community`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,16 +20,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from restore.errors import ModelError, UnknownModelError, WeightsError, WriteError
+from restore.errors import InputError, ModelError, UnknownModelError, WeightsError, WriteError
 from restore.image.atomic import write_aside
 from restore.image.guard import first_line
 from restore.models.card import ModelCard, card_from_json
+from restore.models.community import SUFFIXES, load_community, read_community_card
 from restore.models.denoiser import Denoiser
+from restore.models.folders import models_folder
+from restore.models.network import Network
 from restore.models.noise_level import NoiseEstimator
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
 ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
+RESERVED = ("bicubic",)  # what means something else where a model is named
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 LARGEST_HEADER = 10**7  # bytes; ours are below 100 kB
@@ -47,20 +56,64 @@ def available_models() -> dict[str, Path]:
     return {path.stem: path for path in shipped if path.stem not in ESTIMATORS}
 
 
+def added_models() -> dict[str, Path]:
+    """The models in the user's folder, as `add_model` keeps them there: name -> file."""
+    folder = models_folder()
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.stem: path for path in files if path.suffix.lower() in SUFFIXES}
+
+
+def add_model(file: Path, name: str | None = None) -> Path:
+    """Copy a weights file into the user's folder, so that it is found by name; returns the copy.
+
+    name: None: the file's own, without its suffix
+    Raises InputError for a name that is taken or no file's name, UnknownModelError for a file that
+    is not there, ModelError where the folder cannot be written, and what `load_model` raises; then
+    nothing was added.
+    """
+    name = file.stem if name is None else name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(
+            f"'{name}' is not a name for a model; give one of letters, digits, '-', '_' and '.'"
+        )
+    if name in {*available_models(), *RESERVED, *ESTIMATORS, *added_models()}:
+        raise InputError(f"there is a model '{name}' already; give another with --name")
+    if not file.is_file():
+        raise UnknownModelError(f"{file} does not exist; give a weights file")
+    folder = models_folder()
+    kept = folder / f"{name}{file.suffix.lower()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(file, "rb") as source:
+            write_aside(kept, lambda target: shutil.copyfileobj(source, target), overwrite=False)
+    except (OSError, WriteError) as error:
+        raise ModelError(f"{file} cannot be copied to {folder}: {error}") from error
+    try:
+        load_model(kept)
+    except WeightsError as error:  # about the file that was given, not about its copy
+        kept.unlink()
+        raise WeightsError(str(error).replace(str(kept), str(file))) from error
+    except BaseException:
+        kept.unlink()
+        raise
+    return kept
+
+
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a shipped model, or the path itself; UnknownModelError says what exists."""
-    shipped = available_models()
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
+    """The file of a model by its name, or the path itself; UnknownModelError says what exists."""
+    shipped, added = available_models(), added_models()
+    if str(name_or_path) in shipped | added:
+        return (added | shipped)[str(name_or_path)]
     if str(name_or_path) in ESTIMATORS:
         return weights_folder() / f"{name_or_path}.safetensors"
     path = Path(name_or_path)
     with suppress(OSError, ValueError):  # a name that cannot be one of a file
         if path.is_file():
             return path
-    listed = ", ".join(shipped) or "none"
+    listed = ", ".join([*shipped, *added]) or "none"
     raise UnknownModelError(
-        f"there is no model '{name_or_path}'; give one of {listed}, or a .safetensors file"
+        f"there is no model '{name_or_path}'; give one of {listed}, or a weights file "
+        f"({', '.join(SUFFIXES)})"
     )
 
 
@@ -86,9 +139,9 @@ def _write(data: bytes, path: Path) -> None:
 
 
 def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
-    """The card of a shipped model or of a weights file, without loading its tensors."""
+    """The card of a model or of a weights file; of other projects' files, what is known."""
     path = find_weights(name_or_path)
-    return _card(_read(path), path)
+    return read_community_card(path) if is_foreign(path) else _card(_read(path), path)
 
 
 def replace_scores(path: Path, scores: list[dict[str, Any]]) -> None:
@@ -98,14 +151,31 @@ def replace_scores(path: Path, scores: list[dict[str, Any]]) -> None:
     _write(save(load(data), metadata={HEADER_KEY: card.to_json()}), path)
 
 
-def load_model(name_or_path: str | os.PathLike[str]) -> UNet:
+def load_model(name_or_path: str | os.PathLike[str]) -> Network:
     """A network rebuilt from its weights file alone, on the CPU in float32, ready to restore.
 
-    name_or_path: a name that `restore models` lists, or a .safetensors file of this package
+    name_or_path: a name that `restore models` lists, a .safetensors file of this package, or a
+                  .pth, .ckpt or .safetensors file of another project, if spandrel is installed and
+                  recognises its architecture
     Returns the network in evaluation mode; its `card` attribute holds the model card.
-    Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, pickled,
-    or does not fit its card. Loading never runs code.
+    Raises UnknownModelError for an unknown name, WeightsError for a file that is corrupt, holds
+    more than tensors, or does not fit its card. Loading never runs code.
     """
+    path = find_weights(name_or_path)
+    return load_community(path) if is_foreign(path) else load_own(path)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a weights file is of another project: by its name, or by its header."""
+    if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".safetensors":
+        return True
+    header = _header(path)
+    about = header.get("__metadata__", {})
+    return bool(header) and not (isinstance(about, dict) and HEADER_KEY in about)
+
+
+def load_own(name_or_path: str | os.PathLike[str]) -> UNet:
+    """As `load_model`, of this package's files alone."""
     network = load_network(name_or_path, ARCHITECTURES)
     assert isinstance(network, UNet)
     network.noise = network.card.noise if network.card else network.noise
@@ -180,6 +250,17 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file; empty where it is none."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, LARGEST_HEADER)))
+    except (OSError, ValueError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def _card(data: bytes, path: Path) -> ModelCard:

@@ -165,6 +165,7 @@ class Item:
     task: PictureTask | None = None
     output: Pixels | None = None
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()  # about its tiles
 
 
 class _StoppedError(Exception):
@@ -348,6 +349,7 @@ class Flow:
     def _run_whole(self, group: list[Item]) -> None:
         """Run the network over pictures in memory; several have one size and share one task."""
         from restore.engine.run import run_together
+        from restore.engine.seams import seam_notes
 
         task, resources = self.settings.task, self.settings.resources
         if task.first is not None:
@@ -366,7 +368,7 @@ class Flow:
             report = self._tiles(group[0].job)
             outputs = [run_passes(network, tasks[0], pictures[0], resources, report)]
         for item, output in zip(group, outputs, strict=True):
-            item.output = output.pixels
+            item.output, item.notes = output.pixels, seam_notes(network, output.plan)
 
     def _run_first(self, item: Item, task: Task) -> None:
         """Do the task before the main one; its result replaces the picture."""
@@ -404,6 +406,7 @@ class Flow:
                 model=result.model,
                 sigma=result.sigma,
                 unchanged=result.unchanged,
+                notes=result.notes,
             )
         )
 
@@ -460,7 +463,7 @@ class Flow:
                     model=model_name(task.network),
                     sigma=task.sigma,
                     unchanged=task.unchanged,
-                    notes=result.notes,
+                    notes=result.notes + item.notes,
                 )
             )
         finally:

@@ -109,6 +109,7 @@ def restore_rows(
 ) -> LargeResult:
     """Do the task of `rows` on it. Raises what `denoise_windows` raises."""
     from restore.engine.device import device_name, precision_name
+    from restore.engine.seams import seam_notes
 
     resources = _resources(compute)
     network = rows.network
@@ -137,6 +138,7 @@ def restore_rows(
         start=start,
         sigma=rows.task.sigma,
         unchanged=rows.task.unchanged,
+        notes=seam_notes(network, plan) if plan else (),
     )
 
 
@@ -292,7 +294,7 @@ def restore_tiff_to_picture(
         done = restore_rows(RowPicture(rows, task), deliver, compute, report=report)
     finally:
         rows.close()
-    picture = like.replace(pixels=pixels, alpha=alpha)
+    picture = like.replace(pixels=pixels, alpha=alpha, notes=like.notes + done.notes)
     return Result(
         image=picture,
         picture=picture,

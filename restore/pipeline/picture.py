@@ -184,6 +184,7 @@ def _by_rows(image: Any, task: Task, compute: Compute, reference: Any, output: K
 
 def _restore(picture: Picture, task: Task, compute: Compute, report: Report | None) -> Result:
     from restore.engine.device import device_name, precision_name
+    from restore.engine.seams import seam_notes
 
     resources = compute.resolve()
     started = time.perf_counter()
@@ -196,7 +197,10 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
     output = None
     if not fitted.unchanged:
         output = run_passes(network, fitted, picture, resources, report)
-    restored = picture if output is None else fitted.postprocess(picture, output.pixels)
+    restored = picture
+    if output is not None:
+        restored = fitted.postprocess(picture, output.pixels)
+        restored = restored.replace(notes=restored.notes + seam_notes(network, output.plan))
     return Result(
         image=None,
         picture=restored,

@@ -109,7 +109,7 @@ class Result:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out when the file was read, a sentence each."""
+        """What was left out when the file was read, and what about tiles, a sentence each."""
         return self.picture.notes
 
     @property

@@ -212,6 +212,8 @@ def denoising(
             "use `restore upscale`, or choose a model for denoising"
         )
     level = None if sigma is None else parse_sigma(sigma)
+    if network.noise == "unknown" and sigma is not None:
+        raise InputError("this model decides itself what it removes; leave sigma out")
     if network.noise_inputs > 1:
         detail = DETAIL if detail is None else detail
         return DenoiseMeasured(network, strength, ensemble, detail, level)

@@ -121,12 +121,13 @@ def model_name(network: Network) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
-    from restore.models.weights import available_models, load_model
+    from restore.models.weights import added_models, available_models, load_model
 
     network = load_model(path)
     if network.card is not None and path not in available_models().values():
         # a person's own weights, or a copy: not to be reported as the model that is shipped
-        network.card = dataclasses.replace(network.card, name=path.name)
+        added = {file: name for name, file in added_models().items()}
+        network.card = dataclasses.replace(network.card, name=added.get(path, path.name))
     return network
 
 

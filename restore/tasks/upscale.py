@@ -123,7 +123,8 @@ class UpscalePicture:
             fine = faithful(fine, _opaque(picture))
         if self.back_projection:
             fine = project_back(fine, _opaque(picture), self.back_projection)
-        fine = within_range(fine, _opaque(picture))
+        if self.network.noise != "unknown":  # other projects' networks may invent texture
+            fine = within_range(fine, _opaque(picture))
         alpha = picture.alpha
         if alpha is not None:
             alpha = resize(alpha[:, :, None], height, width)[:, :, 0].clip(0, 1)

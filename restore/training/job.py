@@ -16,7 +16,7 @@ from restore.engine.device import device_name, precision_name
 from restore.errors import TrainingError
 from restore.image.find import list_pictures
 from restore.models.card import ModelCard
-from restore.models.weights import load_model, read_card, save_weights
+from restore.models.weights import load_own, read_card, save_weights
 from restore.training.crops import load_store
 from restore.training.loop import Progress, Training, train
 from restore.training.recipe import Recipe, load_recipe
@@ -81,9 +81,9 @@ def run_job(
     if job.resume:
         training.resume(checkpoint)
     elif job.start_from is not None:
-        training.start_from(load_model(job.start_from))
+        training.start_from(load_own(job.start_from))
     if job.teacher is not None:
-        training.learn_from(load_model(job.teacher))
+        training.learn_from(load_own(job.teacher))
     elif recipe.antithetic:
         raise TrainingError(
             f"the recipe '{recipe.name}' adds noise to a teacher's input, and no teacher is "

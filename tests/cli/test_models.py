@@ -7,12 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from restore.cli import app
 from restore.cli.models import score_words, summary, trained_on
+from restore.errors import RestoreError, UnknownModelError, WeightsError
 from restore.models.card import ModelCard
-from restore.models.weights import available_models, read_card
+from restore.models.weights import available_models, load_model, read_card
+from restore.tasks.task import find_network
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folders, empty."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "data" / "restore" / "models"
 
 
 def run(*words: str) -> str:
@@ -107,3 +118,88 @@ def test_a_card_without_scores_is_told_too(tmp_path: Path) -> None:
     lines = summary(card("w", "upscale", "bicubic", 2), tmp_path / "w.safetensors")
     assert lines["task"] == "upscale by 2"
     assert not [key for key in lines if key.startswith("scores")]
+
+
+def refusal(*words: str) -> Exception:
+    result = CliRunner().invoke(app, ["models", *words])
+    assert result.exception is not None
+    return result.exception  # type: ignore[return-value]
+
+
+def test_an_added_model_is_listed_and_found_by_its_name(
+    own_folder: Path, upscaling_weights: Path
+) -> None:
+    words = run("--add", str(upscaling_weights), "--name", "mine-x3")
+    assert str(own_folder / "mine-x3.safetensors") in words and "upscale by 3" in words
+    upscaling_weights.unlink()
+    assert any(line.split()[0] == "mine-x3" for line in run().splitlines())
+    assert load_model("mine-x3").scale == 3
+    assert find_network("mine-x3").card.name == "mine-x3"  # type: ignore[union-attr]
+    with pytest.raises(UnknownModelError, match="mine-x3"):
+        load_model("mine-x4")
+
+
+def test_another_projects_model_is_listed_with_its_licence(
+    own_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("spandrel", reason="pip install spandrel")
+    from safetensors.torch import save_file
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    state = SRVGGNetCompact(num_feat=4, num_conv=1, upscale=4).state_dict()
+    save_file(state, tmp_path / "4x-a.safetensors", metadata={"modelspec.license": "CC0-1.0"})
+    torch.save(state, tmp_path / "4x-b.pth")
+    words = run("--add", str(tmp_path / "4x-a.safetensors"))
+    assert "CC0-1.0" in words and "tiles equal the whole" in words
+    assert "trained on" not in words  # nobody knows
+    run("--add", str(tmp_path / "4x-b.pth"))
+    names = {path.name for path in own_folder.iterdir()}
+    assert names == {
+        "4x-a.safetensors", "4x-a.safetensors.restore.json", "4x-b.pth", "4x-b.pth.restore.json",
+    }  # fmt: skip
+    listed = {line.split()[0]: line for line in run().splitlines()}
+    assert "enlarges pictures 4 times" in listed["4x-a"] and "CC0-1.0" in listed["4x-a"]
+    assert "licence unknown" in listed["4x-b"]
+    assert json.loads(run("4x-b", "--json"))["scale"] == 4
+    assert not (tmp_path / "4x-b.pth.restore.json").exists()  # beside the copy only
+
+
+def test_an_added_file_that_is_damaged_later_is_told_of(
+    own_folder: Path, upscaling_weights: Path
+) -> None:
+    run("--add", str(upscaling_weights))
+    (own_folder / "tiny-x3.safetensors").write_bytes(b"damaged")
+    words = run()
+    assert "tiny-x3 cannot be used: " in words and "denoise-photo" in words
+
+
+def test_what_cannot_be_added_leaves_nothing(own_folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"0" * 100)
+    error = refusal("--add", str(bad))
+    assert isinstance(error, WeightsError) and str(error).startswith(str(bad))
+    assert not list(own_folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--add", "{file}", "--name", "denoise-photo"],
+            "there is a model 'denoise-photo' already",
+        ),
+        (["--add", "{file}", "--name", "noise-level"], "already; give another with --name"),
+        (["--add", "{file}", "--name", "bicubic"], "there is a model 'bicubic' already"),
+        (["--add", "{file}", "--name", "../x"], "is not a name for a model"),
+        (["--add", "{file}", "--name", ""], "is not a name for a model"),
+        (["--add", "gone.pth"], "gone.pth does not exist"),
+        (["denoise-photo", "--add", "{file}"], "but not both"),
+        (["--name", "x"], "--name goes with --add"),
+    ],
+)
+def test_names_and_options_that_do_not_fit_are_refused(
+    own_folder: Path, upscaling_weights: Path, words: list[str], sentence: str
+) -> None:
+    error = refusal(*(word.format(file=upscaling_weights) for word in words))
+    assert isinstance(error, RestoreError) and sentence in str(error)
+    assert not own_folder.exists() or not list(own_folder.iterdir())
