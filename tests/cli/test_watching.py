@@ -1,4 +1,4 @@
-"""`restore train`: what a line of progress says."""
+"""Training on the screen: what a line of progress says."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from restore.cli import train
-from restore.cli.train import Clock, clock_time, line, show
+from restore.cli import watching
+from restore.cli.watching import Clock, clock_time, line, show
 from restore.training.loop import Progress
 
 
 def progress(step: int, **more: float) -> Progress:
-    return Progress(step, 100, 0.01234, 12.5, 0.0, **more)
+    return Progress(step, 100, 0.01234, 12.5, **more)
 
 
 def test_the_time_to_the_last_step_and_of_the_limit_are_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 50.0
-    monkeypatch.setattr(train.time, "monotonic", lambda: now)
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now)
     clock = Clock(limit=30.0)
     assert clock.left(41, 100) == (None, 30)  # after a resume; nothing is known of the speed yet
     now += 20

@@ -1,0 +1,107 @@
+"""What a person watches a training by: a table of its losses and scores, and a picture of both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from restore.image.atomic import write_aside
+
+if TYPE_CHECKING:
+    from restore.training.loop import Progress
+
+COLUMNS = ("step", "seconds", "loss", "rate", "validation_psnr", "best_psnr", "pictures_per_second")
+EVERY = 10  # steps between two lines of the table; as often as the loss is read
+SHOWN, SIDE = 4, 128  # sample crops, and pixels of each
+
+
+class Record:
+    """The table `NAME.training.csv` and the picture `NAME.training.png` beside the weights."""
+
+    def __init__(self, weights: Path, step: int) -> None:
+        """Begin at a step; of an earlier run the lines up to it are kept."""
+        self.table, self.picture = paths_beside(weights)
+        self.lines: list[dict[str, str]] = []
+        if step and self.table.is_file():
+            with open(self.table, newline="", encoding="utf-8") as file:
+                self.lines = [line for line in csv.DictReader(file) if int(line["step"]) <= step]
+        self._write()
+
+    def add(self, progress: Progress, seconds: float, rate: float) -> None:
+        """Note a step, where it is one to be noted."""
+        if progress.psnr is None and progress.step % EVERY:
+            return
+        values = (
+            str(progress.step),
+            f"{seconds:.1f}",
+            f"{progress.loss:.6g}",
+            f"{rate:.4g}",
+            "" if progress.psnr is None else f"{progress.psnr:.4f}",
+            "" if progress.best is None else f"{progress.best:.4f}",
+            f"{progress.pictures_per_second:.2f}",
+        )
+        self.lines.append(dict(zip(COLUMNS, values, strict=True)))
+        with open(self.table, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS).writerow(self.lines[-1])
+
+    def draw(self, name: str, samples: dict[str, Tensor]) -> None:
+        """Losses, scores and sample crops as a picture; samples: heading -> (N, C, H, W)."""
+        buffer = io.BytesIO()
+        draw_training(name, self.lines, samples).savefig(buffer, format="png", dpi=100)
+        write_aside(self.picture, buffer.getvalue(), overwrite=True)
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.lines)
+        write_aside(self.table, text.getvalue().encode(), overwrite=True)
+
+
+def paths_beside(weights: Path) -> tuple[Path, Path]:
+    """The table and the picture of the training of a weights file."""
+    return weights.with_suffix(".training.csv"), weights.with_suffix(".training.png")
+
+
+def draw_training(name: str, lines: Sequence[dict[str, str]], samples: dict[str, Tensor]) -> Any:
+    """A matplotlib figure: curves on the left, a row of crops for each picture on the right."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    panels: Any = figure.subfigures(1, 2)
+    left, right = panels
+    figure.suptitle(name)
+    losses, scores = left.subplots(2, 1, sharex=True)
+    for axes, column, label in (
+        (losses, "loss", "loss, running mean"),
+        (scores, "validation_psnr", "validation PSNR [dB]"),
+    ):
+        known = [(int(line["step"]), float(line[column])) for line in lines if line[column]]
+        if known:
+            axes.plot(*zip(*known, strict=True), marker="." if len(known) < 50 else "")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    scores.set_xlabel("step")
+    count = min(SHOWN, min(map(len, samples.values())))
+    grid = right.subplots(count, len(samples), squeeze=False)
+    for place, (heading, pictures) in enumerate(samples.items()):
+        grid[0][place].set_title(heading)
+        for axes, picture in zip(grid[:, place], pictures, strict=False):
+            axes.imshow(_as_array(picture), interpolation="nearest")
+            axes.set_axis_off()
+    return figure
+
+
+def _as_array(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """The middle of a picture (C, H, W), as matplotlib takes it: (H, W, 3)."""
+    _, height, width = picture.shape
+    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
+    crop = picture[:, top : top + SIDE, left : left + SIDE].detach().cpu().float().clamp(0, 1)
+    found: np.ndarray[tuple[int, ...], np.dtype[Any]] = crop.permute(1, 2, 0).numpy()
+    return np.repeat(found, 3, 2) if found.shape[2] == 1 else found
