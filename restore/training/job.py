@@ -230,19 +230,23 @@ def make_card(training: Training, job: Job) -> ModelCard:
         arguments=training.network.arguments,
         scale=recipe.scale,
         trained_on=describe_sources(job.data),
-        training={
-            "recipe": recipe.to_dict(),
-            "seed": recipe.seed,
-            "steps": training.step,
-            "hours": round(training.seconds / 3600, 2),
-            "device": f"{training.device.type} ({platform.machine()})",
-            "precision": precision_name(training.dtype),
-            "torch": torch.__version__,
-            **_lineage(job),
-        },
+        training={**training_facts(training), **_lineage(job)},
         scores=scores,
         limits=LIMITS[recipe.degradation],
     )
+
+
+def training_facts(training: Training) -> dict[str, Any]:
+    """How a network came to be, for its card."""
+    return {
+        "recipe": training.recipe.to_dict(),
+        "seed": training.recipe.seed,
+        "steps": training.step,
+        "hours": round(training.seconds / 3600, 2),
+        "device": f"{training.device.type} ({platform.machine()})",
+        "precision": precision_name(training.dtype),
+        "torch": torch.__version__,
+    }
 
 
 def describe_degradation(recipe: Recipe) -> str:
@@ -255,11 +259,11 @@ def describe_degradation(recipe: Recipe) -> str:
 def _lineage(job: Job) -> dict[str, Any]:
     """The trainings that the weights started from and learned from, where there were such."""
     models = {"started_from": job.start_from, "taught_by": job.teacher}
-    return {key: _origin(model) for key, model in models.items() if model is not None}
+    return {key: origin(read_card(model)) for key, model in models.items() if model is not None}
 
 
-def _origin(model: str) -> dict[str, Any]:
-    before = read_card(model)
+def origin(before: ModelCard) -> dict[str, Any]:
+    """The training of a model from which another one goes on."""
     return {"name": before.name, "version": before.version, **before.training}
 
 

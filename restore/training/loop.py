@@ -268,17 +268,17 @@ def train(  # noqa: PLR0913 (settings of one training)
             training.seconds = before + elapsed
             over = processes.any(stop() or (time_limit is not None and elapsed >= time_limit))
             last = over or training.step == recipe.steps
-            score = None
+            found = None
             if last or training.step % recipe.validate_every == 0:
                 best = training.best
-                score = steps.validate()
+                found = steps.validate()
                 without_gain = 0 if training.best != best else without_gain + 1
                 over = over or (patience is not None and without_gain >= patience)
             if checkpoint and (last or over or time.monotonic() - saved >= save_every):
                 _save(training, checkpoint)
                 saved = time.monotonic()
             yield Progress(
-                training.step, recipe.steps, training.loss, shown / elapsed, score, training.best
+                training.step, recipe.steps, training.loss, shown / elapsed, found, training.best
             )
             if over:
                 return
@@ -343,26 +343,13 @@ class _Steps:
             pairs.append(training.targets(pair, generator))
         return joined_pairs(pairs)
 
-    @torch.no_grad()
     def validate(self) -> float | None:
-        """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
-
-        A network with one noise input is run blind, one with three is given all of them. The
-        processes share the pairs.
-        """
-        training, score = self.training, None
-        if self.validation is not None:
-            generator = torch.Generator(training.device).manual_seed(0)
-            found = torch.zeros(2)
-            for number, pair in enumerate(self.validation):
-                if number % training.processes.count == training.processes.rank:
-                    scores = _scores(training, pair, generator)
-                    found += torch.tensor([float(scores.sum()), float(len(scores))])
-            total, count = training.processes.total(found).tolist()
-            score = total / count
-        if score is None or training.best is None or score >= training.best:
-            training.best, training.best_weights = score, _on_cpu(training.average.state_dict())
-        return score
+        """Score the averaged network, and keep its weights where they are the best so far."""
+        training = self.training
+        found = None if self.validation is None else score(training, self.validation)
+        if found is None or training.best is None or found >= training.best:
+            training.best, training.best_weights = found, _on_cpu(training.average.state_dict())
+        return found
 
 
 def _steps(
@@ -383,6 +370,23 @@ def _steps(
 
     compute_loss = torch.compile(compute, dynamic=False) if compiled else compute
     return _Steps(training, source.to(training.device), validation, network, compute_loss)
+
+
+@torch.no_grad()
+def score(training: Training, validation: Iterable[Pair]) -> float:
+    """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
+
+    A network with one noise input is run blind, one with three is given all of them. The processes
+    share the pairs.
+    """
+    generator = torch.Generator(training.device).manual_seed(0)
+    found = torch.zeros(2)
+    for number, pair in enumerate(validation):
+        if number % training.processes.count == training.processes.rank:
+            scores = _scores(training, pair, generator)
+            found += torch.tensor([float(scores.sum()), float(len(scores))])
+    total, count = training.processes.total(found).tolist()
+    return float(total / count)
 
 
 def _scores(training: Training, pair: Pair, generator: torch.Generator) -> Tensor:

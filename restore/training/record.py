@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from restore.image.atomic import write_aside
+from restore.image.picture import Pixels
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
@@ -89,19 +90,40 @@ def draw_training(name: str, lines: Sequence[dict[str, str]], samples: dict[str,
         axes.grid(alpha=0.3)
     scores.set_xlabel("step")
     count = min(SHOWN, min(map(len, samples.values())))
-    grid = right.subplots(count, len(samples), squeeze=False)
-    for place, (heading, pictures) in enumerate(samples.items()):
-        grid[0][place].set_title(heading)
-        for axes, picture in zip(grid[:, place], pictures, strict=False):
-            axes.imshow(_as_array(picture), interpolation="nearest")
-            axes.set_axis_off()
+    rows = [
+        [np.asarray(picture.detach().cpu().float().permute(1, 2, 0)) for picture in row]
+        for row in list(zip(*samples.values(), strict=False))[:count]
+    ]
+    _draw_rows(right, rows, tuple(samples))
     return figure
 
 
-def _as_array(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """The middle of a picture (C, H, W), as matplotlib takes it: (H, W, 3)."""
-    _, height, width = picture.shape
-    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
-    crop = picture[:, top : top + SIDE, left : left + SIDE].detach().cpu().float().clamp(0, 1)
-    found: np.ndarray[tuple[int, ...], np.dtype[Any]] = crop.permute(1, 2, 0).numpy()
-    return np.repeat(found, 3, 2) if found.shape[2] == 1 else found
+def save_sheet(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str]) -> None:
+    """Pictures side by side as a PNG: a row for each, the middle of it, at full size."""
+    from matplotlib.figure import Figure
+
+    rows = rows[:SHOWN]
+    figure = Figure(figsize=(2.6 * len(headings), 2.6 * len(rows) + 0.3), layout="constrained")
+    _draw_rows(figure, rows, headings)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    write_aside(path, buffer.getvalue(), overwrite=True)
+
+
+def _draw_rows(figure: Any, rows: Sequence[Sequence[Pixels]], headings: Sequence[str]) -> None:
+    grid = figure.subplots(len(rows), len(headings), squeeze=False)
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title(heading)
+    for line, pictures in zip(grid, rows, strict=True):
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(_middle(picture), interpolation="nearest")
+            axes.set_axis_off()
+
+
+def _middle(picture: Pixels) -> Pixels:
+    """The middle of a picture (height, width, 1 or 3), as matplotlib takes it: three channels."""
+    height, width = picture.shape[:2]
+    side = min(SIDE, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    crop = picture[top : top + side, left : left + side].clip(0, 1)
+    return np.repeat(crop, 3, 2) if crop.shape[2] == 1 else crop

@@ -63,8 +63,9 @@ def events_of(training: Training, store: PictureStore) -> list[Progress]:
 
 
 def close(one: Training, other: Training) -> None:
+    """Muon rounds to bf16, and may round the last bit of a sum to either side."""
     for key, value in one.average.state_dict().items():
-        torch.testing.assert_close(other.average.state_dict()[key], value, rtol=0, atol=1e-4)
+        torch.testing.assert_close(other.average.state_dict()[key], value, rtol=0, atol=2e-3)
 
 
 def test_passes_share_a_batch(tiny: Recipe) -> None:
