@@ -1,11 +1,11 @@
-"""Ten minutes of fine-tuning for one odd camera: `benchmarks/finetune.py --data VAL`.
+"""Ten minutes of fine-tuning for one odd camera.
 
     python benchmarks/finetune.py --data VAL [--time-limit 10m] [--json benchmarks/finetune.json]
 
 Twenty photographs get the noise of a camera that nobody has trained for: rows that are brighter or
 darker as a whole, columns that always are (every eighth by four levels), a pattern that is fixed to
-the sensor, coarse noise of colour, and a little white noise. `restore finetune denoise-photo` learns
-from sixteen of these pairs; the gain is that on the four that it holds out.
+the sensor, coarse noise of colour, and a little white noise. `restore finetune denoise-photo`
+learns from sixteen of these pairs; the gain is that on the four that it holds out.
 """
 
 from __future__ import annotations

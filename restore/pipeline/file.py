@@ -124,13 +124,7 @@ def save_result(
 
     settings: of a batch, noted in its journal; None: nothing is noted
     """
-    kind = format_of(opened.target, saving.file_format)
-    same = unchanged and saving.quality is None and not saving.strip_metadata
-    if same and kind == opened.picture.format:
-        content = opened.data
-    else:
-        restored = without_metadata(restored) if saving.strip_metadata else restored
-        content = encode_image(restored, kind, quality=saving.quality)
+    content = encode_result(opened.picture, opened.data, opened.target, restored, saving, unchanged)
     note = None
     if settings is not None:
         made = opened.stamp[2:], hash_of(opened.data), settings
@@ -140,6 +134,34 @@ def save_result(
     else:
         write_aside(opened.target, content, saving.overwrite, like=opened.source, note=note)
     return opened.target
+
+
+def encode_result(
+    picture: Picture,
+    data: bytes,
+    target: Path,
+    restored: Picture,
+    saving: Saving,
+    unchanged: bool,
+) -> bytes:
+    """The bytes of a result's file.
+
+    picture, data: as it was read; these very bytes are the result if nothing was changed or
+                   converted
+    target:        whose suffix names the format
+    """
+    kind = format_of(target, saving.file_format)
+    same = unchanged and saving.quality is None and not saving.strip_metadata
+    if same and kind == picture.format:
+        return data
+    restored = without_metadata(restored) if saving.strip_metadata else restored
+    return encode_image(restored, kind, quality=saving.quality)
+
+
+def fitting(saving: Saving, target: Path) -> Saving:
+    """The settings without a quality where the format has none, as in a mixed batch."""
+    lossy = FORMATS[format_of(target, saving.file_format)].lossy
+    return saving if lossy else dataclasses.replace(saving, quality=None)
 
 
 def denoise_file(

@@ -116,14 +116,18 @@ def finetune(
     yield (
         f"{parts.count} pictures to learn from; held out to judge by: {', '.join(parts.held_out)}"
     )
+    each = None
     if asked.steps is None and limits.seconds is not None:
-        recipe = fitted(recipe, parts.source, asked, limits.seconds)
+        recipe, each = fitted(recipe, parts.source, asked, limits.seconds)
     training = Training(recipe, asked.device, asked.precision)
     training.start_from(before)
     training.best = score(training, parts.validation)  # no worse is ever kept
     yield f"{recipe.name}: {describe(training)}, {training.best:.3f} dB on the held-out pictures"
     limits = dataclasses.replace(limits, patience=PATIENCE)
-    yield from supervise(training, parts.source, parts.validation, weights, limits)
+    # compiling takes a minute or two, and these are ten
+    yield from supervise(
+        training, parts.source, parts.validation, weights, limits, compiled=False, each=each
+    )
     after = training.best_network()
     after.card, after.noise = None, before.noise
     gain = compare(parts.scored, before, after, weights, Compute(asked.device, asked.precision))
@@ -190,17 +194,19 @@ def tuning_recipe(network: UNet, name: str, asked: FineTuning) -> Recipe:
     )
 
 
-def fitted(recipe: Recipe, source: Source, asked: FineTuning, seconds: float) -> Recipe:
-    """The recipe with as many steps as fit into the time on this machine."""
+def fitted(
+    recipe: Recipe, source: Source, asked: FineTuning, seconds: float
+) -> tuple[Recipe, list[float]]:
+    """The recipe with as many steps as fit into the time on this machine, and what one takes."""
     trial = Training(recipe, asked.device, asked.precision)
-    (each,) = seconds_a_step(trial, source.to(trial.device))
-    steps = max(FEWEST_STEPS, int(SHARE * seconds / each))
-    return dataclasses.replace(
-        recipe,
-        steps=steps,
-        warmup=max(1, min(30, steps // 10)),
-        validate_every=max(1, steps // VALIDATIONS),
-    )
+    each = seconds_a_step(trial, source.to(trial.device))
+    steps = max(FEWEST_STEPS, int(SHARE * seconds / each[0]))
+    changes = {
+        "steps": steps,
+        "warmup": max(1, min(30, steps // 10)),
+        "validate_every": max(1, steps // VALIDATIONS),
+    }
+    return make_recipe({**recipe.to_dict(), **changes}, recipe.name), each
 
 
 def split(recipe: Recipe, folder: Path, network: UNet) -> Parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,16 +47,18 @@ def supervise(
     weights: Path,
     limits: Limits,
     compiled: bool | None = None,
+    each: Sequence[float] | None = None,
 ) -> Iterator[Progress | str]:
     """Train; yields an estimate before the first step, progress after each, and keeps the record.
 
     weights:  beside this file lie the checkpoint and the record
     compiled: None: where a compiler exists and the training is long enough to pay for it
+    each:     what a step of each stage takes, where that is known
     """
     expected = 0.0
     source = source.to(training.device)
     if training.recipe.steps - training.step >= WORTH_TIMING:
-        expected = expected_seconds(training, seconds_a_step(training, source))
+        expected = expected_seconds(training, each or seconds_a_step(training, source))
         yield from estimate(training, expected, limits.seconds)
     if compiled is None:
         known = expected if limits.seconds is None else min(expected, limits.seconds)
@@ -81,7 +83,7 @@ def supervise(
         yield progress
 
 
-def expected_seconds(training: Training, each: list[float]) -> float:
+def expected_seconds(training: Training, each: Sequence[float]) -> float:
     """What the remaining steps will take, from what one of each stage takes."""
     recipe = training.recipe
     bounds = [share * recipe.steps for share in (*recipe.stages, 1.0)]
