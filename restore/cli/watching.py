@@ -47,12 +47,16 @@ def torch_quiet(debug: bool) -> Iterator[None]:
 
     Nothing in them is for the person who trains: what is wrong with a training is said by us.
     """
+    speaker = logging.getLogger("torch")
+    level = speaker.level
     with warnings.catch_warnings():
         if not debug:
-            for module in ("torch", "matplotlib"):
-                warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
-            logging.getLogger("torch").setLevel(logging.ERROR)
-        yield
+            warnings.filterwarnings("ignore", module=r"torch(\.|$)")
+            speaker.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            speaker.setLevel(level)
 
 
 class Clock:

@@ -130,9 +130,10 @@ class Worker:
         A result that belongs into a store that all machines see is written here, unless it is
         there already.
         """
-        if is_shared(source) and is_shared(target):
-            if reason := why_kept(PlacedJob(source, target), self.saving, skip_existing):
-                return Restored(None, reason=reason)
+        stored = is_shared(source) and is_shared(target)
+        job = PlacedJob(source, target)
+        if stored and (reason := why_kept(job, self.saving, skip_existing)):
+            return Restored(None, reason=reason)
         content = read_store(source) if data is None else data
         picture = decode_image(content, name=source)
         name = Path(posixpath.basename(target))

@@ -28,7 +28,7 @@ from restore.tasks.noise_level import estimate_noise
 from restore.tasks.target_size import make_size
 from restore.tasks.task import Task
 from restore.tasks.upscale import upscaling
-from restore.training.crops import build_store, store_of
+from restore.training.crops import PictureStore, build_store, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.job import (
     LIMITS,
@@ -55,7 +55,7 @@ HARM = 0.3  # dB that are lost on other pictures, from which on it is warned of
 KEPT = ("network", "scale", "channels", "widths", "blocks", "noise_inputs", "degradation",
         "conditioned", "jitter", "sigma", "sigma_power", "patterned", "clean", "flat", "grey",
         "weight_decay", "validate_sigma")  # fmt: skip
-# scikit-image carries these colour photographs, which none of the shipped models was trained on
+# colour photographs that scikit-image carries; none of the shipped models was trained on them
 OTHERS = ("astronaut", "chelsea", "coffee", "rocket")
 OTHERS_SIDE = 192  # pixels
 
@@ -222,13 +222,17 @@ def split(recipe: Recipe, folder: Path, network: UNet) -> Parts:
     learned = [group for group in files if group not in held_out]
     side = recipe.patch[0] * recipe.scale
     store = store_of(learned, recipe.channels, side, folder)
+    if paired:
+        check_none_left_out(store, learned, side)
     names = [group[-1].name for group in held_out]
     if not paired:
         judged = store_of(held_out, recipe.channels, recipe.validate_side, folder)
+        check_none_left_out(judged, held_out, recipe.validate_side)
         validation = ValidationSet(judged, recipe)
         return Parts(Degraded(store, recipe), validation, validation, names, len(store))
     multiple = network.multiple_of
-    judged = store_of(held_out, recipe.channels, multiple, folder)
+    judged = store_of(held_out, recipe.channels, side, folder)
+    check_none_left_out(judged, held_out, side)
     ours = Given(store, inputs=told(learned, network), jitter=JITTER)
     theirs = Given(judged, inputs=told(held_out, network))
     return Parts(
@@ -238,6 +242,15 @@ def split(recipe: Recipe, folder: Path, network: UNet) -> Parts:
         names,
         len(store),
     )
+
+
+def check_none_left_out(store: PictureStore, groups: list[list[Path]], side: int) -> None:
+    """Raises TrainingError where a picture was too small to be taken."""
+    if len(store) < len(groups):
+        raise TrainingError(
+            f"of {', '.join(group[-1].name for group in groups)} at least one is not {side} pixels "
+            "high and wide; leave it out, or give larger ones"
+        )
 
 
 def told(pairs: Iterable[list[Path]], network: UNet) -> Tensor | None:
