@@ -39,6 +39,8 @@ KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONPATH": str(ROOT),
 }
 
 
@@ -50,10 +52,10 @@ def s3() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    os.environ.update({**KEYS, "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}"})
+    os.environ.update({**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"})
     import s3fs
 
-    s3fs.S3FileSystem(endpoint_url=os.environ["FSSPEC_S3_ENDPOINT_URL"]).mkdir("photos")
+    s3fs.S3FileSystem().mkdir("photos")
     try:
         yield "s3://photos"
     finally:

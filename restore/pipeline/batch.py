@@ -131,16 +131,20 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     """
     size = make_size(scale, width, height, fit)
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
+    saving, compute = _checked(saving, backup), Compute(device, precision, tile, memory)
+    if cluster is not None:
+        jobs = place_jobs(_listed(inputs), output, saving, recursive)
+        task = upscaling(size, model, back_projection, ensemble, strength)
+        return ClusterBatch(cluster, jobs, (task, compute, saving), skip_existing)
     return _batch(
         inputs,
         output,
         lambda: upscaling(size, model, back_projection, ensemble, strength),
-        _checked(saving, backup),
+        saving,
         recursive=recursive,
         skip_existing=skip_existing,
-        compute=Compute(device, precision, tile, memory),
+        compute=compute,
         report=report,
-        cluster=cluster,
     )
 
 

@@ -9,6 +9,7 @@ those in a store that all machines see are read and written by the workers thems
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import posixpath
 import threading
@@ -297,7 +298,7 @@ def _connect(address: str) -> Any:
             "--cluster needs Ray; pip install 'ray[default]' on every machine"
         ) from None
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
             f"there is no Ray cluster at '{address}' ({' '.join(str(error).split())}); start one "
@@ -565,7 +566,8 @@ def place_jobs(
             "pictures in a store need a place for their results; give a folder with -o"
         )
     folder = output.rstrip("/") if is_address(output) else Path(output)
-    jobs, taken = [], {}
+    jobs: list[PlacedJob] = []
+    taken: dict[Place, Place] = {}
     for source, tree in _sources(inputs, recursive):
         path = Path(posixpath.basename(source) if isinstance(source, str) else source.name)
         name = f"{path.stem}-{saving.mark}{result_suffix(path, saving)}"

@@ -271,9 +271,9 @@ def compare(
                 restore_picture(degraded, task_of(network), compute, output="picture").picture
                 for network in (before, after)
             ]
-            scores.append([psnr(each.pixels, clean) for each in restored])
+            scores.append([psnr(each.pixels, clean, data_range=1) for each in restored])
             fits = degraded.shape == clean.shape
-            given.append(psnr(degraded, clean) if fits else float("nan"))
+            given.append(psnr(degraded, clean, data_range=1) if fits else float("nan"))
             shown.append([degraded, restored[0].pixels, restored[1].pixels, clean])
     means = [fmean(each) for each in zip(*scores, strict=True)]
     save_sheet(sheet_of(weights), shown, ("given", "before", "after", "clean"))

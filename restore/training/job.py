@@ -21,7 +21,7 @@ from restore.training.crops import PictureStore, load_store, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.distributed import Processes
 from restore.training.loop import Progress, Training
-from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe
+from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe, make_recipe
 from restore.training.record import paths_beside
 from restore.training.self_supervised import doubts
 from restore.training.sources import (
@@ -59,9 +59,6 @@ LIMITS: dict[str, list[str]] = {
         "Trained on synthetic blur, resizing, noise and JPEG: it smooths what it takes for noise, "
         "and on perfect small pictures it is less faithful than the model for those.",
     ],
-}
-
-LIMITS |= {
     "pairs": [
         "Fine-tuned on pairs of one kind: noise of other cameras and settings may be left or be "
         "taken for texture.",
@@ -76,6 +73,7 @@ LIMITS |= {
         "Noise levels beyond those of the pictures were not trained.",
     ],
 }
+
 ASSUMED = {
     "shots": (
         "learning from several shots of each scene: nothing may move between them, and what is "
@@ -161,17 +159,16 @@ def run_job(
 
 def job_recipe(job: Job) -> Recipe:
     """The recipe with what was asked for changed."""
-    changes = dict(job.changes)
-    if job.self_supervised:
-        kind = "shots" if job.data.is_dir() and shots_of(job.data) else "neighbours"
-        changes |= {"degradation": kind, **UNSUPERVISED}
-    recipe = load_recipe(job.recipe, **changes)
-    if job.self_supervised and recipe.scale > 1:
+    recipe = load_recipe(job.recipe, **job.changes)
+    if not job.self_supervised:
+        return recipe
+    if recipe.scale > 1:
         raise TrainingError(
             f"'{recipe.name}' enlarges pictures, and --self-supervised trains denoisers; give the "
             "recipe of a denoiser such as denoise-gaussian-fast"
         )
-    return recipe
+    kind = "shots" if job.data.is_dir() and shots_of(job.data) else "neighbours"
+    return make_recipe({**recipe.to_dict(), "degradation": kind, **UNSUPERVISED}, job.recipe)
 
 
 def open_source(recipe: Recipe, folder: Path) -> tuple[Source, PictureStore]:

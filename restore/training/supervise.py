@@ -62,7 +62,8 @@ def supervise(
         yield from estimate(training, expected, limits.seconds)
     if compiled is None:
         known = expected if limits.seconds is None else min(expected, limits.seconds)
-        compiled = known >= COMPILE_PAYS and compiler_exists(training.device)
+        pays = known >= COMPILE_PAYS and compiler_exists(training.device)
+        compiled = training.processes.any(pays)
     record = Record(weights, training.step) if training.processes.main else None
     for progress in train(
         training,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,16 +117,27 @@ def test_strips_give_what_the_whole_gives(
     np.testing.assert_allclose(found.pixels, whole.pixels, rtol=0, atol=2e-5)
 
 
-def test_without_a_cluster_it_is_said(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="pip install ray")
-    batch = denoise_files(photos, tmp_path / "out", MODEL, cluster="127.0.0.1:1")
-    with pytest.raises(InputError, match="no Ray cluster at"):
+def test_without_a_cluster_or_ray_it_is_said(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = denoise_files(photos, tmp_path / "out", MODEL, cluster="ray://nowhere:1")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match="--cluster needs Ray"):
+        list(batch)
+
+    def refuse(**_: object) -> None:
+        raise ConnectionError("nobody\nanswers")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse))
+    with pytest.raises(InputError, match=r"at 'ray://nowhere:1' \(nobody answers\); start one"):
         list(batch)
 
 
 @pytest.fixture
-def two_nodes() -> Iterator[Any]:
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Ray cluster of two nodes with a core each, on this machine."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     pytest.importorskip("ray", reason="pip install ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own, about files it leaves to be closed

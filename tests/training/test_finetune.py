@@ -50,13 +50,16 @@ def pairs(tmp_path: Path, samples: Path, rng: np.random.Generator) -> Path:
     return tmp_path / "pairs"
 
 
-def test_it_gains_on_what_was_held_out_and_says_so(model: Path, pairs: Path) -> None:
-    asked = FineTuning(str(model), pairs, model.with_name("own.safetensors"), 60, device="cpu")
+def test_it_gains_on_what_was_held_out_and_says_so(
+    model: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "VALIDATIONS", 2)
+    asked = FineTuning(str(model), pairs, model.with_name("own.safetensors"), 40, device="cpu")
     events = list(finetune(asked, Limits()))
     assert "held out to judge by: 2.png" in str(events[0])
     gains = dict(event for event in events if isinstance(event, tuple))
     held_out, others = gains["held out"], gains["other pictures"]
-    assert held_out.after > held_out.before + 0.5
+    assert held_out.after > held_out.before + 0.3
     assert held_out.before == pytest.approx(held_out.given, abs=0.01)  # the identity
     weights = events[-1]
     assert isinstance(weights, Path)
@@ -68,7 +71,7 @@ def test_it_gains_on_what_was_held_out_and_says_so(model: Path, pairs: Path) -> 
     assert sheet_of(weights).is_file() and weights.with_suffix(".training.png").is_file()
     with open(weights.with_suffix(".training.csv"), newline="") as file:
         steps = [int(line["step"]) for line in csv.DictReader(file)]
-    assert steps == sorted(steps) and steps[-1] == 60
+    assert steps == sorted(steps) and steps[-1] == 40
 
 
 def test_where_nothing_came_of_it_no_weights_are_written(

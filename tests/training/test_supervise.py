@@ -92,14 +92,15 @@ def test_the_record_goes_on_where_a_training_does(
     table, picture = paths_beside(weights)
 
     def run(training: Training, last: int) -> None:
-        pairs = ValidationSet(store, recipe)
-        for event in supervise(training, Degraded(store, recipe), pairs, weights, Limits()):
+        source, pairs = Degraded(store, recipe), ValidationSet(store, recipe)
+        for event in supervise(training, source, pairs, weights, Limits(), None, [0.1, 0.1]):
             if isinstance(event, Progress) and event.step == last:
                 return
 
     first = Training(recipe, "cpu", "fp32")
     run(first, 32)
-    assert Image.open(picture).size == (1300, 700)
+    with Image.open(picture) as drawn:
+        assert drawn.size == (1300, 700)
     second = Training(recipe, "cpu", "fp32")
     second.step = 20  # as from a checkpoint before the kill
     run(second, 40)
