@@ -28,8 +28,7 @@ from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.models.weights import read_card
 from restore.training.finetune import FineTuning, Gain, finetune
-from restore.training.loop import Progress
-from restore.training.supervise import Limits
+from restore.training.loop import Limits, Progress
 
 PICTURES, SIDE = 20, 640  # how many, and pixels of the middle of each
 ROWS, COLUMN, FIXED, CHROMA, WHITE = 5.0, 4.0, 4.0, 14.0, 4.0  # standard deviations, of 255

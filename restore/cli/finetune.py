@@ -54,7 +54,7 @@ def command(
     models' results, the table and picture of the training.
     """
     from restore.training.finetune import FineTuning, finetune, sheet_of
-    from restore.training.supervise import Limits
+    from restore.training.loop import Limits
 
     limit = None if steps is not None else parse_seconds(time_limit)
     asked = FineTuning(model, data, output, steps, seed, overwrite, device, precision)

@@ -94,7 +94,7 @@ def command(
     """
     from restore.training.distributed import joined
     from restore.training.job import Job, run_job
-    from restore.training.supervise import Limits
+    from restore.training.loop import Limits
 
     limit = parse_seconds(time_limit)
     changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}

@@ -38,11 +38,11 @@ from restore.training.job import (
     origin,
     training_facts,
 )
-from restore.training.loop import Progress, Training, score, seconds_a_step
+from restore.training.loop import Limits, Progress, Training, score, seconds_a_step
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.record import save_sheet
 from restore.training.sources import Degraded, Given, GivenValidation, Source, pairs_of
-from restore.training.supervise import Limits, supervise
+from restore.training.supervise import supervise
 
 HELD_OUT = 5  # of so many pictures one is held out
 FEWEST = 3  # pictures

@@ -20,7 +20,7 @@ from restore.models.weights import load_model, read_card, save_weights
 from restore.training.crops import PictureStore, load_store, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.distributed import Processes
-from restore.training.loop import Progress, Training
+from restore.training.loop import Limits, Progress, Training
 from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe, make_recipe
 from restore.training.record import paths_beside
 from restore.training.self_supervised import doubts
@@ -33,7 +33,7 @@ from restore.training.sources import (
     pairs_of,
     shots_of,
 )
-from restore.training.supervise import Limits, supervise
+from restore.training.supervise import supervise
 
 LIMITS: dict[str, list[str]] = {
     "gaussian": [

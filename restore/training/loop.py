@@ -47,6 +47,25 @@ class Progress:
     best: float | None = None  # the best of those so far
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When a training ends before its last step.
+
+    seconds:  from the first step
+    stop:     asked after each step
+    patience: validations without a better score
+    """
+
+    seconds: float | None = None
+    stop: Callable[[], bool] = lambda: False
+    patience: int | None = None
+
+    @property
+    def most_seconds(self) -> float:
+        """The seconds, or infinity."""
+        return math.inf if self.seconds is None else self.seconds
+
+
 class Training:
     """A network in training, with all the state that a checkpoint must hold."""
 
@@ -233,29 +252,26 @@ def build_network(recipe: Recipe) -> UNet:
     )
 
 
-def train(  # noqa: PLR0913 (settings of one training)
+def train(
     training: Training,
     source: Source,
     validation: Iterable[Pair] | None = None,
     checkpoint: Path | None = None,
+    limits: Limits | None = None,
     *,
-    time_limit: float | None = None,
     save_every: float = 300.0,
     compiled: bool = False,
-    patience: int | None = None,
-    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
-    """Train until the recipe's last step or the time limit; yields after every step.
+    """Train until the recipe's last step or a limit; yields after every step.
 
-    time_limit: seconds from now; what was reached is validated and saved when it is over
+    limits:     where one ends it, what was reached is validated and saved
     save_every: seconds between two checkpoints
     compiled:   whether to compile the step
-    patience:   so many validations without a better score end the training
-    stop:       asked after each step whether to end as if the time were over
     Without validation pairs the latest average counts as the best. With a teacher the scores are
     against its answers. Raises TrainingError where the loss is no number any more and where another
     process of the training has ended; the last whole step is saved then.
     """
+    limits = limits or Limits()
     steps = _steps(training, source, validation, compiled)
     started, before = time.monotonic(), training.seconds
     saved, shown, without_gain = started, 0, 0
@@ -266,14 +282,14 @@ def train(  # noqa: PLR0913 (settings of one training)
             steps.take()
             elapsed = time.monotonic() - started
             training.seconds = before + elapsed
-            over = processes.any(stop() or (time_limit is not None and elapsed >= time_limit))
+            over = processes.any(limits.stop() or elapsed >= limits.most_seconds)
             last = over or training.step == recipe.steps
             found = None
             if last or training.step % recipe.validate_every == 0:
                 best = training.best
                 found = steps.validate()
                 without_gain = 0 if training.best != best else without_gain + 1
-                over = over or (patience is not None and without_gain >= patience)
+                over = over or without_gain == limits.patience
             if checkpoint and (last or over or time.monotonic() - saved >= save_every):
                 _save(training, checkpoint)
                 saved = time.monotonic()

@@ -94,7 +94,7 @@ class Recipe:
             and max(self._shares()) <= 1,
             "noise_inputs is 1 or 3, and 3 for photo and pairs alone": self.noise_inputs == 1
             or (self.noise_inputs == 3 and self.degradation in ("photo", "pairs")),
-            "jitter is at least 0": self.jitter >= 0,
+            "jitter and seed are at least 0": min(self.jitter, self.seed) >= 0,
             "conditioned is for denoisers": not self.conditioned or self.scale == 1,
             "antithetic is between 0 and 255": 0 <= self.antithetic <= 255,
             "sigma_power is above 0": self.sigma_power > 0,

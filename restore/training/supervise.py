@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from restore.training.degradations.pairs import Pair
 from restore.training.loop import (
+    Limits,
     Progress,
     Training,
     compiler_exists,
@@ -24,20 +24,6 @@ from restore.training.sources import Source
 COMPILE_PAYS = 600.0  # seconds of training: compiling takes about one minute of them
 TOO_LONG = 24 * 3600.0  # seconds: such a training is no longer one that a person waits for
 WORTH_TIMING = 50  # steps: fewer are done before they are estimated
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a training ends before its last step.
-
-    seconds:  from the first step
-    stop:     asked after each step
-    patience: validations without a better score
-    """
-
-    seconds: float | None = None
-    stop: Callable[[], bool] = lambda: False
-    patience: int | None = None
 
 
 def supervise(
@@ -61,7 +47,7 @@ def supervise(
         expected = expected_seconds(training, each or seconds_a_step(training, source))
         yield from estimate(training, expected, limits.seconds)
     if compiled is None:
-        known = expected if limits.seconds is None else min(expected, limits.seconds)
+        known = min(expected, limits.most_seconds)
         pays = known >= COMPILE_PAYS and compiler_exists(training.device)
         compiled = training.processes.any(pays)
     record = Record(weights, training.step) if training.processes.main else None
@@ -70,10 +56,8 @@ def supervise(
         source,
         validation,
         weights.with_suffix(".checkpoint"),
-        time_limit=limits.seconds,
+        limits,
         compiled=compiled,
-        patience=limits.patience,
-        stop=limits.stop,
     ):
         if record is not None:
             rate = training.recipe.rate(progress.step - 1)

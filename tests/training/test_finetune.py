@@ -18,9 +18,8 @@ from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model, save_weights
 from restore.training import finetune as tuning
 from restore.training.finetune import FineTuning, Gain, finetune, sheet_of, split, tuning_recipe
-from restore.training.loop import Progress
+from restore.training.loop import Limits, Progress
 from restore.training.recipe import Recipe
-from restore.training.supervise import Limits
 
 
 @pytest.fixture

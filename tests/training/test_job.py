@@ -11,7 +11,7 @@ import torch
 from restore.errors import TrainingError
 from restore.models.weights import load_model
 from restore.training.job import Job, describe_sources, run_job
-from restore.training.supervise import Limits
+from restore.training.loop import Limits
 
 
 def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -> None:

@@ -11,7 +11,7 @@ from restore.errors import TrainingError
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.crops import PictureStore
 from restore.training.degradations.pairs import ValidationSet
-from restore.training.loop import Progress, Training, train
+from restore.training.loop import Limits, Progress, Training, train
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.sources import Degraded
 
@@ -85,7 +85,7 @@ def test_a_time_limit_saves_and_stops(tiny: Recipe, store: PictureStore, tmp_pat
     training = Training(recipe, "cpu", "fp32")
     path = tmp_path / "t.checkpoint"
     source, pairs = Degraded(store, recipe), ValidationSet(store, recipe)
-    events = list(train(training, source, pairs, path, time_limit=0.5))
+    events = list(train(training, source, pairs, path, Limits(0.5)))
     assert 1 <= len(events) < 100_000
     assert events[-1].psnr is not None  # what was reached is validated
     assert load_checkpoint(path)["step"] == events[-1].step

@@ -11,12 +11,11 @@ from PIL import Image
 from restore.training import supervise as supervising
 from restore.training.crops import PictureStore
 from restore.training.degradations.pairs import ValidationSet
-from restore.training.loop import Progress, Training, seconds_a_step
+from restore.training.loop import Limits, Progress, Training, seconds_a_step
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.record import paths_beside
 from restore.training.sources import Degraded
 from restore.training.supervise import (
-    Limits,
     duration,
     estimate,
     expected_seconds,
