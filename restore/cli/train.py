@@ -29,7 +29,12 @@ def command(
     recipe: Annotated[
         str, typer.Argument(help="The name of a shipped recipe, or a recipe in a TOML file.")
     ],
-    data: Annotated[Path, option("Data", "A folder of clean pictures to train on.")],
+    data: Annotated[
+        Path,
+        option(
+            "Data", "A folder of clean pictures to train on; with --self-supervised, of noisy ones."
+        ),
+    ],
     val: Annotated[
         Path | None,
         option(

@@ -110,7 +110,7 @@ def finetune(
     before = load_model(asked.model)
     name = f"{Path(asked.model).stem}-own"
     weights = asked.output or Path(f"{name}.safetensors")
-    check_outputs(weights, asked.overwrite)
+    check_outputs(weights, asked.overwrite, resumable=False)
     recipe = tuning_recipe(before, weights.stem, asked)
     parts = split(recipe, asked.data, before)
     yield (

@@ -149,7 +149,15 @@ def run_job(
     source, pictures = open_source(recipe, job.data)
     validation = None if job.validation is None else open_validation(recipe, job.validation)
     yield f"{len(pictures)} pictures, {len(pictures.samples) / 1e6:.0f} MP, in memory"
-    yield from supervise(training, source, validation, weights, limits or Limits(), compiled)
+    yield from supervise(
+        training,
+        source,
+        validation,
+        weights,
+        limits or Limits(),
+        checkpoint=checkpoint,
+        compiled=compiled,
+    )
     if training.processes.main:
         save_weights(training.best_network(), make_card(training, job), weights)
     if training.step < recipe.steps:
@@ -278,7 +286,7 @@ def describe_sources(folder: Path) -> dict[str, Any]:
     return found
 
 
-def check_outputs(weights: Path, replaced: bool) -> None:
+def check_outputs(weights: Path, replaced: bool, resumable: bool = True) -> None:
     """Raises TrainingError for a name or folder that cannot be written, and for what exists."""
     if weights.suffix != ".safetensors":
         raise TrainingError(f"weights are written as .safetensors; {weights} is named otherwise")
@@ -286,6 +294,5 @@ def check_outputs(weights: Path, replaced: bool) -> None:
         raise TrainingError(f"there is no folder {weights.parent} to write the weights into")
     for path in (weights, weights.with_suffix(".checkpoint"), *paths_beside(weights)):
         if path.exists() and not replaced:
-            raise TrainingError(
-                f"{path} exists; pass --resume to go on or --overwrite to replace it"
-            )
+            advice = "--resume to go on or --overwrite" if resumable else "--overwrite"
+            raise TrainingError(f"{path} exists; pass {advice} to replace it")

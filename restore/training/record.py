@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("step", "seconds", "loss", "rate", "validation_psnr", "best_psnr", "pictures_per_second")
 EVERY = 10  # steps between two lines of the table; as often as the loss is read
 SHOWN, SIDE = 4, 128  # sample crops, and pixels of each
+PAUSE = 10.0  # seconds at least between two drawings
 
 
 class Record:
@@ -29,10 +31,16 @@ class Record:
         """Begin at a step; of an earlier run the lines up to it are kept."""
         self.table, self.picture = paths_beside(weights)
         self.lines: list[dict[str, str]] = []
+        self.drawn = time.monotonic()
         if step and self.table.is_file():
             with open(self.table, newline="", encoding="utf-8") as file:
                 self.lines = [line for line in csv.DictReader(file) if int(line["step"]) <= step]
         self._write()
+
+    @property
+    def due(self) -> bool:
+        """Whether the picture was not drawn for a while, for drawing takes a second."""
+        return time.monotonic() - self.drawn > PAUSE
 
     def add(self, progress: Progress, seconds: float, rate: float) -> None:
         """Note a step, where it is one to be noted."""
@@ -56,6 +64,7 @@ class Record:
         buffer = io.BytesIO()
         draw_training(name, self.lines, samples).savefig(buffer, format="png", dpi=100)
         write_aside(self.picture, buffer.getvalue(), overwrite=True)
+        self.drawn = time.monotonic()
 
     def _write(self) -> None:
         text = io.StringIO()

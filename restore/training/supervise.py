@@ -32,12 +32,14 @@ def supervise(
     validation: Iterable[Pair] | None,
     weights: Path,
     limits: Limits,
+    *,
+    checkpoint: Path | None = None,
     compiled: bool | None = None,
     each: Sequence[float] | None = None,
 ) -> Iterator[Progress | str]:
     """Train; yields an estimate before the first step, progress after each, and keeps the record.
 
-    weights:  beside this file lie the checkpoint and the record
+    weights:  beside this file lies the record
     compiled: None: where a compiler exists and the training is long enough to pay for it
     each:     what a step of each stage takes, where that is known
     """
@@ -55,17 +57,18 @@ def supervise(
         training,
         source,
         validation,
-        weights.with_suffix(".checkpoint"),
+        checkpoint,
         limits,
         compiled=compiled,
     ):
         if record is not None:
             rate = training.recipe.rate(progress.step - 1)
             record.add(progress, training.seconds, rate)
-            validated = progress.psnr is not None or progress.step == training.recipe.steps
-            if validated or progress.step % training.recipe.validate_every == 0:
+            if progress.step % training.recipe.validate_every == 0 and record.due:
                 record.draw(training.recipe.name, samples(training, source, validation))
         yield progress
+    if record is not None:
+        record.draw(training.recipe.name, samples(training, source, validation))
 
 
 def expected_seconds(training: Training, each: Sequence[float]) -> float:

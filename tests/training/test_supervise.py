@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from restore.training import record as recording
 from restore.training import supervise as supervising
 from restore.training.crops import PictureStore
 from restore.training.degradations.pairs import ValidationSet
@@ -76,15 +77,15 @@ def test_it_compiles_where_that_pays(
     )
     training = Training(make_recipe({**tiny.to_dict(), "steps": 60}, "t"), "cpu")
     work = supervise(
-        training, Degraded(store, tiny), None, tmp_path / "t.safetensors", Limits(limit), None,
-        [each, each],
+        training, Degraded(store, tiny), None, tmp_path / "t.safetensors", Limits(limit),
+        each=[each, each],
     )  # fmt: skip
     list(work)
     assert compiled == [wanted]
 
 
 def test_the_record_goes_on_where_a_training_does(
-    tiny: Recipe, store: PictureStore, tmp_path: Path
+    tiny: Recipe, store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe({**tiny.to_dict(), "steps": 40, "validate_every": 15}, "t")
     weights = tmp_path / "t.safetensors"
@@ -92,14 +93,18 @@ def test_the_record_goes_on_where_a_training_does(
 
     def run(training: Training, last: int) -> None:
         source, pairs = Degraded(store, recipe), ValidationSet(store, recipe)
-        for event in supervise(training, source, pairs, weights, Limits(), None, [0.1, 0.1]):
+        for event in supervise(training, source, pairs, weights, Limits(), each=[0.1, 0.1]):
             if isinstance(event, Progress) and event.step == last:
                 return
 
     first = Training(recipe, "cpu", "fp32")
-    run(first, 32)
+    monkeypatch.setattr(recording, "PAUSE", -1.0)
+    run(first, 16)
     with Image.open(picture) as drawn:
         assert drawn.size == (1300, 700)
+    monkeypatch.undo()
+    first = Training(recipe, "cpu", "fp32")
+    run(first, 32)
     second = Training(recipe, "cpu", "fp32")
     second.step = 20  # as from a checkpoint before the kill
     run(second, 40)
@@ -124,7 +129,9 @@ def test_a_training_without_gain_ends(tiny: Recipe, store: PictureStore, tmp_pat
 def test_one_that_is_told_to_stop_saves(tiny: Recipe, store: PictureStore, tmp_path: Path) -> None:
     training = Training(tiny, "cpu", "fp32")
     limits = Limits(stop=lambda: training.step >= 3)
-    list(supervise(training, Degraded(store, tiny), None, tmp_path / "t.safetensors", limits))
+    weights, checkpoint = tmp_path / "t.safetensors", tmp_path / "t.checkpoint"
+    source = Degraded(store, tiny)
+    list(supervise(training, source, None, weights, limits, checkpoint=checkpoint))
     again = Training(tiny, "cpu", "fp32")
-    again.resume(tmp_path / "t.checkpoint")
+    again.resume(checkpoint)
     assert again.step == 3
