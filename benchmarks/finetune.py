@@ -84,7 +84,8 @@ def main() -> None:
             elif isinstance(event, tuple):
                 name, gain = event
                 assert isinstance(gain, Gain)
-                result[name] = {k: round(v, 2) for k, v in dataclasses.asdict(gain).items()}
+                known = {k: v for k, v in dataclasses.asdict(gain).items() if v == v}
+                result[name] = {k: round(v, 2) for k, v in known.items()}
                 print(name, gain, flush=True)
             else:
                 print(event, flush=True)

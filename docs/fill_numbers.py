@@ -584,7 +584,7 @@ def single_numbers() -> dict[str, str]:
         "cluster.failed": str(measured("cluster")["killed"]["failed"]),
         "finetune.before": f"{measured('finetune')['held out']['before']:.2f}",
         "finetune.after": f"{measured('finetune')['held out']['after']:.2f}",
-        "finetune.others": f"{measured('finetune')['other pictures']['before']:.2f} / "
+        "finetune.others": f"{measured('finetune')['other pictures']['before']:.2f} to "
         f"{measured('finetune')['other pictures']['after']:.2f}",
         **{
             f"selfsupervised.{name}": f"{measured('self_supervised')[name]['psnr']:.2f}"
