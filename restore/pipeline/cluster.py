@@ -117,7 +117,7 @@ class Worker:
 
         torch.set_num_threads(threads)
         self.task, self.compute, self.saving = settings
-        self.computing = threading.Lock()  # others are read and written meanwhile
+        self.computing = threading.Lock()  # the network; all else is done for several at once
 
     def ready(self) -> str:
         """The version of the package, once the model is there."""
@@ -147,8 +147,9 @@ class Worker:
             quality=saving.quality,
             overwrite=True,
         )
-        with self.computing:
-            done = restore_picture(picture, self.task, self.compute, output="picture")
+        done = restore_picture(
+            picture, self.task, self.compute, output="picture", turn=self.computing
+        )
         result = encode_result(picture, content, name, done.picture, saving, done.unchanged)
         shared = is_shared(target)
         if shared:
