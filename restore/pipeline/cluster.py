@@ -8,6 +8,7 @@ those in a store that all machines see are read and written by the workers thems
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -15,7 +16,7 @@ import posixpath
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -196,11 +197,21 @@ class Workers:
         self.options[actor] = options
         self.starting[actor.ready.remote()] = actor
 
-    def run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Any]]:
+    def run(self, units: Iterable[Unit]) -> Generator[tuple[Unit, Any], None, None]:
         """Do the work; yields each unit with its result or its exception, in any order.
 
-        No more are on their way, and no more are drawn, than the actors take at once.
+        No more are on their way, and no more are drawn, than the actors take at once. Closing the
+        iterator forgets what is on its way.
         """
+        try:
+            yield from self._run(units)
+        finally:
+            for actor, _ in self.given.values():
+                if actor in self.load:
+                    self.load[actor] -= 1
+            self.given.clear()
+
+    def _run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Any]]:
         coming, again = iter(units), deque[Unit]()
         over, since = False, time.monotonic()
         while True:
@@ -264,6 +275,7 @@ class Workers:
         self.lost += 1
         if self.lost > MOST_LOST * self.count:
             raise InputError(f"the workers of the cluster do not stay alive: {error}") from error
+        self.ray.kill(actor)  # which may only have been out of reach, and keeps its cores
         self._start(self.options.pop(actor))
 
     def _taken(self, ref: Any) -> tuple[Unit, Any]:
@@ -473,14 +485,15 @@ def _restore_strips(workers: Workers, work: TiffWork, job: PlacedJob) -> None:
     )
     waiting: dict[int, Any] = {}
     following = work.start
-    for unit, result in workers.run(units):
-        if isinstance(result, Exception):
-            raise result
-        waiting[unit.place] = result
-        while following in waiting:
-            samples = waiting.pop(following)
-            following += len(samples)
-            work.strips.append(samples)
+    with contextlib.closing(workers.run(units)) as results:
+        for unit, result in results:
+            if isinstance(result, Exception):
+                raise result
+            waiting[unit.place] = result
+            while following in waiting:
+                samples = waiting.pop(following)
+                following += len(samples)
+                work.strips.append(samples)
 
 
 def strips_of(picture: RowPicture, start: int) -> Iterator[tuple[int, int]]:

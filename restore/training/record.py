@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("step", "seconds", "loss", "rate", "validation_psnr", "best_psnr", "pictures_per_second")
 EVERY = 10  # steps between two lines of the table; as often as the loss is read
-SHOWN, SIDE = 4, 128  # sample crops, and pixels of each
+SHOWN, SIDE, GAP = 4, 128, 8  # sample crops, pixels of each, and between them
 PAUSE = 10.0  # seconds at least between two drawings
 
 
@@ -83,56 +83,59 @@ def draw_training(name: str, lines: Sequence[dict[str, str]], samples: dict[str,
     """A matplotlib figure: curves on the left, a row of crops for each picture on the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    panels: Any = figure.subfigures(1, 2)
-    left, right = panels
+    figure = Figure(figsize=(13, 7))
     figure.suptitle(name)
-    losses, scores = left.subplots(2, 1, sharex=True)
-    for axes, column, label in (
-        (losses, "loss", "loss, running mean"),
-        (scores, "validation_psnr", "validation PSNR [dB]"),
-    ):
+    grid = figure.add_gridspec(2, 2, left=0.06, right=0.99, bottom=0.08, top=0.9, wspace=0.08)
+    curves = (("loss", "loss, running mean"), ("validation_psnr", "validation PSNR [dB]"))
+    for row, (column, label) in enumerate(curves):
+        axes = figure.add_subplot(grid[row, 0])
         known = [(int(line["step"]), float(line[column])) for line in lines if line[column]]
         if known:
             axes.plot(*zip(*known, strict=True), marker="." if len(known) < 50 else "")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    scores.set_xlabel("step")
-    count = min(SHOWN, min(map(len, samples.values())))
+    axes.set_xlabel("step")
     rows = [
         [np.asarray(picture.detach().cpu().float().permute(1, 2, 0)) for picture in row]
-        for row in list(zip(*samples.values(), strict=False))[:count]
+        for row in list(zip(*samples.values(), strict=False))[:SHOWN]
     ]
-    _draw_rows(right, rows, tuple(samples))
+    _show(figure.add_subplot(grid[:, 1]), rows, tuple(samples))
     return figure
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str]) -> None:
-    """Pictures side by side as a PNG: a row for each, the middle of it, at full size."""
+    """Pictures side by side as a PNG: a row for each, the middle of it, every pixel twice."""
     from matplotlib.figure import Figure
 
     rows = rows[:SHOWN]
-    figure = Figure(figsize=(2.6 * len(headings), 2.6 * len(rows) + 0.3), layout="constrained")
-    _draw_rows(figure, rows, headings)
+    inches = [2 * (SIDE + GAP) * count / 100 for count in (len(headings), len(rows))]
+    figure = Figure(figsize=(inches[0], inches[1] + 0.3))
+    top = inches[1] / (inches[1] + 0.3)
+    _show(figure.add_axes((0, 0, 1, top)), rows, headings)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=100)
     write_aside(path, buffer.getvalue(), overwrite=True)
 
 
-def _draw_rows(figure: Any, rows: Sequence[Sequence[Pixels]], headings: Sequence[str]) -> None:
-    grid = figure.subplots(len(rows), len(headings), squeeze=False)
-    for axes, heading in zip(grid[0], headings, strict=True):
-        axes.set_title(heading)
-    for line, pictures in zip(grid, rows, strict=True):
-        for axes, picture in zip(line, pictures, strict=True):
-            axes.imshow(_middle(picture), interpolation="nearest")
-            axes.set_axis_off()
+def _show(axes: Any, rows: Sequence[Sequence[Pixels]], headings: Sequence[str]) -> None:
+    """All pictures as one, for a grid of many axes takes seconds to draw."""
+    cell = SIDE + GAP
+    sheet = np.ones((cell * len(rows) - GAP, cell * len(headings) - GAP, 3), np.float32)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            crop = _middle(picture)
+            top, left = cell * row, cell * column
+            sheet[top : top + len(crop), left : left + crop.shape[1]] = crop
+    axes.imshow(sheet, interpolation="nearest")
+    axes.set_xticks([cell * column + SIDE / 2 for column in range(len(headings))], headings)
+    axes.set_yticks([])
+    axes.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
+    axes.set_frame_on(False)
 
 
 def _middle(picture: Pixels) -> Pixels:
-    """The middle of a picture (height, width, 1 or 3), as matplotlib takes it: three channels."""
+    """The middle of a picture (height, width, 1 or 3), at most SIDE each way, three channels."""
     height, width = picture.shape[:2]
-    side = min(SIDE, height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = picture[top : top + side, left : left + side].clip(0, 1)
+    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
+    crop = picture[top : top + SIDE, left : left + SIDE].clip(0, 1)
     return np.repeat(crop, 3, 2) if crop.shape[2] == 1 else crop
