@@ -59,12 +59,12 @@ def command(
     limit = None if steps is not None else parse_seconds(time_limit)
     asked = FineTuning(model, data, output, steps, seed, overwrite, device, precision)
 
-    def told(events: Any) -> Any:
+    def described(events: Any) -> Any:
         for event in events:
             yield describe_gain(*event) if isinstance(event, tuple) else event
 
     with torch_quiet(debug), stopping() as stop:
-        written = show(told(finetune(asked, Limits(limit, stop))), limit)
+        written = show(described(finetune(asked, Limits(limit, stop))), limit)
     out().print(f"wrote {written} and {sheet_of(written)}", soft_wrap=True)
 
 

@@ -360,7 +360,7 @@ class ClusterBatch:
         """Nothing is started before the first iteration."""
         self.address, self.jobs, self.settings = address, jobs, settings
         self.skip_existing = skip_existing
-        self.report: Any = None  # tiles are not told over the network
+        self.report: Any = None  # tiles are not reported over the network
         self.unread: list[Path] = []
         self.network_seconds = 0.0
         self.workers = 0

@@ -50,7 +50,7 @@ SHARE = 0.85  # of the time that the steps may take; the rest is for validation
 FEWEST_STEPS, TIMED_STEPS = 20, 1000
 VALIDATIONS, PATIENCE = 12, 5
 LARGEST = 768  # pixels of a held-out picture's side that is scored at the end
-JITTER = 0.15  # of the noise that the network is told
+JITTER = 0.15  # of the noise inputs
 HARM = 0.3  # dB that are lost on other pictures, from which on it is warned of
 KEPT = ("network", "scale", "channels", "widths", "blocks", "noise_inputs", "degradation",
         "conditioned", "jitter", "sigma", "sigma_power", "patterned", "clean", "flat", "grey",
@@ -164,10 +164,13 @@ def tuning_recipe(network: UNet, name: str, asked: FineTuning) -> Recipe:
             f"{asked.model} enlarges pictures, which are made small here; give a folder of sharp "
             "pictures, without noisy/ and clean/"
         )
-    # what the network is told in the end it must be told here
+    # trained with the noise inputs that it gets when it restores pictures
     inputs = int(network.arguments.get("noise_inputs", 0))
-    told = inputs > 1 or (inputs == 1 and not paired)
-    values |= {"conditioned": 1.0 if told else 0.0, "noise_inputs": max(1, inputs) if told else 1}
+    conditioned = inputs > 1 or (inputs == 1 and not paired)
+    values |= {
+        "conditioned": 1.0 if conditioned else 0.0,
+        "noise_inputs": max(1, inputs) if conditioned else 1,
+    }
     if paired:
         values |= {"degradation": "pairs"}
     steps = asked.steps or TIMED_STEPS
@@ -233,8 +236,8 @@ def split(recipe: Recipe, folder: Path, network: UNet) -> Parts:
     multiple = network.multiple_of
     judged = store_of(held_out, recipe.channels, side, folder)
     check_none_left_out(judged, held_out, side)
-    ours = Given(store, inputs=told(learned, network), jitter=JITTER)
-    theirs = Given(judged, inputs=told(held_out, network))
+    ours = Given(store, inputs=measured_inputs(learned, network), jitter=JITTER)
+    theirs = Given(judged, inputs=measured_inputs(held_out, network))
     return Parts(
         ours,
         GivenValidation(theirs, recipe.validate_side, multiple),
@@ -253,8 +256,8 @@ def check_none_left_out(store: PictureStore, groups: list[list[Path]], side: int
         )
 
 
-def told(pairs: Iterable[list[Path]], network: UNet) -> Tensor | None:
-    """What the network will be told about the noise of each noisy picture when it restores it."""
+def measured_inputs(pairs: Iterable[list[Path]], network: UNet) -> Tensor | None:
+    """The noise inputs that the network gets for each noisy picture; None: it takes none."""
     if network.noise_inputs < 2:
         return None
     return torch.tensor([estimate_noise(load_image(noisy).pixels).conditions for noisy, _ in pairs])

@@ -84,7 +84,7 @@ ASSUMED = {
         "and its mean zero; JPEG, demosaicing and scaling break that",
     ),
 }
-UNSUPERVISED = {  # in any recipe: the network is not told the noise, which nobody knows
+UNSUPERVISED = {  # in any recipe; nobody knows the noise, so it is no input
     "loss": "mse",  # whose best answer under noise is the mean; of l1 it is the median
     "conditioned": 0.0,
     "noise_inputs": 1,

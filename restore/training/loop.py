@@ -421,8 +421,8 @@ def restore_batch(
     """What a network makes of a batch, in [0, 1] and on the CPU."""
     given = degraded.to(training.device)
     with autocast(training.device, training.dtype):
-        told = () if noise is None else (noise.to(training.device),)
-        restored: Tensor = network(given, *told)
+        conditions = () if noise is None else (noise.to(training.device),)
+        restored: Tensor = network(given, *conditions)
     return restored.float().clamp(0, 1).cpu()
 
 

@@ -58,7 +58,7 @@ class Given:
 
     store:  of twice the channels: first those of the noisy picture, then those of the other
     swap:   whether the two are alike, two shots of a scene, of which either may be the target
-    inputs: (pictures, noise inputs) what the network is told about each one's noise; None: nothing
+    inputs: (pictures, numbers) the noise inputs for each picture; None: none
     jitter: standard deviation of the logarithm of a random factor on these
     """
 
