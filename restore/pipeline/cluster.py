@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 import posixpath
 import threading
@@ -30,7 +31,14 @@ from restore.image.find import find_pictures
 from restore.image.picture import Picture
 from restore.image.read import decode_image, read_bytes
 from restore.image.write import check_writable
-from restore.pipeline.file import Saving, encode_result, fitting, result_suffix, target_by_rows
+from restore.pipeline.file import (
+    Saving,
+    encode_result,
+    fitting,
+    result_suffix,
+    same_file,
+    target_by_rows,
+)
 from restore.pipeline.flow import Outcome, failure
 from restore.pipeline.large import RowPicture, TiffWork, as_samples
 from restore.pipeline.picture import restore_picture
@@ -99,12 +107,14 @@ class Strip:
     """Rows of a picture, for a worker.
 
     samples: (height, width, samples) in the type of the file, with the network's halo
+    inner:   the rows of these whose output is right, with the task's context
     keep:    the rows of these that are wanted
     bounds:  lowest and highest value of the whole picture, if it is in floats
     """
 
     task: PictureTask
     samples: Any
+    inner: slice
     keep: slice
     bounds: tuple[float, float] | None
 
@@ -166,9 +176,9 @@ class Worker:
         pixels = strip.task.preprocess(picture)
         with self.computing:
             output = run_array(strip.task.network, pixels, self.compute.resolve()).pixels
-        inner = Picture(*color.split(strip.samples[strip.keep]))
-        restored = strip.task.postprocess(inner, output[strip.keep], strip.bounds)
-        return as_samples(restored, strip.samples.dtype)
+        inner = Picture(*color.split(strip.samples[strip.inner]))
+        restored = strip.task.postprocess(inner, output[strip.inner], strip.bounds)
+        return as_samples(restored, strip.samples.dtype)[strip.keep]
 
 
 class Workers:
@@ -497,20 +507,33 @@ def _restore_strips(workers: Workers, work: TiffWork, job: PlacedJob) -> None:
 
 
 def strips_of(picture: RowPicture, start: int) -> Iterator[tuple[int, int]]:
-    """First and last row of each strip, on the network's grid."""
-    grid = picture.network.multiple_of
+    """First and last row of each strip, on the grid of the network and of the task's context."""
+    grid = grid_of(picture)
     rows = max(grid, STRIP_PIXELS // picture.width // grid * grid)
-    for first in range(start, picture.height, rows):
-        yield first, min(picture.height, first + rows)
+    first = start
+    while first < picture.height:
+        last = min(picture.height, (first + rows) // grid * grid)
+        yield first, last
+        first = last
+
+
+def grid_of(picture: RowPicture) -> int:
+    """Rows on which both the network and the context of the task may begin."""
+    return math.lcm(max(1, picture.task.context), picture.network.multiple_of)
 
 
 def _strip(picture: RowPicture, rows: tuple[int, int], bounds: Any) -> tuple[Strip]:
-    """Rows with the network's halo around them: so their result is that of the whole picture."""
-    network, (first, last) = picture.network, rows
-    halo = -(-network.halo // network.multiple_of) * network.multiple_of
-    above, below = max(0, first - halo), min(picture.height, last + halo)
-    samples = picture.samples_of(above, below)
-    return (Strip(picture.task, samples, slice(first - above, last - above), bounds),)
+    """Rows with all around them that their result depends on: so it is that of the whole picture.
+
+    Around the rows lies the context of the task, and around that the halo of the network.
+    """
+    (first, last), grid, context = rows, grid_of(picture), picture.task.context
+    begin = max(0, (first - context) // grid * grid)
+    end = min(picture.height, last + context)
+    halo = -(-picture.network.halo // grid) * grid
+    above, below = max(0, begin - halo), min(picture.height, end + halo)
+    inner, keep = slice(begin - above, end - above), slice(first - begin, last - begin)
+    return (Strip(picture.task, picture.samples_of(above, below), inner, keep, bounds),)
 
 
 def _arguments(job: PlacedJob, skip_existing: bool) -> tuple[str, str, bytes | None, bool]:
@@ -564,8 +587,8 @@ def place_jobs(
 ) -> list[PlacedJob]:
     """The jobs for paths, patterns and addresses. Raises what `plan_jobs` raises.
 
-    Where an address is among them, the output is a folder of either kind, and the results are named
-    `NAME-restored` in it, in the tree of the inputs.
+    Where an address is among them, the output is a folder of either kind, and the results keep
+    their names in it, in the tree of the inputs; beside their pictures they are `NAME-restored`.
     """
     inputs, output = [os.fspath(place) for place in given], None if to is None else os.fspath(to)
     if saving.in_place:
@@ -584,11 +607,16 @@ def place_jobs(
     taken: dict[Place, Place] = {}
     for source, tree in _sources(inputs, recursive):
         path = Path(posixpath.basename(source) if isinstance(source, str) else source.name)
-        name = f"{path.stem}-{saving.mark}{result_suffix(path, saving)}"
+        place: Place
         if isinstance(folder, str):
-            target: Place = posixpath.join(folder, tree.replace(os.sep, "/"), name)
+            place = posixpath.join(folder, tree.replace(os.sep, "/")).rstrip("/")
+            beside = posixpath.dirname(str(source)) == place
         else:
-            target = folder / tree / name
+            place = folder / tree
+            beside = isinstance(source, Path) and same_file(source.parent, place)
+        mark = f"-{saving.mark}" if beside else ""
+        name = f"{path.stem}{mark}{result_suffix(path, saving)}"
+        target: Place = f"{place}/{name}" if isinstance(place, str) else place / name
         if target in taken:
             raise WriteError(f"{taken[target]} and {source} would both become {target}")
         taken[target] = source

@@ -68,10 +68,12 @@ def test_results_are_placed_in_the_tree_of_the_inputs(photos: Path) -> None:
     pytest.importorskip("fsspec", reason="pip install fsspec")
     base = f"file://{photos}"
     placed = place_jobs([base], "s3://bucket/clean/", Saving(), recursive=True)
-    assert PlacedJob(f"{base}/deep/5.png", "s3://bucket/clean/deep/5-restored.png") in placed
+    assert PlacedJob(f"{base}/deep/5.png", "s3://bucket/clean/deep/5.png") in placed
     assert len(placed) == 7
     local = place_jobs([str(photos)], "s3://bucket/clean", Saving(), recursive=False)
-    assert local[0] == PlacedJob(photos / "0.png", "s3://bucket/clean/0-restored.png")
+    assert local[0] == PlacedJob(photos / "0.png", "s3://bucket/clean/0.png")
+    beside = place_jobs([base], base, Saving(), recursive=False)
+    assert beside[0].target == f"{base}/0-restored.png"
     with pytest.raises(InputError, match="give a folder with -o"):
         place_jobs([base], None, Saving(), recursive=True)
     with pytest.raises(InputError, match="not replaced in place"):
@@ -92,16 +94,19 @@ def test_what_is_done_is_skipped_in_stores_as_in_folders(photos: Path) -> None:
     assert why_kept(PlacedJob(job.source, f"file://{photos}/no.png"), Saving(), False) == ""
 
 
+@pytest.mark.parametrize(("model", "detail"), [(MODEL, None), ("denoise-photo-fast", 0.5)])
 def test_strips_give_what_the_whole_gives(
     tmp_path: Path,
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
-    assert_same_picture: Any,
+    model: str,
+    detail: float | None,
 ) -> None:
     source = tmp_path / "large.tif"
-    save_image(Picture(rng.random((300, 64, 3), np.float32), depth=16), source)
+    noisy = (0.5 + 0.05 * rng.standard_normal((300, 64, 3))).astype(np.float32)
+    save_image(Picture(noisy, depth=16), source)
     monkeypatch.setattr(cluster, "STRIP_PIXELS", 64 * 50)
-    task, compute = denoising(MODEL), Compute("cpu", "fp32")
+    task, compute = denoising(model, detail=detail), Compute("cpu", "fp32")
     worker = Worker((task, compute, Saving()), 1)
     work = TiffWork(source, tmp_path / "out.tif", task, compute, False, False)
     rows = list(strips_of(work.picture, 0))
@@ -112,7 +117,7 @@ def test_strips_give_what_the_whole_gives(
     work.close()
     from restore.pipeline.picture import denoise
 
-    whole = denoise(source, MODEL, device="cpu", precision="fp32").picture
+    whole = denoise(source, model, detail=detail, device="cpu", precision="fp32").picture
     found = load_image(tmp_path / "out.tif")
     np.testing.assert_allclose(found.pixels, whole.pixels, rtol=0, atol=2e-5)
 
