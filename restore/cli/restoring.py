@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -190,7 +190,8 @@ def restore_all(
             return
         from restore.cli.batch import restore_many
 
-        batch = many(files.pictures, files.output, **files.batch, **everything)
+        # a `ClusterBatch` it is only where a cluster is named
+        batch = cast("Batch", many(files.pictures, files.output, **files.batch, **everything))
         if not messages.quiet and not files.batch["recursive"]:
             warn_of_subfolders(files)
         show = Showing(shown, page_title(files, len(batch)), len(batch), settings, quiet)

@@ -92,12 +92,16 @@ class Restored:
 
     content: the file of the result; None where the worker has written it, or there was one
     reason:  why the picture was skipped, if it was
+    The others are as for `Outcome`.
     """
 
     content: bytes | None
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    model: str = ""
+    sigma: float | None = None
+    unchanged: bool = False
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -165,8 +169,16 @@ class Worker:
         shared = is_shared(target)
         if shared:
             write_store(target, result)
-        size = done.picture.width, done.picture.height
-        return Restored(None if shared else result, *size, done.seconds, picture.notes)
+        return Restored(
+            None if shared else result,
+            done.picture.width,
+            done.picture.height,
+            done.seconds,
+            done.model,
+            done.sigma,
+            done.unchanged,
+            picture.notes,
+        )
 
     def restore_strip(self, strip: Strip) -> Any:
         """Restore rows of a picture: their samples, in the type of the file."""
@@ -459,6 +471,9 @@ class ClusterBatch:
             result.width,
             result.height,
             seconds=result.seconds,
+            model=result.model,
+            sigma=result.sigma,
+            unchanged=result.unchanged,
             notes=result.notes,
         )
 

@@ -76,5 +76,5 @@ def test_a_cluster_gets_addresses_as_they_are(monkeypatch: pytest.MonkeyPatch) -
     home = str(Path("~/more").expanduser())
     assert places == (["s3://bucket/photos", home], "s3://bucket/clean")
     assert (settings["cluster"], settings["recursive"], settings["quality"]) == ("auto", True, 90)
-    with pytest.raises(InputError, match="leave out --cluster"):
+    with pytest.raises(InputError, match="or --cluster"):
         denoise(*words, "--reference", "a.png")

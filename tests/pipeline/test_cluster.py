@@ -174,6 +174,7 @@ def test_two_nodes_give_what_one_machine_gives_though_one_is_lost(
     assert there.keys() == here.keys() and len(there) == 7
     for source, outcome in there.items():
         assert outcome.status == here[source].status, outcome.reason
+        assert (outcome.model, outcome.unchanged) == (here[source].model, here[source].unchanged)
         if outcome.status == "written":
             one, other = (load_image(each.target).pixels for each in (outcome, here[source]))
             assert_same_picture(
