@@ -571,7 +571,8 @@ def why_kept(job: PlacedJob, saving: Saving, skip_existing: bool) -> str:
     """Why a picture is skipped, or ""; as `why_skipped` for files, by the same rules for stores."""
     source, target = job.source, job.target
     if isinstance(source, Path) and isinstance(target, Path):
-        return why_skipped(Job(source, target), saving, skip_existing)
+        # what batches on one machine noted is not compared: the times of both files decide
+        return why_skipped(Job(source, target), saving, skip_existing, None, "")
     if saving.overwrite or (written := changed(target)) is None:
         return ""
     if skip_existing:
