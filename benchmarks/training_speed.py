@@ -21,8 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from restore.engine.device import device_name, precision_name
 from restore.training.crops import build_store
-from restore.training.loop import Training, train
+from restore.training.loop import Training, compiler_exists, train
 from restore.training.recipe import load_recipe
+from restore.training.sources import Degraded
 
 STEPS = 40
 
@@ -74,7 +75,8 @@ def main() -> None:
     mixed = sum(counts) / sum(c / r for c, r in zip(counts, rates.values(), strict=True))
 
     pictures = np.random.default_rng(0).integers(0, 255, (20, 512, 512, 3), np.uint8)
-    steps = train(training, build_store(list(pictures)), None)
+    source = Degraded(build_store(list(pictures)), recipe)
+    steps = train(training, source, compiled=compiler_exists(training.device))
     list(islice(steps, 10))  # compiling
     started = time.perf_counter()
     list(islice(steps, STEPS))

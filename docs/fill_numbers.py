@@ -600,6 +600,19 @@ def single_numbers() -> dict[str, str]:
         "training.step": f"{training['step_tflops']:.2f}",
         "training.peak": f"{training['convolution_tflops_of_the_mix']:.2f}",
         "training.fraction": f"{training['fraction']:.2f}",
+        "cluster.pictures": str(measured("cluster")["pictures"]),
+        "cluster.difference": str(measured("cluster")["largest_difference"]),
+        "cluster.speedup": f"{measured('cluster')['speedup']:.2f}",
+        "cluster.written": str(measured("cluster")["killed"]["written"]),
+        "cluster.failed": str(measured("cluster")["killed"]["failed"]),
+        "finetune.before": f"{measured('finetune')['held out']['before']:.2f}",
+        "finetune.after": f"{measured('finetune')['held out']['after']:.2f}",
+        "finetune.others": f"{measured('finetune')['other pictures']['before']:.2f} to "
+        f"{measured('finetune')['other pictures']['after']:.2f}",
+        **{
+            f"selfsupervised.{name}": f"{measured('self_supervised')[name]['psnr']:.2f}"
+            for name in ("supervised", "shots", "neighbours")
+        },
         "family.pixels": f"{100 * alone['probe of the pixels']:.1f} %",
         "family.linear": f"{errors['linear'] / errors['pca']:.3f}",
         "family.angle": f"{alone['linear, largest angle to pca']:.1f}",

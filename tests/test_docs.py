@@ -29,6 +29,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
 ELSEWHERE = ("pip install", "python -m venv")  # .ci/run installs in a fresh environment
 SHORTER = {  # instead of minutes or hours
     "restore train": "--steps 2 --no-compile",
+    "restore finetune": "--steps 15",
     "restore autoencoder train": "--epochs 1",
     "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
     "restore anomaly fit": "--epochs 1",
@@ -67,6 +68,9 @@ def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("train", "val"):  # validation asks for more than a crop
         (tmp_path / name).mkdir()
         shutil.copy(ROOT / "samples" / "fur-clean.png", tmp_path / name)
+    (tmp_path / "noisy").mkdir()
+    shutil.copy(ROOT / "samples" / "fur.png", tmp_path / "noisy")
+    write_pairs(tmp_path / "pairs")
     for part, name in (("noisy", "fur.png"), ("gt", "fur-clean.png")):
         (tmp_path / "CC15" / part).mkdir(parents=True)
         os.link(small_samples / name, tmp_path / "CC15" / part / "a.png")
@@ -92,6 +96,18 @@ def write_community(folder: Path) -> None:
     states = [SRVGGNetCompact(num_feat=4, num_conv=1, upscale=n).state_dict() for n in (4, 1)]
     torch.save({"params_ema": states[0]}, folder / "4x-example.pth")
     save_file(states[1], folder / "1x-example.safetensors")
+
+
+def write_pairs(folder: Path) -> None:
+    """Clean pictures, and the same as a camera with rows of different brightness takes them."""
+    rng = np.random.default_rng(0)
+    clean = restore.load_image(ROOT / "samples" / "fur-clean.png")
+    for number in range(3):
+        part = clean.pixels[64 * number : 64 * number + 128, :128]
+        rows = rng.normal(0, 12 / 255, (128, 1, 1)).astype(np.float32)
+        for place, pixels in (("clean", part), ("noisy", (part + rows).clip(0, 1))):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            restore.save_image(replace(clean, pixels=pixels), folder / place / f"{number}.png")
 
 
 def write_digits(folder: Path) -> None:

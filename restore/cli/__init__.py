@@ -17,6 +17,7 @@ from restore.cli import (
     denoise,
     evaluate,
     export,
+    finetune,
     models,
     train,
     upscale,
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=examples("restore denoise photo.jpg", "restore upscale small.png --scale 2"),
 )
-for module in (denoise, upscale, web, compare, evaluate, models, export, train):
+for module in (denoise, upscale, web, compare, evaluate, models, export, train, finetune):
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
 app.add_typer(autoencoder.app, name="autoencoder", cls=Group)

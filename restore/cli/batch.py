@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,27 +19,43 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from restore.pipeline.batch import Batch
+    from restore.pipeline.cluster import ClusterBatch
     from restore.pipeline.flow import Outcome
 
 
 def restore_many(batch: Batch, messages: Messages, show: Showing) -> None:
     """Do the work of a batch and show how it goes; exit code 1 where a picture failed."""
-    as_json, quiet = messages.json_lines, messages.quiet
     name = short_names([job.source for job in batch.jobs])
     in_place = batch.settings.saving.in_place
-    with interruption_answered(), Display(batch, as_json, quiet) as display:
+
+    def each(outcome: Outcome) -> None:
+        source = Path(outcome.source)
+        backup = backup_of(source)
+        original = backup if in_place and backup.is_file() else source
+        show.outcome(outcome, name(source), original)
+
+    failed = run_batch(batch, messages, each)
+    show.finish()
+    if failed:
+        raise typer.Exit(1)
+
+
+def run_batch(
+    batch: Batch | ClusterBatch, messages: Messages, each: Callable[[Outcome], None]
+) -> bool:
+    """Do the work of a batch and print its outcomes; whether a picture failed."""
+    with (
+        interruption_answered(),
+        Display(batch, messages.json_lines, messages.quiet) as display,
+    ):
         batch.report = display.tile
         for outcome in batch:
             display.add(outcome)
-            backup = backup_of(outcome.source)
-            original = backup if in_place and backup.is_file() else outcome.source
-            show.outcome(outcome, name(outcome.source), original)
+            each(outcome)
             if messages.debug and outcome.error is not None:
                 err().print_lines("".join(traceback.format_exception(outcome.error)))
     display.summary()
-    show.finish()
-    if display.failed:
-        raise typer.Exit(1)
+    return bool(display.failed)
 
 
 @contextmanager
@@ -63,13 +79,15 @@ def interruption_answered() -> Iterator[None]:
 class Display:
     """What is shown of a batch while it runs and at its end."""
 
-    def __init__(self, batch: Batch, as_json: bool, quiet: bool) -> None:
+    def __init__(self, batch: Batch | ClusterBatch, as_json: bool, quiet: bool) -> None:
         """Nothing is shown before the `with` block begins."""
         self.batch, self.quiet, self.as_json = batch, quiet, as_json
         self.done = dict.fromkeys(("written", "skipped", "failed"), 0)
         self.failed: list[Outcome] = []
         self.megapixels = 0.0
-        self.bytes_left = {job.source: _size(job.source) for job in batch.jobs}
+        self.bytes_left: dict[Path | str, int] = {
+            job.source: _size(job.source) for job in batch.jobs
+        }
         self.bytes_done = 0
         live = err().is_terminal and not quiet
         self.lines = not quiet and not as_json and not (live and out().is_terminal)
@@ -166,9 +184,10 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.source} -> {outcome.target} ({outcome.megapixels:.2f} MP)"
 
 
-def _size(path: Path) -> int:
+def _size(place: Path | str) -> int:
+    """Bytes of a file; 0 of what is in a store, where asking for each would take long."""
     try:
-        return path.stat().st_size
+        return 0 if isinstance(place, str) else place.stat().st_size
     except OSError:
         return 0
 

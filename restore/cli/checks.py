@@ -18,10 +18,18 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 def local(given: str) -> Path:
     """The path that a person means: `~` expanded; web addresses and `-` are refused."""
     if WEB.match(given):
-        raise InputError(f"{given} is a web address; download the picture and give the file")
+        raise InputError(
+            f"{given} is a web address; download the picture and give the file, "
+            "or restore what is in a store with --cluster"
+        )
     if given == "-":
         raise InputError("standard input cannot be read; give the name of a file in place of '-'")
     return Path(given).expanduser()
+
+
+def place(given: str) -> str:
+    """An address of a store as it is, or a path with `~` expanded; `-` is refused."""
+    return given if WEB.match(given) else str(local(given))
 
 
 def check_exists(path: Path) -> None:

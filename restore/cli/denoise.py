@@ -21,6 +21,7 @@ from restore.cli.console import (
 )
 from restore.cli.restoring import (
     Backup,
+    Cluster,
     Format,
     InPlace,
     JsonLines,
@@ -38,8 +39,10 @@ from restore.cli.restoring import (
     Verbose,
     check_files,
     restore_all,
+    restore_on_cluster,
 )
 from restore.cli.showing import Compare, ReportFile, check_shown
+from restore.errors import InputError
 
 DEFAULT_MODEL = "denoise-photo"
 EPILOG = examples(
@@ -97,6 +100,7 @@ def command(
     skip_existing: SkipExisting = False,
     in_place: InPlace = False,
     backup: Backup = False,
+    cluster: Cluster = None,
     device: Device = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
@@ -112,25 +116,28 @@ def command(
     """Remove noise from pictures. Each result is a new file; the originals are kept."""
     from restore.tasks.task import check_detail, check_strength, parse_sigma
 
-    files = check_files(
-        pictures,
-        output,
-        reference,
-        saving={
-            "file_format": file_format,
-            "quality": quality,
-            "overwrite": overwrite,
-            "strip_metadata": strip_metadata,
-        },
-        batch={
-            "recursive": recursive,
-            "skip_existing": skip_existing,
-            "in_place": in_place,
-            "backup": backup,
-        },
-    )
-    places = (*files.pictures, files.output, files.reference)
-    shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
+    saving: dict[str, Any] = {
+        "file_format": file_format,
+        "quality": quality,
+        "overwrite": overwrite,
+        "strip_metadata": strip_metadata,
+    }
+    batch = {
+        "recursive": recursive,
+        "skip_existing": skip_existing,
+        "in_place": in_place,
+        "backup": backup,
+    }
+    files = None
+    if cluster is None:
+        files = check_files(pictures, output, reference, saving, batch)
+        places = (*files.pictures, files.output, files.reference)
+        shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
+    elif (reference, compare, report) != (None, None, None):
+        raise InputError(
+            "--reference, --compare and --report are for pictures on this machine; leave them out, "
+            "or --cluster"
+        )
     check_strength(strength)
     if detail is not None:
         check_detail(detail)
@@ -150,7 +157,15 @@ def command(
         "memory": memory,
     }
     messages = Messages(json_lines, quiet, verbose, debug)
-    restore_all(files, functions, settings, messages, shown)
+    if files is not None:
+        restore_all(files, functions, settings, messages, shown)
+        return
+    assert cluster is not None
+
+    def many() -> Many:
+        return functions()[1]
+
+    restore_on_cluster(cluster, pictures, output, saving, batch, many, settings, messages)
 
 
 def fast_version(model: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,6 +19,7 @@ from restore.errors import InputError
 if TYPE_CHECKING:
     from restore.engine.backend import Report
     from restore.pipeline.batch import Batch
+    from restore.pipeline.cluster import ClusterBatch
     from restore.pipeline.result import LargeResult, Result
 
 
@@ -80,12 +81,21 @@ SkipExisting = Annotated[
 ]
 InPlace = Annotated[bool, flag("--in-place", "Replace the pictures; needs --backup.", MANY)]
 Backup = Annotated[bool, flag("--backup", "Keep each original as NAME.orig.", MANY)]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: auto, or ray://HOST:10001. PICTURES and -o may be s3://...",
+        rich_help_panel=MANY,
+        show_default=False,
+    ),
+]
 JsonLines = Annotated[bool, flag("--json", "Print a line of JSON for each picture.", MESSAGES)]
 Quiet = Annotated[bool, flag("--quiet", "Print failures only.", MESSAGES)]
 Verbose = Annotated[bool, flag("--verbose", "Print the plan: tiles and memory.", MESSAGES)]
 
 One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `upscale_file`
-Many = Callable[..., "Batch"]  # `denoise_files` or `upscale_files`
+Many = Callable[..., "Batch | ClusterBatch"]  # `denoise_files` or `upscale_files`
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,8 @@ def restore_all(
             return
         from restore.cli.batch import restore_many
 
-        batch = many(files.pictures, files.output, **files.batch, **everything)
+        # a `ClusterBatch` it is only where a cluster is named
+        batch = cast("Batch", many(files.pictures, files.output, **files.batch, **everything))
         if not messages.quiet and not files.batch["recursive"]:
             warn_of_subfolders(files)
         show = Showing(shown, page_title(files, len(batch)), len(batch), settings, quiet)
@@ -193,6 +204,37 @@ def page_title(files: Files, count: int) -> str:
     if count == 1 and given:
         return given
     return f"{given}: {count} pictures" if given else f"{count} pictures"
+
+
+def restore_on_cluster(  # what `check_files` and `restore_all` do here, for places of any kind
+    address: str,
+    pictures: list[str],
+    output: str | None,
+    saving: dict[str, Any],
+    batch: dict[str, bool],
+    many: Callable[[], Many],
+    settings: dict[str, Any],
+    messages: Messages,
+) -> None:
+    """Do a command's work on a Ray cluster, and print what became of the pictures.
+
+    many: gives the function for many files; called late, for it imports torch
+    """
+    checks.check_switches(
+        overwrite=saving["overwrite"],
+        skip_existing=batch["skip_existing"],
+        in_place=batch["in_place"],
+        backup=batch["backup"],
+    )
+    checks.check_file_format(saving["file_format"])
+    saving = {**saving, "quality": checks.parse_quality(saving["quality"])}
+    places = [checks.place(given) for given in pictures]
+    from restore.cli.batch import run_batch
+
+    target = None if output is None else checks.place(output)
+    work = many()(places, target, cluster=address, **batch, **settings, **saving)
+    if run_batch(work, messages, lambda _: None):
+        raise typer.Exit(1)
 
 
 def warn_of_subfolders(files: Files) -> None:

@@ -180,11 +180,12 @@ class Showing:
         """
         if not self.wanted:
             return
-        if outcome.status == "failed" or outcome.target is None or not outcome.target.is_file():
+        written = None if outcome.target is None else Path(outcome.target)
+        if outcome.status == "failed" or written is None or not written.is_file():
             if self.report is not None:
                 self.report.add_failure(name, outcome.reason)
             return
-        self._files(name, source, outcome.target, outcome_facts(outcome), outcome.model)
+        self._files(name, source, written, outcome_facts(outcome), outcome.model)
 
     def _files(
         self, name: str, source: Path, written: Path, facts: Mapping[str, str], model: str

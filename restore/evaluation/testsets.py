@@ -98,7 +98,7 @@ def make_case(clean_file: Path, degradation: Degradation) -> Case:
     """A clean file and its degraded version; for pairs, the degraded file of the same name."""
     clean = load_image(clean_file)
     if degradation == PAIRS:
-        degraded = load_image(_partner(clean_file))
+        degraded = load_image(degraded_file(clean_file))
     elif degradation.kind == "gaussian":
         degraded = clean.replace(pixels=add_noise(clean.pixels, degradation.level), alpha=None)
     elif degradation.kind == "jpeg":
@@ -136,7 +136,16 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
     )
 
 
-def _partner(clean_file: Path) -> Path:
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder holds pairs: a sub-folder of clean pictures beside one of degraded ones."""
+    return all(
+        any((folder / name).is_dir() for name in names)
+        for names in (CLEAN_FOLDERS, DEGRADED_FOLDERS)
+    )
+
+
+def degraded_file(clean_file: Path) -> Path:
+    """The degraded picture of the same name, whatever its suffix. Raises ReadError."""
     folder = _subfolder(clean_file.parent.parent, DEGRADED_FOLDERS)
     found = [f for f in list_pictures(folder) if f.stem == clean_file.stem]
     if not found:

@@ -17,6 +17,7 @@ from restore.errors import InputError
 from restore.image.atomic import tidy
 from restore.image.find import find_unread, is_output_pattern
 from restore.image.write import check_format, format_of
+from restore.pipeline.cluster import ClusterBatch, place_jobs
 from restore.pipeline.file import MARK, Saving
 from restore.pipeline.flow import Flow, Outcome, Settings, Tiles
 from restore.pipeline.journal import settings_of
@@ -53,7 +54,8 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     tile: int | None = None,
     memory: int | str | None = None,
     report: Tiles | None = None,
-) -> Batch:
+    cluster: str | None = None,
+) -> Batch | ClusterBatch:
     """Denoise picture files; they are restored while the returned `Batch` is iterated over.
 
     inputs:    files, folders and patterns such as `photos/**/*.jpg`, or one of them
@@ -69,19 +71,27 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     device:    also several, such as "cuda:0,cuda:1", or "all": each has a process and a share of
                the files
     report:    called with (picture, tiles done, tiles in total) from another thread
+    cluster:   the address of a Ray cluster that does the work, such as "ray://host:10001", or
+               "auto" for the one that this machine is part of. Inputs and output may then also be
+               in stores such as s3://bucket/photos
 
     Other arguments as for `denoise` and `denoise_file`. Raises InputError, ReadError, WriteError,
     UnknownModelError or WeightsError, all before any picture is read.
     """
-    saving = Saving(file_format, quality, overwrite, strip_metadata, in_place)
+    saving = _checked(Saving(file_format, quality, overwrite, strip_metadata, in_place), backup)
+    compute = Compute(device, precision, tile, memory)
+    if cluster is not None:
+        jobs = place_jobs(_listed(inputs), output, saving, recursive)
+        task = denoising(model, strength, ensemble, sigma, detail)
+        return ClusterBatch(cluster, jobs, (task, compute, saving), skip_existing)
     return _batch(
         inputs,
         output,
         lambda: denoising(model, strength, ensemble, sigma, detail),
-        _checked(saving, backup),
+        saving,
         recursive=recursive,
         skip_existing=skip_existing,
-        compute=Compute(device, precision, tile, memory),
+        compute=compute,
         report=report,
     )
 
@@ -111,7 +121,8 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     tile: int | None = None,
     memory: int | str | None = None,
     report: Tiles | None = None,
-) -> Batch:
+    cluster: str | None = None,
+) -> Batch | ClusterBatch:
     """Upscale picture files; they are restored while the returned `Batch` is iterated over.
 
     The size and the model are given as for `upscale`, the other arguments as for `denoise_files`;
@@ -120,14 +131,19 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     """
     size = make_size(scale, width, height, fit)
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
+    saving, compute = _checked(saving, backup), Compute(device, precision, tile, memory)
+    if cluster is not None:
+        jobs = place_jobs(_listed(inputs), output, saving, recursive)
+        task = upscaling(size, model, back_projection, ensemble, strength)
+        return ClusterBatch(cluster, jobs, (task, compute, saving), skip_existing)
     return _batch(
         inputs,
         output,
         lambda: upscaling(size, model, back_projection, ensemble, strength),
-        _checked(saving, backup),
+        saving,
         recursive=recursive,
         skip_existing=skip_existing,
-        compute=Compute(device, precision, tile, memory),
+        compute=compute,
         report=report,
     )
 
@@ -145,7 +161,7 @@ def _batch(
 ) -> Batch:
     """A batch of any task; settings and names are checked before any picture is read."""
     task = make_task()
-    sources = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    sources = _listed(inputs)
     jobs = plan_jobs(sources, output, saving, recursive=recursive)
     settings = [
         Settings(
@@ -162,6 +178,12 @@ def _batch(
     folder = Path(output) if output is not None and not is_output_pattern(output) else None
     batch.unread = find_unread(sources, recursive=recursive, leave_out=folder)
     return batch
+
+
+def _listed(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[str | os.PathLike[str]]:
+    return [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
 
 
 def _checked(saving: Saving, backup: bool) -> Saving:

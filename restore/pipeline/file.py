@@ -150,6 +150,12 @@ def encode_result(restored: Picture, kind: str, saving: Saving, original: bytes 
     return encode_image(restored, kind, quality=saving.quality)
 
 
+def fitting(saving: Saving, target: Path) -> Saving:
+    """The settings without a quality where the format has none, as in a mixed batch."""
+    lossy = FORMATS[format_of(target, saving.file_format)].lossy
+    return saving if lossy else dataclasses.replace(saving, quality=None)
+
+
 def denoise_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str] | None = None,

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from restore.engine.compute import Compute, Resources
 from restore.errors import RestoreError
 from restore.image.read import promised_size
-from restore.image.write import FORMATS, format_of
 from restore.pipeline.file import (
     Opened,
     Saving,
+    fitting,
     open_picture,
     read_source,
     restore_by_rows,
@@ -55,6 +55,7 @@ Tiles = Callable[[Path, int, int], None]  # the picture, its tiles done, its til
 class Outcome:
     """The outcome of one picture of a batch.
 
+    source:  a path of this machine, or an address of a store
     target:  the file of the result; None if it was never known
     reason:  one sentence on why it failed or was skipped
     error:   the exception, if it failed
@@ -65,8 +66,8 @@ class Outcome:
     notes:   what was left out when the file was read, a sentence each
     """
 
-    source: Path
-    target: Path | None
+    source: Path | str
+    target: Path | str | None
     status: Status
     reason: str = ""
     width: int = 0
@@ -90,6 +91,16 @@ class Outcome:
         values["source"] = os.fspath(self.source)
         values["target"] = None if self.target is None else os.fspath(self.target)
         return values
+
+
+def failure(source: Path | str, target: Path | str, error: Exception) -> Outcome:
+    """The outcome of a picture that failed."""
+    reason = str(error)
+    if not isinstance(error, RestoreError):  # a bug, which must not stop the other pictures
+        reason = f"unexpected {type(error).__name__}: {error}"
+    if str(source) not in reason:
+        reason = f"{source}: {reason}"
+    return Outcome(source, target, "failed", reason, error=error)
 
 
 @dataclass(frozen=True)
@@ -229,7 +240,7 @@ class Flow:
             if reason := self._why_skipped(job):
                 self.outcomes.put(Outcome(job.source, job.target, "skipped", reason))
                 return
-            saving = self._saving(job)
+            saving = fitting(settings.saving, job.target)
             task, compute = settings.task, settings.compute
             by_rows = target_by_rows(job.source, job.target, task, saving, compute)
             contents = (b"", (0, 0, 0, 0)) if by_rows else read_source(job.source)
@@ -268,19 +279,8 @@ class Flow:
             result = (0, 0)
         return max(height * width, result[0] * result[1])
 
-    def _saving(self, job: Job) -> Saving:
-        """The settings without a quality where the format has none, as in a mixed batch."""
-        saving = self.settings.saving
-        lossy = FORMATS[format_of(job.target, saving.file_format)].lossy
-        return saving if lossy else dataclasses.replace(saving, quality=None)
-
     def _fail(self, job: Job, error: Exception) -> None:
-        reason = str(error)
-        if not isinstance(error, RestoreError):  # a bug, which must not stop the other pictures
-            reason = f"unexpected {type(error).__name__}: {error}"
-        if str(job.source) not in reason:
-            reason = f"{job.source}: {reason}"
-        self.outcomes.put(Outcome(job.source, job.target, "failed", reason, error=error))
+        self.outcomes.put(failure(job.source, job.target, error))
 
     # ---- the network
 
@@ -446,7 +446,7 @@ class Flow:
             if item.output is not None:
                 result = task.postprocess(result, item.output)
             item.output = None
-            saving, key = self._saving(job), self.settings.key
+            saving, key = fitting(self.settings.saving, job.target), self.settings.key
             written = save_result(opened, result, saving, task.unchanged, key)
         except Exception as error:
             self._fail(job, error)

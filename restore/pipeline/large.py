@@ -237,38 +237,68 @@ def restore_tiff(
     interrupted run leaves a hidden file beside it, from which the same call continues. Raises
     ReadError, WriteError and what `restore_rows` raises.
     """
-    rows = TiffRows(source)
+    work = TiffWork(source, target, task, compute, overwrite, strip_metadata)
     try:
-        picture = RowPicture(rows, task)
-        like = without_thumbnails(rows.metadata())
-        if strip_metadata:
-            like = without_metadata(like)
-        status = source.stat()
-        key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
-        key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
-        key |= {"device": str(compute.device), "precision": compute.precision}
-        key |= {"task": plain(task)}
-        strips = TiffStrips(
-            target,
-            like,
-            rows.shape,
-            key,
-            dtype=rows.dtype,
-            grid=picture.network.multiple_of,
-            overwrite=overwrite,
-            mode=private_as(source),
-        )
-        try:
-            start = strips.done if strips.done < rows.shape[0] else strips.take_back()
-            deliver = _store(rows, lambda first, samples: strips.append(samples))
-            result = restore_rows(picture, deliver, compute, start=start, report=report)
-            rows.check_unchanged()
-            strips.finish(note)
-            return result
-        finally:
-            strips.close()
+        deliver = _store(work.rows, lambda first, samples: work.strips.append(samples))
+        result = restore_rows(work.picture, deliver, compute, start=work.start, report=report)
+        work.finish(note)
+        return result
     finally:
-        rows.close()
+        work.close()
+
+
+class TiffWork:
+    """A TIFF that is read by rows, the task to do on it, and the TIFF that its rows go to.
+
+    start: the first row to restore; those before it are in the unfinished result of an earlier run
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        task: Task,
+        compute: Compute,
+        overwrite: bool,
+        strip_metadata: bool,
+    ) -> None:
+        """Open both. Raises ReadError, WriteError, and InputError for a task that cannot be so."""
+        self.rows = rows = TiffRows(source)
+        try:
+            self.picture = RowPicture(rows, task)
+            like = without_thumbnails(rows.metadata())
+            if strip_metadata:
+                like = without_metadata(like)
+            status = source.stat()
+            key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
+            key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
+            key |= {"device": str(compute.device), "precision": compute.precision}
+            key |= {"task": plain(task)}
+            self.strips = TiffStrips(
+                target,
+                like,
+                rows.shape,
+                key,
+                dtype=rows.dtype,
+                grid=self.picture.network.multiple_of,
+                overwrite=overwrite,
+                mode=private_as(source),
+            )
+        except BaseException:
+            rows.close()
+            raise
+        done = self.strips.done
+        self.start = done if done < rows.shape[0] else self.strips.take_back()
+
+    def finish(self, note: Note | None = None) -> None:
+        """Give the result its name, unless the source has changed meanwhile."""
+        self.rows.check_unchanged()
+        self.strips.finish(note)
+
+    def close(self) -> None:
+        """Close both; an unfinished result stays for the next run."""
+        self.strips.close()
+        self.rows.close()
 
 
 def restore_tiff_to_picture(
@@ -341,7 +371,7 @@ class RowPicture:
         from restore.engine.backend import OrderedSink
         from restore.engine.run import run
 
-        self.bounds = self._find_range()
+        self.bounds = self.find_range()
         self._delivered = start
         if self._context:  # begin early enough that the first rows have theirs
             grid = math.lcm(self._context, self.network.multiple_of)
@@ -361,12 +391,12 @@ class RowPicture:
     def copy(self, start: int, deliver: Deliver) -> None:
         """Deliver the rows as they are."""
         for first in range(start, self.height, CHUNK):
-            samples = self._read(first, min(self.height, first + CHUNK))
+            samples = self.samples_of(first, min(self.height, first + CHUNK))
             deliver(first, Picture(*color.split(samples)))
 
     def read(self, first: int, last: int) -> Pixels:
         """Rows [first, last) as input of the network."""
-        samples = self._read(first, last)
+        samples = self.samples_of(first, last)
         if last > self._upto:
             self._waiting.append(samples[max(0, self._upto - first) :])
             self._upto = last
@@ -398,25 +428,26 @@ class RowPicture:
 
     def pixels(self, first: int, last: int) -> Pixels:
         """Rows [first, last) as float32 pixels, without alpha."""
-        return Picture(*color.split(self._read(first, last))).pixels
+        return Picture(*color.split(self.samples_of(first, last))).pixels
 
     def _begin_again(self, first: int) -> None:
         """Forget what was read: rows from this one on will be read again."""
         self._waiting, self._upto = [], first
 
-    def _find_range(self) -> tuple[float, float] | None:
+    def find_range(self) -> tuple[float, float] | None:
         """The lowest and highest value of a picture in floats; None for integers."""
         if np.dtype(self.source.dtype).kind != "f":
             return None
         low, high = 0.0, 1.0
         for first in range(0, self.height, CHUNK):
-            values = self._read(first, min(self.height, first + CHUNK))
+            values = self.samples_of(first, min(self.height, first + CHUNK))
             colours = values[:, :, : _colour_channels(self.samples)]
             check_range(colours, "the picture")
             low, high = min(low, float(colours.min())), max(high, float(colours.max()))
         return low, high
 
-    def _read(self, first: int, last: int) -> Samples:
+    def samples_of(self, first: int, last: int) -> Samples:
+        """Rows [first, last) as they are in the source: (height, width, samples)."""
         samples = np.asarray(self.source[first:last])
         return samples[:, :, np.newaxis] if samples.ndim == 2 else samples
 
@@ -448,14 +479,20 @@ def _store(source: Rows, target: Any) -> Deliver:
     flat = len(source.shape) == 2
 
     def deliver(first: int, band: Picture) -> None:
-        stored = quantise(color.join(band.pixels, band.alpha), band.depth)
-        stored = (stored[:, :, 0] if flat else stored).astype(source.dtype, copy=False)
+        stored = as_samples(band, source.dtype)
+        stored = stored[:, :, 0] if flat else stored
         if callable(target):
             target(first, stored)
         else:
             target[first : first + len(stored)] = stored
 
     return deliver
+
+
+def as_samples(band: Picture, dtype: Any) -> Samples:
+    """Rows of a picture as samples of a file's type, (height, width, samples)."""
+    stored: Samples = quantise(color.join(band.pixels, band.alpha), band.depth)
+    return stored.astype(dtype, copy=False)
 
 
 def _resources(compute: Compute) -> Resources:

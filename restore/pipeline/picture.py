@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,8 +140,12 @@ def restore_picture(
     reference: Any = None,
     output: Kind = "same",
     report: Report | None = None,
+    turn: AbstractContextManager[Any] | None = None,
 ) -> Result:
-    """Do a task on one picture of any kind; arguments and errors as for `denoise`."""
+    """Do a task on one picture of any kind; arguments and errors as for `denoise`.
+
+    turn: entered while the network runs, where several threads share a device
+    """
     try:
         if _by_rows(image, task, compute, reference, output):
             return restore_tiff_to_picture(Path(image), task, compute, report)
@@ -148,7 +153,7 @@ def restore_picture(
         task.result_size(picture.height, picture.width)
         clean = None if reference is None else to_picture(reference)
         before = None if clean is None else compare(task.baseline(picture), clean)
-        restored = _restore(picture, task, compute, report)
+        restored = _restore(picture, task, compute, report, turn or nullcontext())
         return dataclasses.replace(
             restored,
             image=as_kind(restored.picture, image, output),
@@ -182,7 +187,13 @@ def _by_rows(image: Any, task: Task, compute: Compute, reference: Any, output: K
     return needs_rows(Path(image), task, compute)
 
 
-def _restore(picture: Picture, task: Task, compute: Compute, report: Report | None) -> Result:
+def _restore(
+    picture: Picture,
+    task: Task,
+    compute: Compute,
+    report: Report | None,
+    turn: AbstractContextManager[Any],
+) -> Result:
     from restore.engine.device import device_name, precision_name
     from restore.engine.seams import seam_notes
 
@@ -190,13 +201,14 @@ def _restore(picture: Picture, task: Task, compute: Compute, report: Report | No
     started = time.perf_counter()
     if task.first is not None:
         before = None if report is None else _part(report, 0, 2)
-        picture = _restore(picture, task.first, compute, before).picture
+        picture = _restore(picture, task.first, compute, before, turn).picture
         report = None if report is None else _part(report, 1, 2)
     fitted = task.for_picture(picture)
     network = fitted.network
     output = None
     if not fitted.unchanged:
-        output = run_passes(network, fitted, picture, resources, report)
+        with turn:
+            output = run_passes(network, fitted, picture, resources, report)
     restored = picture
     if output is not None:
         restored = fitted.postprocess(picture, output.pixels)

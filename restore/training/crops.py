@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,32 +42,49 @@ class PictureStore:
     def crops(
         self, count: int, side: int, generator: torch.Generator, candidates: int = 1
     ) -> Tensor:
+        """Random square crops, as `crops_and_pictures`, which also says what they are from."""
+        return self.crops_and_pictures(count, side, generator, candidates)[0]
+
+    def crops_and_pictures(
+        self,
+        count: int,
+        side: int,
+        generator: torch.Generator,
+        candidates: int = 1,
+        transposed: bool = True,
+    ) -> tuple[Tensor, Tensor]:
         """Random square crops, each turned or mirrored in one of the 8 dihedral ways.
+
+        Without `transposed`, they are mirrored alone, and rows stay rows.
 
         Pictures are drawn in proportion to their area. `candidates`: so many places are drawn for
         each crop and the one with the most detail is taken, for half of a photograph is sky and
         blur, which teach little. Returns float32 (count, C, side, side) in [0, 1], channels last
-        in memory. `generator` must live on the store's device.
+        in memory, and the number of each one's picture, (count,). `generator` must live on the
+        store's device.
         """
-        firsts, strides = self._places(count * candidates, side, generator)
+        chosen, firsts, strides = self._places(count * candidates, side, generator)
         if candidates > 1:
             detail = self._detail(firsts, strides, side).view(count, candidates)
             best = detail.argmax(1) + torch.arange(count, device=detail.device) * candidates
-            firsts, strides = firsts[best], strides[best]
+            chosen, firsts, strides = chosen[best], firsts[best], strides[best]
         turns = torch.rand(3, count, 1, 1, generator=generator, device=firsts.device) < 0.5
+        turns[2] &= transposed
         rows, columns = _turned_grid(side, turns)
         index = firsts.view(-1, 1, 1) + rows * strides.view(-1, 1, 1) + columns
-        return self.samples[index].permute(0, 3, 1, 2).float() / 255
+        return self.samples[index].permute(0, 3, 1, 2).float() / 255, chosen
 
-    def _places(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random squares: the index of each one's first pixel, and its picture's width."""
+    def _places(
+        self, count: int, side: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Random squares: each one's picture, the index of its first pixel, the picture's width."""
         areas = (self.heights * self.widths).double()
         chosen = torch.multinomial(areas, count, replacement=True, generator=generator)
         draws = torch.rand(2, count, generator=generator, device=self.samples.device)
         heights, widths = self.heights[chosen], self.widths[chosen]
         top = (draws[0] * (heights - side + 1)).long()
         left = (draws[1] * (widths - side + 1)).long()
-        return self.starts[chosen] + top * widths + left, widths
+        return chosen, self.starts[chosen] + top * widths + left, widths
 
     def _detail(self, firsts: Tensor, strides: Tensor, side: int) -> Tensor:
         """Mean absolute difference of neighbours in the middle channel, on every second row."""
@@ -122,9 +140,19 @@ def load_store(folder: Path, channels: int, smallest: int) -> PictureStore:
     Raises TrainingError for a folder without pictures of that size, and ReadError for a file that
     cannot be read: a training that silently goes without half of its data is worse than none.
     """
-    files = list_pictures(folder)
+    return store_of([[file] for file in list_pictures(folder)], channels, smallest, folder)
+
+
+def store_of(
+    groups: Sequence[Sequence[Path]], channels: int, smallest: int, folder: Path
+) -> PictureStore:
+    """Files of `folder` as a store; those of a group lie over each other, as channels of a picture.
+
+    channels: of each file; a picture of the store has them once for each file of its group
+    Raises what `load_store` raises, and TrainingError for a group of different sizes.
+    """
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda file: _decode(file, channels), files))
+        decoded = list(pool.map(partial(_stacked, channels=channels), groups))
     usable = [p for p in decoded if min(p.shape[:2]) >= smallest]
     if not usable:
         raise TrainingError(
@@ -132,6 +160,18 @@ def load_store(folder: Path, channels: int, smallest: int) -> PictureStore:
             "give larger ones or a smaller patch"
         )
     return build_store(usable)
+
+
+def _stacked(
+    files: Sequence[Path], channels: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    decoded = [_decode(file, channels) for file in files]
+    if len({pixels.shape for pixels in decoded}) > 1:
+        names = " and ".join(str(file) for file in files)
+        raise TrainingError(
+            f"{names} differ in size; pictures of one scene must lie pixel on pixel"
+        )
+    return np.concatenate(decoded, 2)
 
 
 def _decode(file: Path, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

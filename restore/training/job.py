@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,25 @@ from restore.errors import TrainingError
 from restore.image.find import list_pictures
 from restore.models.card import ModelCard
 from restore.models.weights import load_own, read_card, save_weights
-from restore.training.crops import load_store
-from restore.training.loop import Progress, Training, train
-from restore.training.recipe import Recipe, load_recipe
+from restore.training.crops import PictureStore, load_store, store_of
+from restore.training.degradations.pairs import Pair, ValidationSet
+from restore.training.distributed import Processes
+from restore.training.loop import Limits, Progress, Training
+from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe, make_recipe
+from restore.training.record import paths_beside
+from restore.training.self_supervised import doubts
+from restore.training.sources import (
+    Degraded,
+    Given,
+    GivenValidation,
+    Noisy,
+    Source,
+    pairs_of,
+    shots_of,
+)
+from restore.training.supervise import supervise
 
-LIMITS = {
+LIMITS: dict[str, list[str]] = {
     "gaussian": [
         "Trained on additive white Gaussian noise alone: noise that a camera has demosaiced, "
         "sharpened and compressed is spatially correlated, and much of it is taken for texture.",
@@ -45,6 +59,36 @@ LIMITS = {
         "Trained on synthetic blur, resizing, noise and JPEG: it smooths what it takes for noise, "
         "and on perfect small pictures it is less faithful than the model for those.",
     ],
+    "pairs": [
+        "Fine-tuned on pairs of one kind: noise of other cameras and settings may be left or be "
+        "taken for texture.",
+    ],
+    "shots": [
+        "Learned from shots of the same scenes alone: what is equal in all shots, such as a fixed "
+        "pattern of the sensor, is kept.",
+    ],
+    "neighbours": [
+        "Learned from noisy pictures alone, as if the noise of neighbouring pixels were "
+        "independent: noise that is spread over several pixels is kept as if it were detail.",
+        "Noise levels beyond those of the pictures were not trained.",
+    ],
+}
+
+ASSUMED = {
+    "shots": (
+        "learning from several shots of each scene: nothing may move between them, and what is "
+        "alike in all of them, such as a fixed pattern of the sensor, is taken for the picture",
+    ),
+    "neighbours": (
+        "learning from noisy pictures alone: the noise of neighbouring pixels must be independent "
+        "and its mean zero; JPEG, demosaicing and scaling break that",
+    ),
+}
+UNSUPERVISED = {  # in any recipe; nobody knows the noise, so it is no input
+    "loss": "mse",  # whose best answer under noise is the mean; of l1 it is the median
+    "conditioned": 0.0,
+    "noise_inputs": 1,
+    "antithetic": 0.0,
 }
 
 
@@ -59,25 +103,34 @@ class Job:
     output: Path | None = None
     start_from: str | None = None  # a model whose weights are trained further
     teacher: str | None = None  # a model whose answers are the aim, instead of clean pictures
+    self_supervised: bool = False  # the data are noisy pictures, or several shots of each scene
     resume: bool = False
     overwrite: bool = False
+    accumulate: int = 1  # passes of each process for a batch
     device: str = "auto"
     precision: str = "auto"
 
 
 def run_job(
-    job: Job, *, time_limit: float | None = None, compiled: bool | None = None
+    job: Job,
+    limits: Limits | None = None,
+    *,
+    compiled: bool | None = None,
+    processes: Processes | None = None,
 ) -> Iterator[Progress | str | Path]:
     """Train and write the weights; yields words, progress after each step, and at last the file.
 
-    The checkpoint lies beside the weights file. Raises TrainingError before anything is computed
-    where an output exists and neither `resume` nor `overwrite` says what to do with it.
+    The checkpoint lies beside the weights file, and so does the record. Raises TrainingError before
+    anything is computed where an output exists and neither `resume` nor `overwrite` says what to do
+    with it. Of several processes one writes.
     """
-    recipe = load_recipe(job.recipe, **job.changes)
+    recipe = job_recipe(job)
     weights = job.output or Path(f"{recipe.name}.safetensors")
     checkpoint = weights.with_suffix(".checkpoint")
-    _check_outputs(job, weights, checkpoint)
-    training = Training(recipe, job.device, job.precision)
+    check_outputs(weights, job.resume or job.overwrite)
+    training = Training(
+        recipe, job.device, job.precision, processes=processes, accumulate=job.accumulate
+    )
     if job.resume:
         training.resume(checkpoint)
     elif job.start_from is not None:
@@ -90,18 +143,64 @@ def run_job(
             "given; name one with --teacher, or set antithetic to 0"
         )
     yield f"{recipe.name}: {describe(training)}"
-    pictures = load_store(job.data, recipe.channels, max(recipe.patch) * recipe.scale)
-    validation = None
-    if job.validation is not None:
-        validation = load_store(job.validation, recipe.channels, recipe.validate_side)
+    yield from ASSUMED.get(recipe.degradation, ())
+    if recipe.degradation == "neighbours":
+        yield from doubts(job.data)
+    source, pictures = open_source(recipe, job.data)
+    validation = None if job.validation is None else open_validation(recipe, job.validation)
     yield f"{len(pictures)} pictures, {len(pictures.samples) / 1e6:.0f} MP, in memory"
-    yield from train(
-        training, pictures, validation, checkpoint, time_limit=time_limit, compiled=compiled
+    yield from supervise(
+        training,
+        source,
+        validation,
+        weights,
+        limits or Limits(),
+        checkpoint=checkpoint,
+        compiled=compiled,
     )
-    save_weights(training.best_network(), make_card(training, job), weights)
+    if training.processes.main:
+        save_weights(training.best_network(), make_card(training, job), weights)
     if training.step < recipe.steps:
         yield f"stopped at step {training.step} of {recipe.steps}; --resume goes on"
     yield weights
+
+
+def job_recipe(job: Job) -> Recipe:
+    """The recipe with what was asked for changed."""
+    recipe = load_recipe(job.recipe, **job.changes)
+    if not job.self_supervised:
+        return recipe
+    if recipe.scale > 1:
+        raise TrainingError(
+            f"'{recipe.name}' enlarges pictures, and --self-supervised trains denoisers; give the "
+            "recipe of a denoiser such as denoise-gaussian-fast"
+        )
+    kind = "shots" if job.data.is_dir() and shots_of(job.data) else "neighbours"
+    return make_recipe({**recipe.to_dict(), "degradation": kind, **UNSUPERVISED}, job.recipe)
+
+
+def open_source(recipe: Recipe, folder: Path) -> tuple[Source, PictureStore]:
+    """The pictures of a folder as the recipe takes them, and the store that holds them."""
+    side, channels = max(recipe.patch) * recipe.scale, recipe.channels
+    if recipe.degradation in ("pairs", "shots"):
+        files = pairs_of(folder) if recipe.degradation == "pairs" else shots_of(folder)
+        store = store_of(files, channels, side, folder)
+        return Given(store, swap=recipe.degradation == "shots"), store
+    if recipe.degradation == "neighbours":
+        store = load_store(folder, channels, 2 * side)
+        return Noisy(store), store
+    store = load_store(folder, channels, side)
+    return Degraded(store, recipe), store
+
+
+def open_validation(recipe: Recipe, folder: Path) -> Iterable[Pair]:
+    """The validation pairs in a folder: of clean pictures, or, where nothing is made, of pairs."""
+    if recipe.degradation not in GIVEN_NAMES:
+        store = load_store(folder, recipe.channels, recipe.validate_side)
+        return ValidationSet(store, recipe)
+    multiple = 2 ** (len(recipe.widths) - 1)
+    store = store_of(pairs_of(folder), recipe.channels, multiple, folder)
+    return GivenValidation(Given(store), recipe.validate_side, multiple)
 
 
 def describe(training: Training) -> str:
@@ -136,19 +235,23 @@ def make_card(training: Training, job: Job) -> ModelCard:
         arguments=training.network.arguments,
         scale=recipe.scale,
         trained_on=describe_sources(job.data),
-        training={
-            "recipe": recipe.to_dict(),
-            "seed": recipe.seed,
-            "steps": training.step,
-            "hours": round(training.seconds / 3600, 2),
-            "device": f"{training.device.type} ({platform.machine()})",
-            "precision": precision_name(training.dtype),
-            "torch": torch.__version__,
-            **_lineage(job),
-        },
+        training={**training_facts(training), **_lineage(job)},
         scores=scores,
         limits=LIMITS[recipe.degradation],
     )
+
+
+def training_facts(training: Training) -> dict[str, Any]:
+    """How a network came to be, for its card."""
+    return {
+        "recipe": training.recipe.to_dict(),
+        "seed": training.recipe.seed,
+        "steps": training.step,
+        "hours": round(training.seconds / 3600, 2),
+        "device": f"{training.device.type} ({platform.machine()})",
+        "precision": precision_name(training.dtype),
+        "torch": torch.__version__,
+    }
 
 
 def describe_degradation(recipe: Recipe) -> str:
@@ -161,11 +264,11 @@ def describe_degradation(recipe: Recipe) -> str:
 def _lineage(job: Job) -> dict[str, Any]:
     """The trainings that the weights started from and learned from, where there were such."""
     models = {"started_from": job.start_from, "taught_by": job.teacher}
-    return {key: _origin(model) for key, model in models.items() if model is not None}
+    return {key: origin(read_card(model)) for key, model in models.items() if model is not None}
 
 
-def _origin(model: str) -> dict[str, Any]:
-    before = read_card(model)
+def origin(before: ModelCard) -> dict[str, Any]:
+    """The training of a model from which another one goes on."""
     return {"name": before.name, "version": before.version, **before.training}
 
 
@@ -183,13 +286,13 @@ def describe_sources(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _check_outputs(job: Job, weights: Path, checkpoint: Path) -> None:
+def check_outputs(weights: Path, replaced: bool, resumable: bool = True) -> None:
+    """Raises TrainingError for a name or folder that cannot be written, and for what exists."""
     if weights.suffix != ".safetensors":
         raise TrainingError(f"weights are written as .safetensors; {weights} is named otherwise")
     if not weights.resolve().parent.is_dir():
         raise TrainingError(f"there is no folder {weights.parent} to write the weights into")
-    for path in (weights, checkpoint):
-        if path.exists() and not (job.resume or job.overwrite):
-            raise TrainingError(
-                f"{path} exists; pass --resume to go on or --overwrite to replace it"
-            )
+    for path in (weights, weights.with_suffix(".checkpoint"), *paths_beside(weights)):
+        if path.exists() and not replaced:
+            advice = "--resume to go on or --overwrite" if resumable else "--overwrite"
+            raise TrainingError(f"{path} exists; pass {advice} to replace it")

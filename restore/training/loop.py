@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.engine.device import choose_device
+from restore.engine.device import choose_device, precision_name
 from restore.errors import TrainingError
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
-from restore.training.crops import PictureStore
-from restore.training.degradations.pairs import DEGRADATIONS, Pair, ValidationSet
+from restore.training.degradations.pairs import Pair, joined_pairs
+from restore.training.distributed import Processes
 from restore.training.losses import LOSSES, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.precision import autocast, training_precision
 from restore.training.recipe import Recipe, make_recipe
+from restore.training.self_supervised import MOST_WEIGHT, neighbours
+from restore.training.sources import Source
 from restore.training.teacher import Teacher
 
 MOST_PSNR = 50.0  # dB that a picture counts in validation: beyond it no difference is visible
-COMPILE_PAYS = 300  # steps: compiling costs about a minute
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,63 @@ class Progress:
     steps: int
     loss: float  # running mean
     pictures_per_second: float
-    seconds_left: float
     psnr: float | None = None  # where this step was validated: mean over the validation levels
     best: float | None = None  # the best of those so far
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a training ends before its last step.
+
+    seconds:  from the first step
+    stop:     asked after each step
+    patience: validations without a better score
+    """
+
+    seconds: float | None = None
+    stop: Callable[[], bool] = lambda: False
+    patience: int | None = None
+
+    @property
+    def most_seconds(self) -> float:
+        """The seconds, or infinity."""
+        return math.inf if self.seconds is None else self.seconds
 
 
 class Training:
     """A network in training, with all the state that a checkpoint must hold."""
 
-    def __init__(self, recipe: Recipe, device: str = "auto", precision: str = "auto") -> None:
-        """A fresh start of a recipe on a device; `precision` is that of the convolutions."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        processes: Processes | None = None,
+        accumulate: int = 1,
+        parts: int | None = None,
+    ) -> None:
+        """A fresh start of a recipe on a device; `precision` is that of the convolutions.
+
+        processes:  those that share each batch, which is the recipe's however many they are
+        accumulate: in so many passes each computes its part of a batch, which takes less memory
+        parts:      into so many parts a batch is cut, each with random numbers of its own; with the
+                    same number of parts any number of processes sees the same crops
+        """
         self.recipe = recipe
-        self.device = choose_device(device)
+        self.processes, self.accumulate = processes or Processes(), accumulate
+        self.parts = parts or self.processes.count * accumulate
+        if self.parts % (self.processes.count * accumulate):
+            raise TrainingError(
+                f"{self.parts} parts of a batch cannot be shared evenly by {self.processes.count} "
+                f"processes in {accumulate} passes each"
+            )
+        if min(recipe.batch) < self.parts:
+            raise TrainingError(
+                f"the recipe's smallest batch, {min(recipe.batch)} crops, is too small for "
+                f"{self.parts} parts; take fewer processes or passes, or a larger batch"
+            )
+        self.device = choose_device(self.processes.device(device))
         self.dtype = training_precision(precision, self.device)
         network = build_network(recipe)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -63,7 +111,6 @@ class Training:
         )
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
         self.teacher: Teacher | None = None
         self.step = 0
         self.seconds = 0.0
@@ -82,8 +129,29 @@ class Training:
             "best_weights": self.best_weights,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
-            "generator": self.generator.get_state(),
         }
+
+    def generator(self, part: int) -> torch.Generator:
+        """The random numbers of one part of this step's batch; a resumed training has the same."""
+        drawn = np.random.SeedSequence((self.recipe.seed, self.step, part)).generate_state(2)
+        return torch.Generator(self.device).manual_seed(int(drawn[0]) << 31 ^ int(drawn[1]))
+
+    def passes(self) -> list[list[tuple[int, int]]]:
+        """What this process computes of a step, pass by pass: (part, number of its crops) each."""
+        batch, _ = self.recipe.stage(self.step)
+        sizes = [batch // self.parts + (part < batch % self.parts) for part in range(self.parts)]
+        own = self.parts // self.processes.count
+        mine = list(enumerate(sizes))[self.processes.rank * own : (self.processes.rank + 1) * own]
+        each = own // self.accumulate
+        return [mine[first : first + each] for first in range(0, own, each)]
+
+    def targets(self, pair: Pair, generator: torch.Generator) -> Pair:
+        """The pair with the target that this training has: its own, a teacher's, or a neighbour."""
+        if self.recipe.degradation == "neighbours":
+            weight = MOST_WEIGHT * self.step / self.recipe.steps
+            with autocast(self.device, self.dtype):
+                return neighbours(self.network, pair.degraded, weight, generator)
+        return pair if self.teacher is None else self.teacher.taught(pair, generator)
 
     def start_from(self, weights: UNet) -> None:
         """Begin with the kernels of another network, to train it further.
@@ -135,7 +203,6 @@ class Training:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["generator"])
         self.best_weights, self.best = state["best_weights"], state["best"]
         self.step, self.seconds, self.loss = state["step"], state["seconds"], state["loss"]
 
@@ -187,89 +254,213 @@ def build_network(recipe: Recipe) -> UNet:
 
 def train(
     training: Training,
-    pictures: PictureStore,
-    validation: PictureStore | None,
+    source: Source,
+    validation: Iterable[Pair] | None = None,
     checkpoint: Path | None = None,
+    limits: Limits | None = None,
     *,
-    time_limit: float | None = None,
     save_every: float = 300.0,
-    compiled: bool | None = None,
+    compiled: bool = False,
 ) -> Iterator[Progress]:
-    """Train until the recipe's last step or the time limit; yields after every step.
+    """Train until the recipe's last step or a limit; yields after every step.
 
-    time_limit: seconds from now; what was reached is validated and saved when it is over
+    limits:     where one ends it, what was reached is validated and saved
     save_every: seconds between two checkpoints
-    compiled:   whether to compile the step; None: where a compiler exists and enough steps remain
-    Without validation pictures the latest average counts as the best. With a teacher the scores are
-    against its answers.
+    compiled:   whether to compile the step
+    Without validation pairs the latest average counts as the best. With a teacher the scores are
+    against its answers. Raises TrainingError where the loss is no number any more and where another
+    process of the training has ended; the last whole step is saved then.
     """
-    recipe = training.recipe
-    compute_loss = _loss_function(training, compiled)
-    pictures = pictures.to(training.device)
-    degradation = DEGRADATIONS[recipe.degradation]
-    pairs = None if validation is None else ValidationSet(validation, recipe)
+    limits = limits or Limits()
+    steps = _steps(training, source, validation, compiled)
     started, before = time.monotonic(), training.seconds
-    saved, steps_here, shown = started, 0, 0
-    while training.step < recipe.steps:
-        batch, patch = recipe.stage(training.step)
-        draw = partial(_crops, pictures, training, batch)
-        pair = degradation(draw, patch, recipe, training.generator)
-        if training.teacher is not None:
-            pair = training.teacher.taught(pair, training.generator)
-        loss = compute_loss(pair.degraded, pair.clean, pair.sigma)
-        _update(training, loss)
+    saved, shown, without_gain = started, 0, 0
+    recipe, processes = training.recipe, training.processes
+    try:
+        while training.step < recipe.steps:
+            shown += recipe.stage(training.step)[0]
+            steps.take()
+            elapsed = time.monotonic() - started
+            training.seconds = before + elapsed
+            over = processes.any(limits.stop() or elapsed >= limits.most_seconds)
+            last = over or training.step == recipe.steps
+            found = None
+            if last or training.step % recipe.validate_every == 0:
+                best = training.best
+                found = steps.validate()
+                without_gain = 0 if training.best != best else without_gain + 1
+                over = over or without_gain == limits.patience
+            if checkpoint and (last or over or time.monotonic() - saved >= save_every):
+                _save(training, checkpoint)
+                saved = time.monotonic()
+            yield Progress(
+                training.step, recipe.steps, training.loss, shown / elapsed, found, training.best
+            )
+            if over:
+                return
+    except RuntimeError as error:
+        if not processes.lost_one(error):
+            raise
+        raise _lost_one(training, checkpoint) from error
+
+
+def _save(training: Training, checkpoint: Path) -> None:
+    """One process writes for all, for all have the same state."""
+    if training.processes.main:
+        save_checkpoint(training.state(), checkpoint)
+
+
+def _lost_one(training: Training, checkpoint: Path | None) -> TrainingError:
+    """What to say where another process has ended; each of those left saves the last whole step."""
+    me = f"process {training.processes.rank + 1} of {training.processes.count}"
+    if checkpoint is None:
+        return TrainingError(f"another process of this training has ended, seen by {me}")
+    save_checkpoint(training.state(), checkpoint)
+    return TrainingError(
+        f"another process of this training has ended, seen by {me}; step {training.step} is saved "
+        f"in {checkpoint}, and --resume goes on from there, with any number of processes"
+    )
+
+
+@dataclass
+class _Steps:
+    """One step after the other, and the validation between them."""
+
+    training: Training
+    source: Source
+    validation: Iterable[Pair] | None
+    network: nn.Module  # that of the training, or the same with its gradients shared
+    compute_loss: Callable[[Pair], Tensor]
+
+    def take(self) -> None:
+        """Draw, restore, compare, and move the weights; in several passes where that is asked."""
+        training, passes = self.training, self.training.passes()
+        loss = torch.zeros((), device=training.device)
+        for index, parts in enumerate(passes):
+            pair = self._draw(parts)
+            share = len(pair.clean) / training.recipe.stage(training.step)[0]
+            kept = training.processes.gradients_kept(self.network)
+            with nullcontext() if index == len(passes) - 1 else kept:
+                part = self.compute_loss(pair) * share
+                # the processes' gradients are averaged, and shall be summed
+                training.scaler.scale(part * training.processes.count).backward()
+            loss += part.detach()
+        _update(training)
         training.step += 1
-        steps_here, shown = steps_here + 1, shown + batch
-
-        elapsed = time.monotonic() - started
-        training.seconds = before + elapsed
-        over = time_limit is not None and elapsed >= time_limit
-        last = over or training.step == recipe.steps
-        score = None
-        if last or training.step % recipe.validate_every == 0:
-            score = _validate(training, pairs)
-        if checkpoint and (last or time.monotonic() - saved >= save_every):
-            save_checkpoint(training.state(), checkpoint)
-            saved = time.monotonic()
         _follow_loss(training, loss)
-        left = (recipe.steps - training.step) * elapsed / steps_here
-        if time_limit is not None:
-            left = min(left, max(0.0, time_limit - elapsed))
-        yield Progress(
-            training.step, recipe.steps, training.loss, shown / elapsed, left, score, training.best
-        )
-        if over:
-            return
+
+    def _draw(self, parts: Sequence[tuple[int, int]]) -> Pair:
+        """The pairs of some parts of a batch: (number of the part, its pairs)."""
+        training, pairs = self.training, []
+        _, side = training.recipe.stage(training.step)
+        for number, count in parts:
+            generator = training.generator(number)
+            pair = self.source.pairs(count, side, generator)
+            pairs.append(training.targets(pair, generator))
+        return joined_pairs(pairs)
+
+    def validate(self) -> float | None:
+        """Score the averaged network, and keep its weights where they are the best so far."""
+        training = self.training
+        found = None if self.validation is None else score(training, self.validation)
+        if found is None or training.best is None or found >= training.best:
+            training.best, training.best_weights = found, _on_cpu(training.average.state_dict())
+        return found
 
 
-def _crops(pictures: PictureStore, training: Training, count: int, side: int) -> Tensor:
-    return pictures.crops(count, side, training.generator, training.recipe.candidates)
-
-
-def _loss_function(training: Training, compiled: bool | None) -> Any:
+def _steps(
+    training: Training,
+    source: Source,
+    validation: Iterable[Pair] | None,
+    compiled: bool,
+) -> _Steps:
+    """All that the steps need, on the device of the training."""
     loss = LOSSES[training.recipe.loss]
-    network: nn.Module = training.network
+    network = training.processes.wrapped(training.network)
 
-    def compute(noisy: Tensor, clean: Tensor, sigma: Tensor | None) -> Tensor:
+    def compute(pair: Pair) -> Tensor:
         with autocast(training.device, training.dtype):
-            restored = network(noisy) if sigma is None else network(noisy, sigma)
-        return loss(restored.float(), clean)
+            given = (pair.degraded,) if pair.sigma is None else (pair.degraded, pair.sigma)
+            restored = network(*given)
+        return loss(restored.float(), pair.clean)
 
-    if compiled is None:
-        remaining = training.recipe.steps - training.step
-        compiled = remaining >= COMPILE_PAYS and _compiler_exists(training.device)
-    return torch.compile(compute, dynamic=False) if compiled else compute
+    compute_loss = torch.compile(compute, dynamic=False) if compiled else compute
+    return _Steps(training, source.to(training.device), validation, network, compute_loss)
 
 
-def _compiler_exists(device: torch.device) -> bool:
+@torch.no_grad()
+def score(training: Training, validation: Iterable[Pair]) -> float:
+    """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
+
+    A network with one noise input is run blind, one with three is given all of them. The processes
+    share the pairs.
+    """
+    generator = torch.Generator(training.device).manual_seed(0)
+    found = torch.zeros(2)
+    for number, pair in enumerate(validation):
+        if number % training.processes.count == training.processes.rank:
+            scores = _scores(training, pair, generator)
+            found += torch.tensor([float(scores.sum()), float(len(scores))])
+    total, count = training.processes.total(found).tolist()
+    return float(total / count)
+
+
+def _scores(training: Training, pair: Pair, generator: torch.Generator) -> Tensor:
+    """PSNR of what the averaged network makes of each picture of a batch, at most 50 dB."""
+    noise = None if pair.sigma is None or pair.sigma.ndim == 1 else pair.sigma.to(training.device)
+    if training.teacher is not None and noise is None:
+        pair = training.teacher.taught(pair, generator)
+    restored = restore_batch(training, training.average, pair.degraded, noise)
+    return psnr_of_batch(restored, pair.clean.cpu()).clamp(max=MOST_PSNR)
+
+
+@torch.no_grad()
+def restore_batch(
+    training: Training, network: nn.Module, degraded: Tensor, noise: Tensor | None
+) -> Tensor:
+    """What a network makes of a batch, in [0, 1] and on the CPU."""
+    given = degraded.to(training.device)
+    with autocast(training.device, training.dtype):
+        conditions = () if noise is None else (noise.to(training.device),)
+        restored: Tensor = network(given, *conditions)
+    return restored.float().clamp(0, 1).cpu()
+
+
+def compiler_exists(device: torch.device) -> bool:
+    """Whether torch can compile for this device here."""
     if device.type == "cpu":
         return bool(shutil.which("g++") or shutil.which("clang++"))
     return device.type == "cuda"  # torch's CUDA builds bring Triton
 
 
-def _update(training: Training, loss: Tensor) -> None:
+def seconds_a_step(training: Training, source: Source) -> list[float]:
+    """What a step takes on this machine, for each stage of the recipe.
+
+    Two steps of each are made by a training of their own, of which nothing is kept.
+    """
+    recipe = training.recipe
+    trial = Training(recipe, str(training.device), precision_name(training.dtype))
+    trial.teacher = training.teacher
+    # this one's share of the work, without asking the others
+    steps = _steps(trial, source, None, compiled=False)
+    trial.processes, trial.parts, trial.accumulate = (
+        training.processes,
+        training.parts,
+        training.accumulate,
+    )
+    found = []
+    for share in recipe.stages:
+        for _ in range(2):
+            trial.step = min(math.ceil(share * recipe.steps), recipe.steps - 1)
+            started = time.perf_counter()
+            steps.take()
+        found.append(time.perf_counter() - started)
+    return found
+
+
+def _update(training: Training) -> None:
+    """Move the weights along their gradients, and their running mean after them."""
     rate = training.recipe.rate(training.step)
-    training.scaler.scale(loss).backward()
     for optimiser, rates in zip(training.optimisers, training.base_rates, strict=True):
         for group, base in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = base * rate
@@ -283,41 +474,17 @@ def _update(training: Training, loss: Tensor) -> None:
 
 
 def _follow_loss(training: Training, loss: Tensor) -> None:
-    """Keep a running mean; reading the loss waits for the device, so only every tenth step."""
+    """Keep a running mean; reading the loss waits for the device, so only every tenth step.
+
+    loss: the part of this process
+    """
     if training.step % 10 and training.loss == training.loss:
         return
-    value = float(loss.detach())
+    value = float(training.processes.total(loss))
     if value != value:
         raise TrainingError("the loss is not a number any more; lower the learning rates")
     fresh = training.loss != training.loss
     training.loss = value if fresh else 0.9 * training.loss + 0.1 * value
-
-
-@torch.no_grad()
-def _validate(training: Training, pairs: ValidationSet | None) -> float | None:
-    """Mean PSNR of the averaged network over the validation pairs, none counted above 50 dB.
-
-    A network with one noise input is run blind, one with three is given all of them.
-    """
-    score = None
-    if pairs is not None:
-        scores = []
-        generator = torch.Generator(training.device).manual_seed(0)
-        for clean, degraded, sigma in pairs:
-            noise = None if sigma is None or sigma.ndim == 1 else sigma.to(training.device)
-            pair = Pair(clean, degraded, noise)
-            if training.teacher is not None and noise is None:
-                pair = training.teacher.taught(pair, generator)
-            with autocast(training.device, training.dtype):
-                given = degraded.to(training.device)
-                restored = (
-                    training.average(given) if noise is None else training.average(given, noise)
-                )
-            scores.append(psnr_of_batch(restored.float().clamp(0, 1).cpu(), pair.clean.cpu()))
-        score = float(torch.cat(scores).clamp(max=MOST_PSNR).mean())
-    if score is None or training.best is None or score >= training.best:
-        training.best, training.best_weights = score, _on_cpu(training.average.state_dict())
-    return score
 
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:

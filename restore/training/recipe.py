@@ -20,6 +20,9 @@ else:
 # Each a function in restore.training.degradations.pairs; the others leave the size as it is.
 DEGRADATION_NAMES = ("gaussian", "photo", "bicubic", "second-order")
 SHRINKING = ("bicubic", "second-order")
+# Nothing is degraded: photographs with their clean counterparts, two shots of each scene, or noisy
+# pictures alone (Neighbor2Neighbor); see training.sources and training.self_supervised.
+GIVEN_NAMES = ("pairs", "shots", "neighbours")
 FORMER_KEYS = {  # in the cards of older weights files
     "fault": "degradation",
     "told": "conditioned",
@@ -38,7 +41,7 @@ class Recipe:
     channels: int = 3
     widths: tuple[int, ...] = (32, 64, 128, 256)  # channels of each level, full resolution first
     blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks of each level, each way
-    degradation: str = "gaussian"  # what the pictures are degraded with: one of DEGRADATION_NAMES
+    degradation: str = "gaussian"  # one of DEGRADATION_NAMES, or of GIVEN_NAMES
     sigma: tuple[float, ...] = (0.0, 55.0)  # Gaussian noise between these (0-255)
     sigma_power: float = 1.0  # of the uniform draw: 1 even, above 1 more of the light noise
     conditioned: float = 0.0  # the share of crops for which the network is given the noise; 0: none
@@ -89,14 +92,15 @@ class Recipe:
             )
             >= 0
             and max(self._shares()) <= 1,
-            "noise_inputs is 1 or 3, and 3 for photo alone": self.noise_inputs == 1
-            or (self.noise_inputs == 3 and self.degradation == "photo"),
-            "jitter is at least 0": self.jitter >= 0,
+            "noise_inputs is 1 or 3, and 3 for photo and pairs alone": self.noise_inputs == 1
+            or (self.noise_inputs == 3 and self.degradation in ("photo", "pairs")),
+            "jitter and seed are at least 0": min(self.jitter, self.seed) >= 0,
             "conditioned is for denoisers": not self.conditioned or self.scale == 1,
             "antithetic is between 0 and 255": 0 <= self.antithetic <= 255,
             "sigma_power is above 0": self.sigma_power > 0,
-            f"degradation is one of {', '.join(DEGRADATION_NAMES)}": self.degradation
-            in DEGRADATION_NAMES,
+            f"degradation is one of {', '.join((*DEGRADATION_NAMES, *GIVEN_NAMES))}": (
+                self.degradation in (*DEGRADATION_NAMES, *GIVEN_NAMES)
+            ),
             f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
             "steps, batch, patch, candidates and validate_every are at least 1": min(
                 self.steps, *self.batch, *self.patch, self.candidates, self.validate_every

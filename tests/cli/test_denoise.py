@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ import tifffile
 from typer.testing import CliRunner
 
 from restore.cli import app
+from restore.engine.compute import Compute
 from restore.errors import InputError
+from restore.pipeline import batch as batch_requests
 from restore.pipeline import file as file_requests
+from restore.pipeline.cluster import ClusterBatch
+from restore.pipeline.file import Saving
+from restore.tasks.denoise import denoising
 
 
 @pytest.fixture
@@ -50,3 +56,25 @@ def test_a_tiff_that_does_not_fit_goes_in_parts(
     said = denoise(picture, "-o", parts, "--precision", "fp32", "--device", "cpu")
     assert "in parts" in said and "planned at most" in said
     assert_same_picture(*(tifffile.imread(path) for path in (parts, whole)))
+
+
+def test_a_cluster_gets_addresses_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def many(*places: Any, **settings: Any) -> ClusterBatch:
+        given.append((places, settings))
+        batch = ClusterBatch(
+            "auto", [], (denoising("denoise-gaussian-fast"), Compute(), Saving()), False
+        )
+        monkeypatch.setattr(ClusterBatch, "__iter__", lambda _: iter(()))
+        return batch
+
+    monkeypatch.setattr(batch_requests, "denoise_files", many)
+    words = ("s3://bucket/photos", "~/more", "-o", "s3://bucket/clean", "--cluster", "auto")
+    assert "0 restored" in denoise(*words, "--recursive", "--quality", "90")
+    ((places, settings),) = given
+    home = str(Path("~/more").expanduser())
+    assert places == (["s3://bucket/photos", home], "s3://bucket/clean")
+    assert (settings["cluster"], settings["recursive"], settings["quality"]) == ("auto", True, 90)
+    with pytest.raises(InputError, match="or --cluster"):
+        denoise(*words, "--reference", "a.png")

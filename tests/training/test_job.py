@@ -11,6 +11,7 @@ import torch
 from restore.errors import TrainingError
 from restore.models.weights import load_model
 from restore.training.job import Job, describe_sources, run_job
+from restore.training.loop import Limits
 
 
 def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -> None:
@@ -27,7 +28,7 @@ def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -
 
 def test_a_time_limit_is_said_and_can_be_resumed(tiny_toml: Path, samples: Path) -> None:
     out = tiny_toml.with_name("out.safetensors")
-    stopped = list(run_job(Job(str(tiny_toml), {}, samples, samples, out), time_limit=0.0))
+    stopped = list(run_job(Job(str(tiny_toml), {}, samples, samples, out), Limits(0.0)))
     assert any("--resume goes on" in str(event) for event in stopped)
     resumed = list(run_job(Job(str(tiny_toml), {}, samples, samples, out, resume=True)))
     assert len([e for e in resumed if hasattr(e, "loss")]) == 7

@@ -10,14 +10,17 @@ import torch
 from restore.errors import TrainingError
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.crops import PictureStore
-from restore.training.loop import Progress, Training, train
+from restore.training.degradations.pairs import ValidationSet
+from restore.training.loop import Limits, Progress, Training, train
 from restore.training.recipe import Recipe, make_recipe
+from restore.training.sources import Degraded
 
 
 def run(training: Training, store: PictureStore, steps: int | None = None) -> list[Progress]:
     """All steps, or the first few of them, as a kill would leave it."""
     events = []
-    for progress in train(training, store, store, compiled=False):
+    pairs = ValidationSet(store, training.recipe)
+    for progress in train(training, Degraded(store, training.recipe), pairs):
         events.append(progress)
         if progress.step == steps:
             break
@@ -81,7 +84,8 @@ def test_a_time_limit_saves_and_stops(tiny: Recipe, store: PictureStore, tmp_pat
     recipe = make_recipe({**tiny.to_dict(), "steps": 100_000}, "t")
     training = Training(recipe, "cpu", "fp32")
     path = tmp_path / "t.checkpoint"
-    events = list(train(training, store, store, path, time_limit=0.5, compiled=False))
+    source, pairs = Degraded(store, recipe), ValidationSet(store, recipe)
+    events = list(train(training, source, pairs, path, Limits(0.5)))
     assert 1 <= len(events) < 100_000
     assert events[-1].psnr is not None  # what was reached is validated
     assert load_checkpoint(path)["step"] == events[-1].step

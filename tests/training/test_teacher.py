@@ -11,10 +11,11 @@ from restore.errors import TrainingError
 from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model
 from restore.training.crops import PictureStore
-from restore.training.degradations.pairs import Pair
+from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.job import Job, run_job
 from restore.training.loop import Training, train
 from restore.training.recipe import Recipe, make_recipe
+from restore.training.sources import Degraded
 from restore.training.teacher import Teacher
 
 CPU = torch.device("cpu")
@@ -56,7 +57,9 @@ def test_a_network_comes_closer_to_its_teacher(tiny: Recipe, store: PictureStore
     changes = {"steps": 60, "validate_every": 20, "ema": 0.5, "other_rate": 0.01}
     training = Training(make_recipe({**tiny.to_dict(), **changes}, "t"), "cpu", "fp32")
     training.learn_from(Denoiser(widths=(4, 8), blocks=(1, 1), seed=7))
-    events = list(train(training, store, store, compiled=False))
+    events = list(
+        train(training, Degraded(store, training.recipe), ValidationSet(store, training.recipe))
+    )
     scores = [event.psnr for event in events if event.psnr is not None]
     assert scores[-1] > scores[0] + 1
 

@@ -11,9 +11,11 @@ from restore.errors import TrainingError
 from restore.models.upscaler import Upscaler
 from restore.models.weights import load_model, read_card
 from restore.training.crops import PictureStore
+from restore.training.degradations.pairs import ValidationSet
 from restore.training.job import Job, run_job
 from restore.training.loop import Training, train
 from restore.training.recipe import Recipe, load_recipe, make_recipe, shipped_recipes
+from restore.training.sources import Degraded
 
 TINY = {"widths": [4, 8], "blocks": [1, 1], "batch": [2, 2], "patch": [8, 12], "steps": 2}
 NAMES = sorted(name for name in shipped_recipes() if name.startswith("upscale"))
@@ -51,9 +53,15 @@ def test_the_recipes_fit_together() -> None:
 def test_it_learns(store: PictureStore) -> None:
     changes = {"steps": 60, "batch": [8, 8], "validate_every": 20, "ema": 0.8, "warmup": 5}
     training = Training(tiny_recipe("upscale-x2", **changes), "cpu", "fp32")
-    scores = [e.psnr for e in train(training, store, store, compiled=False) if e.psnr is not None]
+    scores = [
+        e.psnr
+        for e in train(
+            training, Degraded(store, training.recipe), ValidationSet(store, training.recipe)
+        )
+        if e.psnr is not None
+    ]
     fresh = Training(tiny_recipe("upscale-x2", steps=1, other_rate=1e-9, kernel_rate=1e-9), "cpu")
-    (before,) = train(fresh, store, store, compiled=False)
+    (before,) = train(fresh, Degraded(store, fresh.recipe), ValidationSet(store, fresh.recipe))
     assert before.psnr is not None and scores[-1] > before.psnr + 0.2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -39,6 +39,16 @@ class Pair(NamedTuple):
     clean: Tensor
     degraded: Tensor
     sigma: Tensor | None = None  # (N,) or (N, inputs): what the network is conditioned on
+
+
+def joined_pairs(pairs: Sequence[Pair]) -> Pair:
+    """Several batches as one."""
+    if len(pairs) == 1:
+        return pairs[0]
+    clean = torch.cat([pair.clean for pair in pairs])
+    degraded = torch.cat([pair.degraded for pair in pairs])
+    conditions = [pair.sigma for pair in pairs if pair.sigma is not None]
+    return Pair(clean, degraded, torch.cat(conditions) if conditions else None)
 
 
 Degradation = Callable[[Draw, int, Recipe, torch.Generator], Pair]

@@ -1,0 +1,147 @@
+"""Where the pairs of a training come from: made from clean pictures, or given by photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from restore.errors import TrainingError
+from restore.evaluation.testsets import PAIRS, clean_files, degraded_file
+from restore.image.find import list_pictures
+from restore.training.crops import PictureStore, centre_crops
+from restore.training.degradations.pairs import DEGRADATIONS, Pair
+from restore.training.recipe import Recipe
+
+
+class Source(Protocol):
+    """What a training draws its pairs from."""
+
+    def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
+        """So many random pairs, `side` pixels high and wide as the network sees them."""
+
+    def to(self, device: torch.device) -> Source:
+        """The same on another device, that of the generators."""
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """Clean pictures, degraded as the recipe says."""
+
+    store: PictureStore
+    recipe: Recipe
+
+    def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
+        """Random crops and what the degradation makes of them."""
+        crops = partial(_crops, self.store, count, self.recipe.candidates, generator)
+        return DEGRADATIONS[self.recipe.degradation](crops, side, self.recipe, generator)
+
+    def to(self, device: torch.device) -> Degraded:
+        """The same on another device."""
+        return replace(self, store=self.store.to(device))
+
+
+def _crops(
+    store: PictureStore, count: int, candidates: int, generator: torch.Generator, side: int
+) -> Tensor:
+    return store.crops(count, side, generator, candidates)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Pictures that come in twos, each noisy one with what is to be made of it.
+
+    store:  of twice the channels: first those of the noisy picture, then those of the other
+    swap:   whether the two are alike, two shots of a scene, of which either may be the target
+    inputs: (pictures, numbers) the noise inputs for each picture; None: none
+    jitter: standard deviation of the logarithm of a random factor on these
+    """
+
+    store: PictureStore
+    swap: bool = False
+    inputs: Tensor | None = None
+    jitter: float = 0.0
+
+    def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
+        """Random crops, the same of both."""
+        # rows stay rows, for many a camera has stripes along one of the two
+        crops, chosen = self.store.crops_and_pictures(count, side, generator, transposed=False)
+        noisy, other = crops.chunk(2, 1)
+        if self.swap:
+            draws = torch.rand(count, 1, 1, 1, generator=generator, device=crops.device)
+            first = draws < 0.5
+            noisy, other = torch.where(first, noisy, other), torch.where(first, other, noisy)
+        if self.inputs is None:
+            return Pair(other, noisy)
+        factor = torch.randn(count, 1, generator=generator, device=crops.device) * self.jitter
+        return Pair(other, noisy, self.inputs[chosen] * factor.exp())
+
+    def to(self, device: torch.device) -> Given:
+        """The same on another device."""
+        inputs = None if self.inputs is None else self.inputs.to(device)
+        return replace(self, store=self.store.to(device), inputs=inputs)
+
+
+def shots_of(folder: Path) -> list[list[Path]]:
+    """Twos of shots: in each sub-folder each with the next, and the last with the first.
+
+    A folder without sub-folders has none.
+    """
+    found = []
+    for scene in sorted(place for place in folder.iterdir() if place.is_dir()):
+        shots = list_pictures(scene)
+        if len(shots) < 2:
+            raise TrainingError(
+                f"{scene} holds one picture; several shots of a scene are needed to learn from "
+                "each other, or all pictures in one folder"
+            )
+        following = [*shots[1:], shots[0]] if len(shots) > 2 else shots[1:]
+        found += [list(two) for two in zip(shots, following, strict=False)]
+    return found
+
+
+def pairs_of(folder: Path) -> list[list[Path]]:
+    """Each noisy picture of a folder of pairs, and its clean one."""
+    return [[degraded_file(clean), clean] for clean in clean_files(folder, PAIRS)]
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Noisy pictures alone: the crops stand on both sides of a pair, for the scheme to part."""
+
+    store: PictureStore
+
+    def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
+        """Random crops of twice the side, which the scheme halves."""
+        crops = self.store.crops(count, 2 * side, generator)
+        return Pair(crops, crops)
+
+    def to(self, device: torch.device) -> Noisy:
+        """The same on another device."""
+        return replace(self, store=self.store.to(device))
+
+
+@dataclass(frozen=True)
+class GivenValidation:
+    """The middle of each given pair, `side` pixels or the largest multiple of `multiple` below."""
+
+    given: Given
+    side: int
+    multiple: int
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Pairs in batches of 8."""
+        store = self.given.store
+        smallest = int(torch.minimum(store.heights, store.widths).min())
+        side = min(self.side, smallest) // self.multiple * self.multiple
+        inputs = self.given.inputs
+        for first, crops in zip(
+            range(0, len(store), 8), centre_crops(store, side).split(8), strict=True
+        ):
+            noisy, clean = crops.chunk(2, 1)
+            yield Pair(clean, noisy, None if inputs is None else inputs[first : first + 8])
