@@ -23,6 +23,9 @@ TILE_CHANNELS = 5 * 32
 ROW_BYTES = 60
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+# The most pixels of a tile on CUDA: cuDNN fails on tensors of 2^31 values, and the widest that the
+# networks have at full resolution are of 64 channels.
+MOST_CUDA_PIXELS = 3 * 2**23
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -57,7 +60,9 @@ def format_bytes(count: int) -> str:
 def free_memory(device: torch.device) -> int:
     """Bytes of memory that are free on a device now."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # what torch keeps for itself without using it is free, too
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + max(0, kept)
     free = [_available()]
     with contextlib.suppress(OSError, ValueError):  # a container's limit
         limit = int((CGROUP / "memory.max").read_text())
@@ -131,13 +136,13 @@ def tile_pixels(
     """The number of pixels of the tiles that are computed at once.
 
     1 MP on a CPU, for its caches. On a CUDA device as many as half of its free memory holds,
-    between 1 and 64 MP, so that few pixels are computed twice. 4 MP on other devices.
+    between 1 and 24 MP, so that few pixels are computed twice. 4 MP on other devices.
     memory: limit in bytes, or None
     """
     pixels = 2**20
     if device.type == "cuda":
         fitting = free_memory(device) // 2 // tile_bytes(network, dtype)
-        pixels = max(2**20, min(2**26, fitting))
+        pixels = max(2**20, min(MOST_CUDA_PIXELS, fitting))
     elif device.type != "cpu":
         pixels = 2**22
     if memory is not None:
