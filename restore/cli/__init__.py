@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from restore.cli import anomaly, autoencoder, compare, denoise, evaluate, models, train, upscale
+from restore.cli import (
+    anomaly,
+    autoencoder,
+    compare,
+    denoise,
+    devices,
+    evaluate,
+    models,
+    train,
+    upscale,
+)
 from restore.cli.console import Command, Group, complain, examples, out
 from restore.errors import RestoreError, installed_version
 
@@ -25,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=examples("restore denoise photo.jpg", "restore upscale small.png --scale 2"),
 )
-for module in (denoise, upscale, compare, evaluate, models, train):
+for module in (denoise, upscale, compare, evaluate, models, devices, train):
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
 app.add_typer(autoencoder.app, name="autoencoder", cls=Group)

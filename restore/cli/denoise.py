@@ -11,6 +11,7 @@ from restore.cli.console import (
     MODEL,
     Debug,
     Device,
+    Engine,
     Ensemble,
     Memory,
     Messages,
@@ -99,6 +100,7 @@ def command(
     backup: Backup = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     tile: Tile = None,
     memory: Memory = None,
     reference: Reference = None,
@@ -137,6 +139,7 @@ def command(
     if sigma is not None:
         parse_sigma(sigma)
     checks.check_precision(precision)
+    checks.check_engine(engine)
     model = checks.check_model(model)
     settings: dict[str, Any] = {
         "model": fast_version(model) if fast else model,
@@ -146,6 +149,7 @@ def command(
         "ensemble": ensemble,
         "device": device,
         "precision": precision,
+        "engine": engine,
         "tile": tile,
         "memory": memory,
     }

@@ -67,7 +67,7 @@ class TileBackend:
         if isinstance(failed, TilePlan):
             pixels, square, batch = _smaller(network, failed)
         else:
-            fitting = tile_pixels(network, resources.device, dtype, memory)
+            fitting = self.tile_pixels(network, resources, memory)
             square = resources.tile
             pixels = fitting if square is None else square**2
             batch = 1 if square is None else max(1, fitting // pixels)
@@ -85,6 +85,14 @@ class TileBackend:
             memory += rows[0].window * row_bytes(source)
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
 
+    def tile_pixels(self, network: Network, resources: Resources, memory: int | None) -> int:
+        """The most pixels of a tile, or of all tiles of a batch."""
+        return tile_pixels(network, resources.device, resources.dtype, memory)
+
+    def prepare(self, network: Network, plan: Plan) -> Network:
+        """The network as it computes tiles, on the plan's device and in its precision."""
+        return prepare(network, plan.device, plan.dtype)
+
     @torch.inference_mode()
     def run(
         self,
@@ -97,7 +105,7 @@ class TileBackend:
         report: Report | None = None,
     ) -> None:
         """Run batches of tiles; while one is computed, the next is sent to the device."""
-        prepared = prepare(network, plan.device, plan.dtype)
+        prepared = self.prepare(network, plan)
         area = _Area(source, network.scale, start)
         finite = torch.ones((), dtype=torch.bool, device=plan.device)
         done, total = 0, plan.tiles

@@ -51,6 +51,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     report: Tiles | None = None,
 ) -> Batch:
     """Denoise picture files; they are restored while the returned `Batch` is iterated over.
@@ -79,7 +80,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
         _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,
-        compute=Compute(device, precision, tile, memory),
+        compute=Compute(device, precision, tile, memory, engine),
         report=report,
     )
 
@@ -108,6 +109,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     report: Tiles | None = None,
 ) -> Batch:
     """Upscale picture files; they are restored while the returned `Batch` is iterated over.
@@ -125,7 +127,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
         _checked(saving, backup),
         recursive=recursive,
         skip_existing=skip_existing,
-        compute=Compute(device, precision, tile, memory),
+        compute=Compute(device, precision, tile, memory, engine),
         report=report,
     )
 

@@ -65,6 +65,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     device: str = "auto",
     precision: str = "auto",
     memory: int | str | None = None,
+    engine: str = "auto",
     start: int = 0,
     report: Report | None = None,
 ) -> LargeResult:
@@ -92,7 +93,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     return restore_rows(
         RowPicture(source, denoising(model, strength, ensemble, sigma, detail)),
         _store(source, target),
-        Compute(device, precision, memory=memory),
+        Compute(device, precision, memory=memory, engine=engine),
         start=start,
         report=report,
     )
@@ -130,6 +131,7 @@ def restore_rows(
         model=model_name(network),
         device=device_name(resources.device),
         precision=precision_name(plan.dtype if plan else resources.dtype),
+        engine=plan.engine if plan else "torch",
         window=plan.window if plan else (CHUNK, rows.width),
         memory=plan.memory if plan else 0,
         seconds=time.perf_counter() - began,
@@ -223,6 +225,7 @@ def restore_tiff(
         key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
         key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
         key |= {"device": str(compute.device), "precision": compute.precision}
+        key |= {"engine": compute.engine}
         key |= _identity(task)
         strips = TiffStrips(
             target,
@@ -276,6 +279,7 @@ def restore_tiff_to_picture(
         model=done.model,
         device=done.device,
         precision=done.precision,
+        engine=done.engine,
         tiles=-(-done.height // done.window[0]),
         window=done.window,
         seconds=done.seconds,

@@ -12,7 +12,6 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
-from restore.tasks.structure import STEP, return_structure
 from restore.tasks.task import (
     Bounds,
     PictureTask,
@@ -68,7 +67,11 @@ class Denoise:
     @property
     def context(self) -> int:
         """The rows above and below that structure is sought in."""
-        return STEP if self.detail else 0
+        if not self.detail:
+            return 0
+        from restore.tasks.structure import STEP
+
+        return STEP
 
     @property
     def passes(self) -> int:
@@ -100,7 +103,10 @@ class Denoise:
     ) -> Picture:
         """The blended result, with the picture's channels, alpha, depth and metadata."""
         fitted = fit_channels(pixels, picture.channels)
-        fitted = return_structure(picture.pixels, fitted, self.detail)
+        if self.detail:
+            from restore.tasks.structure import return_structure
+
+            fitted = return_structure(picture.pixels, fitted, self.detail)
         if self.bound is not None:
             from restore.tasks.noise_level import bounded
 

@@ -1,0 +1,80 @@
+"""The backend that runs networks in OpenVINO, on a CPU (extra `openvino`).
+
+The converted network is kept in the user's cache folder, and OpenVINO keeps what it compiles
+there, so that only the first run of a network waits for the conversion.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from restore.engine.convert import Graph, Infer, RuntimeBackend
+
+HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+class OpenVinoBackend(RuntimeBackend):
+    """Runs graphs in OpenVINO's CPU plugin, in float32 or bfloat16."""
+
+    name = "openvino"
+
+    def compile(self, graph: Graph, dtype: torch.dtype) -> Infer:
+        """One compilation for pictures of any size."""
+        import openvino
+
+        path = graph.file(self.name)
+        core = openvino.Core()
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[dtype],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        model = None
+        with suppress(OSError):  # without a cache it is converted each time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _save(convert(graph), path)
+            model = core.read_model(path)
+            settings["CACHE_DIR"] = str(path.parent)
+        compiled = core.compile_model(model or convert(graph), "CPU", settings)
+        request = compiled.create_infer_request()
+
+        def infer(*inputs: Tensor) -> Tensor:
+            given = [x.contiguous().numpy() for x in inputs]
+            found = request.infer(given, share_inputs=True)
+            return torch.from_numpy(found[0])
+
+        return infer
+
+
+def convert(graph: Graph) -> Any:
+    """The graph as an OpenVINO model, with batch, height and width open."""
+    import openvino
+
+    first, *others = graph.inputs
+    shapes: list[Any] = [(-1, first.shape[1], -1, -1), *(tuple(x.shape) for x in others)]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # about how OpenVINO itself traces the module
+        return openvino.convert_model(graph.copy(), example_input=graph.inputs, input=shapes)
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a model, all of it or nothing. Raises OSError."""
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        try:
+            openvino.save_model(model, part, compress_to_fp16=False)
+        except RuntimeError as error:  # a full disk
+            raise OSError(str(error)) from error
+        os.replace(part.with_suffix(".bin"), path.with_suffix(".bin"))
+        os.replace(part, path)
