@@ -44,6 +44,7 @@ class OnnxBackend(RuntimeBackend):
         """One session for pictures of any size."""
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors only

@@ -56,14 +56,27 @@ class OpenVinoBackend(RuntimeBackend):
 
 
 def convert(graph: Graph) -> Any:
-    """The graph as an OpenVINO model, with batch, height and width open."""
-    import openvino
+    """The graph as an OpenVINO model, with batch, height and width open.
 
-    first, *others = graph.inputs
-    shapes: list[Any] = [(-1, first.shape[1], -1, -1), *(tuple(x.shape) for x in others)]
+    By the converter's own parts: `openvino.convert_model` around them reports to its makers over
+    the network that it was called.
+    """
+    from openvino import PartialShape, Type
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    converter = FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about how OpenVINO itself traces the module
-        return openvino.convert_model(graph.copy(), example_input=graph.inputs, input=shapes)
+        decoder = TorchScriptPythonDecoder(
+            graph.copy(), example_input=graph.inputs, shared_memory=False
+        )
+        model = converter.load(decoder)
+        for number, (place, given) in enumerate(zip(model.get_inputs(), graph.inputs, strict=True)):
+            shape = [-1, given.shape[1], -1, -1] if number == 0 else list(given.shape)
+            model.set_partial_shape(place, PartialShape(shape))
+            model.set_element_type(place, Type.f32)
+        return converter.convert(model)
 
 
 def _save(model: Any, path: Path) -> None:

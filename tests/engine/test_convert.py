@@ -103,6 +103,20 @@ def test_what_was_converted_is_kept_for_the_next_process(
     assert not converted
 
 
+def test_nobody_is_told_of_a_conversion(
+    small_network: Denoiser, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's own `convert_model` sends an event over the network."""
+    pytest.importorskip("openvino", reason="pip install 'restore-images[openvino]'")
+    sender = pytest.importorskip("openvino_telemetry.utils.sender", reason="comes with openvino")
+    sent: list[object] = []
+    monkeypatch.setattr(sender.TelemetrySender, "send", lambda self, *a, **k: sent.append(a))
+    forget()
+    module: Any = importlib.import_module("restore.engine.openvino")
+    module.convert(Graph(small_network))
+    assert not sent
+
+
 def test_a_damaged_file_in_the_cache_is_made_anew(
     engine: str, small_network: Denoiser, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
