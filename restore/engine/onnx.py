@@ -47,6 +47,7 @@ class OnnxBackend(RuntimeBackend):
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_cpu_mem_arena = False  # it takes twice what is in use
         options.log_severity_level = 3  # errors only
         session = onnxruntime.InferenceSession(
             _model(graph), options, providers=["CPUExecutionProvider"]

@@ -46,7 +46,7 @@ class TileBackend:
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
         """The bytes of one tile of the smallest size."""
-        return int(smallest_tile(network) ** 2 * tile_bytes(network, dtype))
+        return int(smallest_tile(network) ** 2 * self.tile_bytes(network, dtype))
 
     def plan(
         self,
@@ -63,7 +63,8 @@ class TileBackend:
         if (
             ordered and memory is not None
         ):  # half for the rows that are buffered, half for the network
-            most_rows, memory = _most_rows(network, source, dtype, memory), memory // 2
+            per_pixel = self.tile_bytes(network, dtype)
+            most_rows, memory = _most_rows(network, source, per_pixel, memory), memory // 2
         if isinstance(failed, TilePlan):
             pixels, square, batch = _smaller(network, failed)
         else:
@@ -71,7 +72,7 @@ class TileBackend:
             square = resources.tile
             pixels = fitting if square is None else square**2
             batch = 1 if square is None else max(1, fitting // pixels)
-        need = max(pixels, smallest_tile(network) ** 2) * tile_bytes(network, dtype)
+        need = max(pixels, smallest_tile(network) ** 2) * self.tile_bytes(network, dtype)
         if memory is not None and need > memory:
             raise too_little_for_network(memory, need)
         height, width = _window(network, source, pixels, square)
@@ -80,10 +81,14 @@ class TileBackend:
             width = max(width, min(source.width, smallest_tile(network)))
         rows = split_axis(source.height, height, network.halo, network.multiple_of)
         columns = split_axis(source.width, width, network.halo, network.multiple_of)
-        memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
+        memory = batch * rows[0].window * columns[0].window * self.tile_bytes(network, dtype)
         if ordered:
             memory += rows[0].window * row_bytes(source)
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
+
+    def tile_bytes(self, network: Network, dtype: torch.dtype) -> int:
+        """The most bytes that a pixel of a tile takes."""
+        return tile_bytes(network, dtype)
 
     def tile_pixels(self, network: Network, resources: Resources, memory: int | None) -> int:
         """The most pixels of a tile, or of all tiles of a batch."""
@@ -216,12 +221,13 @@ def row_bytes(source: PaddedRows) -> int:
     return source.width * (ROW_BYTES + 8 * source.channels)
 
 
-def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
-    """The most rows of a tile for which half of the memory holds them at full width."""
+def _most_rows(network: Network, source: PaddedRows, per_pixel: int, memory: int) -> int:
+    """The most rows of a tile for which half of the memory holds them at full width.
+
+    per_pixel: bytes that a pixel of a tile takes
+    """
     smallest = min(source.height, useful_tile(network))
-    least = max(
-        smallest * row_bytes(source), smallest_tile(network) ** 2 * tile_bytes(network, dtype)
-    )
+    least = max(smallest * row_bytes(source), smallest_tile(network) ** 2 * per_pixel)
     if 2 * least > memory:
         raise too_little_for_rows(memory, smallest, 2 * least)
     return max(smallest, memory // 2 // row_bytes(source))
