@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restore.cli.console import Debug, err, out, rows
+from restore.cli.console import Debug, err, examples, out, rows
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from restore.image.picture import Pixels
     from restore.models.network import Network
 
+EPILOG = examples("restore devices", "restore devices --measure")
 MODELS = ("denoise-photo", "denoise-photo-fast")  # both sizes of the default
 SIDES = (816, 1224)  # of the picture that is measured with
 SIZES = (1, 12, 24, 100)  # megapixels for which it is told what auto takes
