@@ -460,22 +460,36 @@ def bf16() -> str:
 
 @table
 def engines() -> str:
-    """Other engines with the same networks."""
-    found = measured("engines")["rows"]
-    ways = {
-        "`restore`, the whole pipeline": "restore, whole pipeline",
-        "torch, bf16": "torch",
-        "`torch.compile`, bf16": "torch.compile",
-        "ONNX Runtime, float32": "ONNX Runtime, fp32",
-        "OpenVINO, bf16": "OpenVINO",
-    }
+    """The engines, on a CPU with matrix units."""
+    return engine_table("engines")
+
+
+@table
+def engines_without() -> str:
+    """The same on that CPU without its matrix units."""
+    return engine_table("engines-avx512")
+
+
+def engine_table(name: str) -> str:
+    """Megapixels per second of each way, by model and size."""
+    found = measured(name)["rows"]
+    sizes = sorted({round(row["megapixels"]) for row in found if "megapixels" in row})
+    rates = {(r["model"], r["way"], round(r.get("megapixels", 0))): r for r in found}
     rows = []
-    for words, way in ways.items():
-        of = [[r for r in found if (r["model"], r["way"]) == (name, way)] for name in GAUSSIANS]
-        speeds = [" / ".join(f"{r['megapixels_per_second']:.2f}" for r in rs) for rs in of]
-        rows.append((words, *speeds, " / ".join(f"{rs[-1]['start_seconds']:.1f} s" for rs in of)))
-    names = (f"`{name}`, 1 / 4 MP" for name in GAUSSIANS)
-    return markdown(("megapixels/s", *names, "first result of 4 MP, large / small"), rows)
+    for way in dict.fromkeys(row["way"] for row in found):
+        speeds = []
+        for model in GAUSSIANS:
+            of = [rates.get((model, way, size)) for size in ([0] if "alone" in way else sizes)]
+            speeds.append(" / ".join(f"{r['rate']:.2f}" if r else MISSING for r in of))
+        smallest = rates.get((GAUSSIANS[0], way, sizes[0]))
+        waits = MISSING
+        if smallest and not way.startswith(("torch", "OpenCV")):
+            waits = f"{smallest['first']:.1f} s / {smallest['again']:.1f} s"
+        rows.append((way, *speeds, waits))
+    listed = " / ".join(map(str, sizes))
+    names = (f"`{model}`, {listed} MP" for model in GAUSSIANS)
+    head = ("megapixels/s", *names, "until ready, large model: first time / later")
+    return markdown(head, rows)
 
 
 @table

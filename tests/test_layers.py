@@ -176,3 +176,20 @@ def test_restoring_pictures_needs_no_torchvision(samples: Path, tmp_path: Path) 
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )
     assert target.is_file()
+
+
+def test_a_damaged_file_is_told_without_torch(samples: Path, tmp_path: Path) -> None:
+    """It is read while torch is imported, and nobody waits for that to be told."""
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes((samples / "text.png").read_bytes()[:2000])
+    shown = run_python(
+        "import contextlib, io, sys\n"
+        "sys.modules['torch'] = None  # importing it fails\n"
+        f"sys.argv = ['restore', 'denoise', {str(damaged)!r}, '--model', 'denoise-photo-fast']\n"
+        "from restore.cli import main\n"
+        "with contextlib.redirect_stderr(io.StringIO()) as told:\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        print('code', end.code)\n"
+        "print(told.getvalue().replace('\\n', ' '))"
+    )
+    assert "code 2" in shown and "damaged.png is truncated" in shown
+    assert sorted(tmp_path.iterdir()) == [damaged]

@@ -15,6 +15,7 @@ from restore.cli import (
     autoencoder,
     compare,
     denoise,
+    devices,
     evaluate,
     export,
     finetune,
@@ -37,7 +38,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=examples("restore denoise photo.jpg", "restore upscale small.png --scale 2"),
 )
-for module in (denoise, upscale, web, compare, evaluate, models, export, train, finetune):
+for module in (
+    denoise, upscale, web, compare, evaluate, models, devices, export, train, finetune,
+):  # fmt: skip
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
 app.add_typer(autoencoder.app, name="autoencoder", cls=Group)

@@ -120,6 +120,14 @@ def check_precision(precision: str) -> None:
         raise InputError(f"'{precision}' is not a precision; choose one of {', '.join(PRECISIONS)}")
 
 
+def check_engine(engine: str) -> None:
+    """InputError for a name that is none, or for an engine that is not installed."""
+    if engine not in ("auto", "torch"):
+        from restore.engine.compute import check_engine
+
+        check_engine(engine)
+
+
 def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, backup: bool) -> None:
     """InputError for switches that contradict or need each other."""
     if overwrite and skip_existing:

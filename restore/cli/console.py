@@ -52,6 +52,14 @@ Precision = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What computes the network: auto, torch, openvino or onnx.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Ensemble = Annotated[
     bool,
     flag("--ensemble", "Average over 8 rotated and mirrored versions; 8 times slower.", MODEL),

@@ -11,6 +11,7 @@ from restore.cli.console import (
     MODEL,
     Debug,
     Device,
+    Engine,
     Ensemble,
     Memory,
     Messages,
@@ -103,6 +104,7 @@ def command(
     cluster: Cluster = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     tile: Tile = None,
     memory: Memory = None,
     reference: Reference = None,
@@ -144,6 +146,7 @@ def command(
     if sigma is not None:
         parse_sigma(sigma)
     checks.check_precision(precision)
+    checks.check_engine(engine)
     model = checks.check_model(model)
     settings: dict[str, Any] = {
         "model": fast_version(model) if fast else model,
@@ -153,6 +156,7 @@ def command(
         "ensemble": ensemble,
         "device": device,
         "precision": precision,
+        "engine": engine,
         "tile": tile,
         "memory": memory,
     }

@@ -11,6 +11,7 @@ from restore.cli.console import (
     MODEL,
     Debug,
     Device,
+    Engine,
     Ensemble,
     Memory,
     Messages,
@@ -107,6 +108,7 @@ def command(
     backup: Backup = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     tile: Tile = None,
     memory: Memory = None,
     reference: Reference = None,
@@ -143,6 +145,7 @@ def command(
     make_size(scale, width, height, fit)
     check_strength(strength)
     checks.check_precision(precision)
+    checks.check_engine(engine)
     settings: dict[str, Any] = {
         "model": None if model is None else checks.check_model(model),
         "scale": scale,
@@ -154,6 +157,7 @@ def command(
         "strength": strength,
         "device": device,
         "precision": precision,
+        "engine": engine,
         "tile": tile,
         "memory": memory,
     }

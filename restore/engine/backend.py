@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ class Plan:
 
     rows, columns: of the padded picture, with their halos
     batch:  number of tiles computed at once
+    engine: what computes the network: "torch", "openvino" or "onnx"
     memory: estimate of the most bytes that the network's tensors take; with an ordered sink, rows
             that are buffered between source and sink are included
     """
@@ -42,6 +43,7 @@ class Plan:
     device: torch.device
     dtype: torch.dtype
     memory: int
+    engine: str = field(default="torch", kw_only=True)
 
     @property
     def tiles(self) -> int:

@@ -1,14 +1,20 @@
-"""The settings of a computation: device, precision, tile and memory, as given and as resolved."""
+"""The settings of a computation: device, precision, engine, tile and memory."""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from restore.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from restore.models.network import Network
+
+# What can compute a network, and the package that each needs.
+ENGINES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -21,18 +27,21 @@ class Compute:
     tile:      side in pixels of a square tile, halo included; None: chosen for speed
     memory:    limit in bytes, or a size such as "2GB", for pictures, results and network together;
                None: chosen for speed
+    engine:    what computes the network: "torch"; "openvino" or "onnx", on a CPU, where they are
+               installed; or "auto": torch, unless another was measured to be faster here
     """
 
     device: str | torch.device = "auto"
     precision: str = "auto"
     tile: int | None = None
     memory: int | str | None = None
+    engine: str = "auto"
 
     def resolve(self) -> Resources:
         """The settings for one device. Raises InputError for a name or a size that is not valid."""
         from restore.engine.device import choose_device
 
-        return self._on(choose_device(str(self.device)))
+        return self._on(choose_device(self._device_name))
 
     def resolve_each(self) -> list[Resources]:
         """The settings for each of several devices, the memory divided equally between them.
@@ -41,16 +50,23 @@ class Compute:
         """
         from restore.engine.device import choose_devices
 
-        each = [self._on(device) for device in choose_devices(str(self.device))]
+        each = [self._on(device) for device in choose_devices(self._device_name)]
         return [replace(r, memory=r.memory and max(1, r.memory // len(each))) for r in each]
+
+    @property
+    def _device_name(self) -> str:
+        on_cpu = self.device == "auto" and self.engine not in ("auto", "torch")
+        return "cpu" if on_cpu else str(self.device)
 
     def _on(self, device: torch.device) -> Resources:
         from restore.engine.device import choose_precision
         from restore.engine.memory import check_tile, parse_bytes
 
+        check_engine(self.engine, device.type)
         dtype = choose_precision(self.precision, device)
         tile, memory = check_tile(self.tile), parse_bytes(self.memory)
-        return Resources(device, dtype, tile, memory, chosen=self.precision == "auto")
+        chosen = self.precision == "auto"
+        return Resources(device, dtype, tile, memory, self.engine, chosen)
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ class Resources:
     dtype: torch.dtype
     tile: int | None = None
     memory: int | None = None
+    engine: str = "auto"
     chosen: bool = False
 
     def fitting(self, network: Network) -> Resources:
@@ -81,3 +98,23 @@ class Resources:
         if unfit or (self.chosen and self.dtype == torch.bfloat16 and network.scale > 1):
             return replace(self, dtype=torch.float32)
         return self
+
+
+def installed_engines() -> list[str]:
+    """The engines whose packages are installed."""
+    return [name for name, package in ENGINES.items() if importlib.util.find_spec(package)]
+
+
+def check_engine(name: str, device: str = "cpu") -> None:
+    """Raises InputError for an engine that is not known, not installed, or not for this device."""
+    if name == "auto":
+        return
+    if name not in ENGINES:
+        raise InputError(f"'{name}' is not an engine; choose auto, {', '.join(ENGINES)}")
+    if name not in installed_engines():
+        raise InputError(
+            f"the engine {name} is not installed; run `pip install 'restore-images[{name}]'`, "
+            "or leave --engine out"
+        )
+    if name != "torch" and device != "cpu":
+        raise InputError(f"the engine {name} runs on the CPU; give --device cpu, or --engine torch")

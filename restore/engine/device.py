@@ -6,6 +6,8 @@ import functools
 import math
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -108,6 +110,18 @@ def has_fast_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and _bf16_speedup() > 1.2
 
 
+def why_precision(device: torch.device) -> str:
+    """Why "auto" takes the precision that it takes on a device, in a few words."""
+    if device.type == "cuda":
+        return "matrix units take fp16"
+    if device.type != "cpu":
+        return "the same result on every device of this kind"
+    if not torch.backends.mkldnn.is_available():
+        return "this build of torch has no fast bf16"
+    return f"a small convolution in bf16 has {_bf16_speedup():.1f} times the speed of fp32"
+
+
+@functools.cache
 def _bf16_speedup() -> float:
     """The speed of a small convolution in bf16 divided by that in fp32, on one core."""
     threads = torch.get_num_threads()
@@ -130,6 +144,24 @@ def _bf16_speedup() -> float:
     finally:
         torch.set_num_threads(threads)
     return fastest[torch.float32] / fastest[torch.bfloat16]
+
+
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Convolutions in float32 that keep all its bits.
+
+    On CUDA, torch lets cuDNN round their inputs to 10 bits (TF32), an error of 1e-3.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=torch.backends.cudnn.benchmark,
+        deterministic=torch.backends.cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
 
 
 def device_name(device: torch.device) -> str:

@@ -24,6 +24,9 @@ TILE_CHANNELS = 5 * 32
 ROW_BYTES = 60
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+# The most pixels of a tile on CUDA: cuDNN fails on tensors of 2^31 values, and the widest that the
+# networks have at full resolution are of 64 channels.
+MOST_CUDA_PIXELS = 3 * 2**23
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -58,7 +61,9 @@ def format_bytes(count: int) -> str:
 def free_memory(device: torch.device) -> int:
     """Bytes of memory that are free on a device now."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # what torch keeps for itself without using it is free, too
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + max(0, kept)
     free = [_available()]
     with contextlib.suppress(OSError, ValueError):  # a container's limit
         limit = int((CGROUP / "memory.max").read_text())
@@ -144,12 +149,12 @@ def tile_pixels(
     """The number of pixels of the tiles that are computed at once.
 
     1 MP on a CPU, for its caches. On a CUDA device as many as half of its free memory holds,
-    up to 64 MP, so that few pixels are computed twice. 4 MP on other devices. Where tiles are
+    up to 24 MP, so that few pixels are computed twice. 4 MP on other devices. Where tiles are
     blended, as many as half of the free memory holds on any device, since the whole is better.
     memory: limit in bytes, or None
     """
     fitting = free_memory(device) // 2 if memory is None else memory
-    most = 2**26
+    most = MOST_CUDA_PIXELS
     if device.type != "cuda" and not network.blend:
         most = 2**20 if device.type == "cpu" else 2**22
     return min(most, fitting // tile_bytes(network, dtype))

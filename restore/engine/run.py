@@ -20,30 +20,37 @@ from restore.engine.backend import (
     ArraySource,
     Backend,
     NotFiniteError,
+    PaddedRows,
     Plan,
     Report,
     Sink,
     Source,
     padded_for,
 )
-from restore.engine.compute import Resources
+from restore.engine.compute import Resources, installed_engines
+from restore.engine.device import exact_float32
 from restore.engine.memory import check_room, for_network, format_bytes, tile_bytes
+from restore.engine.onnx import OnnxBackend
+from restore.engine.openvino import OpenVinoBackend
 from restore.engine.rows.backend import RowBackend
+from restore.engine.speeds import choose, speeds_of
 from restore.engine.tiled import TileBackend, run_stack
 from restore.engine.tiling import round_up
-from restore.errors import ModelError
+from restore.errors import InputError, ModelError
 from restore.image.picture import Pixels
 from restore.models.network import Network
 
 log = logging.getLogger(__name__)
 
-BACKENDS: tuple[Backend, ...] = (
-    RowBackend(),
-    TileBackend(),
-)  # the first that supports a network runs it
+# By engine; the first that supports a network runs it.
+BACKENDS: dict[str, tuple[Backend, ...]] = {
+    "torch": (RowBackend(), TileBackend()),
+    "openvino": (OpenVinoBackend(),),
+    "onnx": (OnnxBackend(),),
+}
 
-# Out of memory as Apple's MPS, torch's allocator on the CPU, oneDNN and C++ report it: as plain
-# RuntimeErrors.
+# Out of memory as MPS, torch on a CPU, oneDNN, C++, ONNX Runtime and libraries of CUDA report it:
+# as plain RuntimeErrors.
 OUT_OF_MEMORY = (
     "MPS backend out of memory",
     "DefaultCPUAllocator: can't allocate",
@@ -51,6 +58,10 @@ OUT_OF_MEMORY = (
     "could not create a memory",
     "could not execute a primitive",
     "std::bad_alloc",
+    "Failed to allocate memory for requested buffer",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
 )
 
 
@@ -90,7 +101,7 @@ def run(
     """
     resources = resources.fitting(network)
     padded = padded_for(network, source)
-    backend, failed = choose_backend(network, resources), None
+    backend, failed = choose_backend(network, resources, padded), None
     while True:
         plan = backend.plan(network, padded, resources, ordered=sink.ordered, failed=failed)
         _log_plan(plan)
@@ -133,7 +144,8 @@ def run_together(
     """
     outputs: list[Output] = []
     resources = resources.fitting(network)
-    if len(pictures) > 1 and not network.square:
+    with_torch = resources.engine in ("auto", "torch")
+    if len(pictures) > 1 and with_torch and not network.square:
         failure = _attempt(
             lambda: outputs.extend(Output(*o) for o in run_stack(network, pictures, resources)),
             resources.device,
@@ -143,9 +155,48 @@ def run_together(
     return [run_array(network, pixels, resources) for pixels in pictures]
 
 
-def choose_backend(network: Network, resources: Resources) -> Backend:
-    """The first backend that supports the network on the device."""
-    return next(b for b in BACKENDS if b.supports(network, resources))
+def choose_backend(
+    network: Network, resources: Resources, source: PaddedRows | None = None
+) -> Backend:
+    """The backend that runs a network over a picture.
+
+    Of the engine "auto" that is torch's, unless others were measured to be faster on this machine
+    and neither memory nor tile is given. Raises InputError if the engine cannot run the network.
+    """
+    engine = resources.engine
+    given = resources.tile is not None or resources.memory is not None
+    if engine == "auto" and source is not None and not given:
+        return _fastest(network, resources, source)
+    found = _supporting("torch" if engine == "auto" else engine, network, resources)
+    if found is None:
+        raise InputError(f"{engine} cannot run this network; use --engine torch")
+    return found
+
+
+def _supporting(engine: str, network: Network, resources: Resources) -> Backend | None:
+    return next((b for b in BACKENDS[engine] if b.supports(network, resources)), None)
+
+
+def _fastest(network: Network, resources: Resources, source: PaddedRows) -> Backend:
+    """The backend that is expected to be done first, by what was measured on this machine."""
+    speeds = speeds_of(network, resources)
+    plans = plans_of(network, resources, source, list(speeds))
+    engine = choose(network, plans, speeds) if "torch" in plans else "torch"
+    found = _supporting(engine, network, resources)
+    assert found is not None
+    return found
+
+
+def plans_of(
+    network: Network, resources: Resources, source: PaddedRows, engines: Sequence[str]
+) -> dict[str, Plan]:
+    """The plans for a picture, of those engines that are installed and can run the network."""
+    found = {}
+    for engine in engines if len(engines) > 1 else ():
+        backend = _supporting(engine, network, resources)
+        if backend is not None and engine in installed_engines():
+            found[engine] = backend.plan(network, source, resources, ordered=False)
+    return found
 
 
 def network_memory(
@@ -182,7 +233,8 @@ def _attempt(
     """
     try:
         check_room(memory, device)
-        compute()
+        with exact_float32(device):
+            compute()
         return None
     except NotFiniteError:
         return Failure.NOT_FINITE

@@ -61,7 +61,7 @@ class TileBackend:
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
         """The bytes of one tile of the smallest size."""
-        return int(smallest_tile(network) ** 2 * tile_bytes(network, dtype))
+        return int(smallest_tile(network) ** 2 * self.tile_bytes(network, dtype))
 
     def plan(
         self,
@@ -78,15 +78,16 @@ class TileBackend:
         if (
             ordered and memory is not None
         ):  # half for the rows that are buffered, half for the network
-            most_rows, memory = _most_rows(network, source, dtype, memory), memory // 2
+            per_pixel = self.tile_bytes(network, dtype)
+            most_rows, memory = _most_rows(network, source, per_pixel, memory), memory // 2
         if isinstance(failed, TilePlan):
             pixels, square, batch = _smaller(network, failed)
         else:
-            fitting = tile_pixels(network, resources.device, dtype, memory)
+            fitting = self.tile_pixels(network, resources, memory)
             square = resources.tile
             pixels = fitting if square is None else square**2
             batch = 1 if square is None else max(1, fitting // pixels)
-        need = max(pixels, smallest_tile(network) ** 2) * tile_bytes(network, dtype)
+        need = max(pixels, smallest_tile(network) ** 2) * self.tile_bytes(network, dtype)
         if memory is not None and need > memory:
             raise too_little_for_network(memory, need)
         height, width = _window(network, source, pixels, square)
@@ -96,10 +97,22 @@ class TileBackend:
         least = (height, width) if network.square else (network.minimum, network.minimum)
         rows = split_axis(source.height, height, network.halo, network.multiple_of, least[0])
         columns = split_axis(source.width, width, network.halo, network.multiple_of, least[1])
-        memory = batch * rows[0].window * columns[0].window * tile_bytes(network, dtype)
+        memory = batch * rows[0].window * columns[0].window * self.tile_bytes(network, dtype)
         per_row = row_bytes(source) if ordered else 0
         memory += rows[0].window * (per_row + seam_bytes(network, source))
         return TilePlan(rows, columns, batch, resources.device, dtype, memory, pixels, square)
+
+    def tile_bytes(self, network: Network, dtype: torch.dtype) -> int:
+        """The most bytes that a pixel of a tile takes."""
+        return tile_bytes(network, dtype)
+
+    def tile_pixels(self, network: Network, resources: Resources, memory: int | None) -> int:
+        """The most pixels of a tile, or of all tiles of a batch."""
+        return tile_pixels(network, resources.device, resources.dtype, memory)
+
+    def prepare(self, network: Network, plan: Plan) -> Network:
+        """The network as it computes tiles, on the plan's device and in its precision."""
+        return prepare(network, plan.device, plan.dtype)
 
     @torch.inference_mode()
     def run(
@@ -113,7 +126,7 @@ class TileBackend:
         report: Report | None = None,
     ) -> None:
         """Run batches of tiles; while one is computed, the next is sent to the device."""
-        prepared = prepare(network, plan.device, plan.dtype)
+        prepared = self.prepare(network, plan)
         area = _Area(source, network, plan, start)
         finite = torch.ones((), dtype=torch.bool, device=plan.device)
         done, total = 0, plan.tiles
@@ -239,11 +252,14 @@ def row_bytes(source: PaddedRows) -> int:
     return source.width * (ROW_BYTES + 8 * source.channels)
 
 
-def _most_rows(network: Network, source: PaddedRows, dtype: torch.dtype, memory: int) -> int:
-    """The most rows of a tile for which half of the memory holds them at full width."""
+def _most_rows(network: Network, source: PaddedRows, per_pixel: int, memory: int) -> int:
+    """The most rows of a tile for which half of the memory holds them at full width.
+
+    per_pixel: bytes that a pixel of a tile takes
+    """
     smallest = min(source.height, useful_tile(network))
     per_row = row_bytes(source) + seam_bytes(network, source)
-    least = max(smallest * per_row, smallest_tile(network) ** 2 * tile_bytes(network, dtype))
+    least = max(smallest * per_row, smallest_tile(network) ** 2 * per_pixel)
     if 2 * least > memory:
         raise too_little_for_rows(memory, smallest, 2 * least)
     return max(smallest, memory // 2 // per_row)

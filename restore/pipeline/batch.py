@@ -53,6 +53,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     report: Tiles | None = None,
     cluster: str | None = None,
 ) -> Batch | ClusterBatch:
@@ -79,7 +80,7 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     UnknownModelError or WeightsError, all before any picture is read.
     """
     saving = _checked(Saving(file_format, quality, overwrite, strip_metadata, in_place), backup)
-    compute = Compute(device, precision, tile, memory)
+    compute = Compute(device, precision, tile, memory, engine)
     if cluster is not None:
         jobs = place_jobs(_listed(inputs), output, saving, recursive)
         task = denoising(model, strength, ensemble, sigma, detail)
@@ -120,6 +121,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     report: Tiles | None = None,
     cluster: str | None = None,
 ) -> Batch | ClusterBatch:
@@ -131,7 +133,7 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     """
     size = make_size(scale, width, height, fit)
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
-    saving, compute = _checked(saving, backup), Compute(device, precision, tile, memory)
+    saving, compute = _checked(saving, backup), Compute(device, precision, tile, memory, engine)
     if cluster is not None:
         jobs = place_jobs(_listed(inputs), output, saving, recursive)
         task = upscaling(size, model, back_projection, ensemble, strength)

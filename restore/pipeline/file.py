@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from restore.image.atomic import stamp as stamp_of
 from restore.image.find import CAMERA, RAW
 from restore.image.metadata import without_metadata
 from restore.image.picture import Picture
-from restore.image.read import decode_image, read_bytes
+from restore.image.read import TIFF_STARTS, decode_image, read_bytes
 from restore.image.write import (
     FORMATS,
     check_writable,
@@ -78,18 +80,20 @@ def open_picture(
     saving: Saving,
     contents: tuple[bytes, Stamp],
     result_size: Callable[[int, int], tuple[int, int]] | None = None,
+    picture: Picture | None = None,
 ) -> Opened:
     """Decode a picture, and check that its result can be written.
 
     target: a file, a folder, or None for a name beside the source
     contents: as `read_source` returns them
     result_size: gives the result's height and width from the picture's; None: the same
+    picture: what the contents hold, if they were decoded already
     Raises ReadError, WriteError, or what `result_size` raises.
     """
     data, stamp = contents
     if saving.in_place:
         check_no_link(source)
-    picture = decode_image(data, name=str(source)).replace(path=source)
+    picture = picture or decode(source, data)
     path = source if saving.in_place else default_target(source, target, saving)
     if same_file(source, path) and not saving.in_place:
         raise WriteError(f"{path} is the picture itself; give another name for the result")
@@ -111,6 +115,20 @@ def read_source(path: Path) -> tuple[bytes, Stamp]:
     except (OSError, ValueError):
         before = (0, 0, 0, 0)  # reading it raises the right error
     return read_bytes(path), before
+
+
+def decode(source: Path, data: bytes) -> Picture:
+    """The picture in the bytes of a file. Raises ReadError."""
+    return decode_image(data, name=str(source)).replace(path=source)
+
+
+def starts_as_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF does; False for one that cannot be read."""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            return file.read(4) in TIFF_STARTS
+    except OSError:
+        return False
 
 
 def save_result(
@@ -178,9 +196,8 @@ def denoise_file(
     `denoise` and `save_image` raise.
     """
     saving, compute, rest = sort_settings(settings, "restored")
-    return restore_file(
-        source, target, denoising(model, strength, ensemble, sigma, detail), saving, compute, **rest
-    )
+    task = functools.partial(denoising, model, strength, ensemble, sigma, detail)
+    return restore_file(source, target, task, saving, compute, **rest)
 
 
 def upscale_file(  # noqa: PLR0913 (a public keyword API)
@@ -205,7 +222,7 @@ def upscale_file(  # noqa: PLR0913 (a public keyword API)
     format or for this machine's memory. Raises what `upscale` and `save_image` raise.
     """
     size = make_size(scale, width, height, fit)
-    task = upscaling(size, model, back_projection, ensemble, strength)
+    task = functools.partial(upscaling, size, model, back_projection, ensemble, strength)
     saving, compute, rest = sort_settings(settings, MARK)
     return restore_file(source, target, task, saving, compute, **rest)
 
@@ -248,21 +265,30 @@ def sort_settings(settings: dict[str, Any], mark: str) -> tuple[Saving, Compute,
 def restore_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str] | None,
-    task: Task,
+    find_task: Callable[[], Task],
     saving: Saving,
     compute: Compute,
     *,
     reference: Any = None,
     report: Report | None = None,
 ) -> tuple[Result | LargeResult, Path]:
-    """Do a task on one file, in memory or by rows; returns the result and the file written."""
+    """Do a task on one file, in memory or by rows; returns the result and the file written.
+
+    find_task: called once the file is decoded, because it loads the network and so needs torch,
+               which may still be being imported; for a TIFF before, as it may be restored by rows
+    """
     path, wanted = Path(source), None if target is None else Path(target)
+    tidy(default_target(path, wanted, saving).parent)
+    contents = picture = None
+    if not starts_as_tiff(path):
+        contents = read_source(path)
+        check_fits(contents[0], str(path), compute)
+        picture = decode(path, contents[0])
+    task = find_task()
     if reference is None and (tiff := target_by_rows(path, wanted, task, saving, compute)):
         return restore_by_rows(path, tiff, task, saving, compute, report=report), tiff
-    tidy(default_target(path, wanted, saving).parent)
-    contents = read_source(path)
-    check_fits(contents[0], str(path), compute)
-    opened = open_picture(path, wanted, saving, contents, task.result_size)
+    contents = contents or read_source(path)
+    opened = open_picture(path, wanted, saving, contents, task.result_size, picture)
     result = restore_picture(opened.picture, task, compute, reference=reference, report=report)
     return result, save_result(opened, result.picture, saving, result.unchanged)
 

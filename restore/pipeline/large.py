@@ -41,6 +41,7 @@ Samples = npt.NDArray[Any]
 Deliver = Callable[[int, Picture], None]  # takes (first row, restored rows), in order
 SAMPLE_ROWS = 256  # from which the noise level is estimated
 SHOWN_PIXELS = 16_000_000  # of a picture larger than memory, to look at
+SMALL_PIXELS = 2**24  # that fit anywhere, so that torch need not be imported to know
 CHUNK = 64  # rows at once if no network runs
 
 
@@ -66,6 +67,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     device: str = "auto",
     precision: str = "auto",
     memory: int | str | None = None,
+    engine: str = "auto",
     start: int = 0,
     report: Report | None = None,
 ) -> LargeResult:
@@ -93,7 +95,7 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     return restore_rows(
         RowPicture(source, denoising(model, strength, ensemble, sigma, detail)),
         _store(source, target),
-        Compute(device, precision, memory=memory),
+        Compute(device, precision, memory=memory, engine=engine),
         start=start,
         report=report,
     )
@@ -132,6 +134,7 @@ def restore_rows(
         model=model_name(network),
         device=device_name(resources.device),
         precision=precision_name(plan.dtype if plan else resources.dtype),
+        engine=plan.engine if plan else "torch",
         window=plan.window if plan else (CHUNK, rows.width),
         memory=plan.memory if plan else 0,
         seconds=time.perf_counter() - began,
@@ -206,11 +209,13 @@ def check_fits(data: bytes, name: str, compute: Compute) -> None:
     data: of the file, whose header tells the size; without a `compute.memory`, the free memory is
           the limit. What fits by this may still be refused when its network is known.
     """
+    height, width = promised_size(data)
+    if compute.memory is None and height * width <= SMALL_PIXELS:
+        return
     import torch
 
     from restore.engine.memory import format_bytes, free_memory, held_bytes, parse_bytes
 
-    height, width = promised_size(data)
     limit = parse_bytes(compute.memory) or free_memory(torch.device("cpu"))
     if held_bytes(height, width, 1) > limit:
         raise InputError(
@@ -273,6 +278,7 @@ class TiffWork:
             key: dict[str, Any] = {"source": [str(source.resolve()), status.st_size]}
             key |= {"changed": status.st_mtime_ns, "stripped": strip_metadata}
             key |= {"device": str(compute.device), "precision": compute.precision}
+            key |= {"engine": compute.engine}
             key |= {"task": plain(task)}
             self.strips = TiffStrips(
                 target,
@@ -331,6 +337,7 @@ def restore_tiff_to_picture(
         model=done.model,
         device=done.device,
         precision=done.precision,
+        engine=done.engine,
         tiles=-(-done.height // done.window[0]),
         window=done.window,
         seconds=done.seconds,

@@ -46,6 +46,7 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -70,6 +71,8 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
                time and memory, not the result
     memory:    limit in bytes, or a size such as "2GB", for the picture, its result and the network
                together; None: chosen for speed. It does not affect the result either
+    engine:    what computes the network: "torch"; "openvino" or "onnx", on a CPU, where they are
+               installed; or "auto": torch, unless another was measured to be faster here
     output:    the kind of `Result.image`: "same", "picture", "array", "pil" or "tensor"
     report:    called with (tiles done, tiles in total)
 
@@ -78,7 +81,7 @@ def denoise(  # noqa: PLR0913 (a public keyword API)
     return restore_picture(
         image,
         denoising(model, strength, ensemble, sigma, detail),
-        Compute(device, precision, tile, memory),
+        Compute(device, precision, tile, memory, engine),
         reference=reference,
         output=output,
         report=report,
@@ -101,6 +104,7 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     precision: str = "auto",
     tile: int | None = None,
     memory: int | str | None = None,
+    engine: str = "auto",
     output: Kind = "same",
     report: Report | None = None,
 ) -> Result:
@@ -125,7 +129,7 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     return restore_picture(
         image,
         upscaling(make_size(scale, width, height, fit), model, back_projection, ensemble, strength),
-        Compute(device, precision, tile, memory),
+        Compute(device, precision, tile, memory, engine),
         reference=reference,
         output=output,
         report=report,
@@ -219,6 +223,7 @@ def _restore(
         model=model_name(network),
         device=device_name(resources.device),
         precision=precision_name(output.plan.dtype if output else resources.dtype),
+        engine=output.plan.engine if output else "torch",
         tiles=output.plan.tiles if output else 0,
         window=output.plan.window if output else (0, 0),
         seconds=time.perf_counter() - started,

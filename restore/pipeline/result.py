@@ -26,7 +26,7 @@ class Result:
 
     image:   the picture in the kind of the input (for a path, a Picture), or in the `output` kind
     picture: the same as a Picture, with alpha, depth and metadata
-    model:   the name of the model; device, precision: those it ran on and in
+    model:   the name of the model; device, precision, engine: those it ran on, in and by
     tiles:   the number of tiles; 0 if no network ran
     window:  (height, width) of a tile, halo included
     seconds: from the decoded picture to the restored one, without loading the model
@@ -50,6 +50,7 @@ class Result:
     seconds: float
     sigma: float | None = None
     unchanged: bool = False
+    engine: str = "torch"
     before: Scores | None = None
     after: Scores | None = None
     original: Picture | None = field(default=None, repr=False)
@@ -150,6 +151,7 @@ class LargeResult:
     start: int = 0
     sigma: float | None = None
     unchanged: bool = False
+    engine: str = "torch"
     notes: tuple[str, ...] = ()
 
     @property

@@ -12,8 +12,6 @@ import numpy as np
 from restore.errors import InputError
 from restore.image.metadata import without_thumbnails
 from restore.image.picture import Picture, Pixels
-from restore.tasks.noise_level import LEAST, Noise, bounded, estimate_noise
-from restore.tasks.structure import STEP, return_structure
 from restore.tasks.task import (
     Bounds,
     PictureTask,
@@ -28,6 +26,7 @@ from restore.tasks.white_noise import estimate_sigma, white_noise
 
 if TYPE_CHECKING:
     from restore.models.network import Network
+    from restore.tasks.noise_level import Noise
 
 DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
@@ -68,7 +67,11 @@ class Denoise:
     @property
     def context(self) -> int:
         """The rows above and below that structure is sought in."""
-        return STEP if self.detail else 0
+        if not self.detail:
+            return 0
+        from restore.tasks.structure import STEP
+
+        return STEP
 
     @property
     def passes(self) -> int:
@@ -100,8 +103,13 @@ class Denoise:
     ) -> Picture:
         """The blended result, with the picture's channels, alpha, depth and metadata."""
         fitted = fit_channels(pixels, picture.channels)
-        fitted = return_structure(picture.pixels, fitted, self.detail)
+        if self.detail:
+            from restore.tasks.structure import return_structure
+
+            fitted = return_structure(picture.pixels, fitted, self.detail)
         if self.bound is not None:
+            from restore.tasks.noise_level import bounded
+
             fitted = bounded(picture.pixels, fitted, self.bound)
         restored = picture.replace(pixels=blend(picture.pixels, fitted, self.strength, bounds))
         return restored if self.unchanged else without_thumbnails(restored)
@@ -139,19 +147,23 @@ class DenoiseMeasured(_PerPicture):
     """Measure the noise of each picture, condition the network on it, and bound the result by it.
 
     level: a noise level (0-255) to which the measured noise is scaled; None: as measured
-    least: a picture with less noise than this (0-255) is returned as it is
+    least: a picture with less noise than this (0-255) is returned as it is; None: one whose noise
+           is negligible
     """
 
     level: float | None = None
-    least: float = LEAST
+    least: float | None = None
 
     def for_picture(self, picture: Picture) -> Denoise:
         """The task with the noise of this picture."""
+        from restore.tasks.noise_level import estimate_noise
+
         noise = estimate_noise(picture.pixels)
         if self.level is not None:
             noise = noise.scaled_to(self.level)
         network = find_network(self.network.conditioned_on(*noise.conditions), self.ensemble)
-        strength = 0.0 if noise.level < self.least else self.strength
+        little = noise.negligible if self.least is None else noise.level < self.least
+        strength = 0.0 if little else self.strength
         return Denoise(network, strength, noise.level, bound=noise, detail=self.detail)
 
 

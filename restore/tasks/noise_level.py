@@ -115,9 +115,9 @@ def estimate_from(
     """As `estimate_noise`, from crops that `cut` brings, for a picture that is not in memory."""
     network = default_estimator() if estimator is None else estimator
     crops = [_as_colour(cut(crop)) for crop in choose_crops(cut, height, width)]
-    cells = [_cells(network, crop) for crop in crops]
-    brightness, levels, doubts = (np.concatenate(parts) for parts in zip(*cells, strict=True))
     floors = [noise_floor(crop) for crop in crops]
+    cells = [_cells(network, crop, floor) for crop, floor in zip(crops, floors, strict=True)]
+    brightness, levels, doubts = (np.concatenate(parts) for parts in zip(*cells, strict=True))
     return raised(fit(brightness, levels, doubts), np.min(floors, axis=0))
 
 
@@ -275,14 +275,14 @@ def noise_floor(pixels: Pixels) -> NDArray[np.float64]:
 
 @torch.no_grad()
 def _cells(
-    network: NoiseEstimator, pixels: Pixels
+    network: NoiseEstimator, pixels: Pixels, floor: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Brightness (n,), levels and doubts (n, 3) of the cells of a crop."""
+    """Brightness (n,), levels and doubts (n, 3) of a crop's cells; floor: its `noise_floor`."""
     x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0)
     level, doubt = network(x)
     luma = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     brightness = torch.nn.functional.avg_pool2d(luma, network.cell)
     parts = (brightness, level, doubt)
     flat = [part[0].flatten(1).T.double().numpy() for part in parts]
-    most = np.log(np.hypot(ABOVE * noise_floor(pixels), FAINTEST))
+    most = np.log(np.hypot(ABOVE * floor, FAINTEST))
     return flat[0][:, 0], np.minimum(flat[1], most), flat[2]

@@ -22,7 +22,6 @@ from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
 from restore.tasks.denoise import DEFAULT_MODEL, DETAIL, DenoiseMeasured
-from restore.tasks.structure import return_structure
 from restore.tasks.target_size import Size
 from restore.tasks.task import Bounds, Task, check_strength, find_network, fit_channels
 
@@ -227,6 +226,8 @@ def faithful(fine: Pixels, picture: Pixels) -> Pixels:
     new pixels.
     """
     import cv2
+
+    from restore.tasks.structure import return_structure
 
     small = resize(fine, picture.shape[0], picture.shape[1])
     added = return_structure(picture, small.copy(), DETAIL) - small

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine.compute import Compute
+from restore.engine import compute
+from restore.engine.compute import Compute, check_engine
 from restore.engine.run import run_array, run_together
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
@@ -52,6 +53,7 @@ def test_it_travels_between_processes_and_is_never_changed() -> None:
         (Compute(memory=1.5), "write it like"),  # type: ignore[arg-type]
         (Compute(memory=0), "write it like"),
         (Compute(None), "not a device"),  # type: ignore[arg-type]
+        (Compute(engine="tensorrt"), "not an engine; choose auto, torch, openvino, onnx"),
     ],
     ids=str,
 )
@@ -78,3 +80,21 @@ def test_a_bf16_that_was_chosen_gives_way_to_float32_for_upscalers_alone(
     pixels = np.zeros((8, 8, 3), np.float32)
     assert run_array(upscaler, pixels, chosen).plan.dtype == torch.float32
     assert run_together(upscaler, [pixels] * 2, chosen)[0].plan.dtype == torch.float32
+
+
+def test_an_engine_that_is_missing_is_refused_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compute, "installed_engines", lambda: ["torch"])
+    for name in ("openvino", "onnx"):
+        with pytest.raises(InputError, match=rf"pip install 'restore-images\[{name}\]'"):
+            check_engine(name)
+    check_engine("torch", "cuda")
+
+
+def test_other_engines_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "installed_engines", lambda: ["torch", "onnx"])
+    monkeypatch.setattr("restore.engine.device.available_devices", lambda: ["cuda", "cpu"])
+    assert Compute(engine="onnx").resolve().device.type == "cpu"
+    with pytest.raises(InputError, match="runs on the CPU"):
+        check_engine("onnx", "cuda")

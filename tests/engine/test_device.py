@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,24 @@ def test_precisions_by_name() -> None:
         runtime.choose_precision("int8", CPU)
     with pytest.raises(InputError, match="does not support fp16"):
         runtime.choose_precision("fp16", CPU)
+
+
+def test_float32_on_cuda_keeps_all_its_bits() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with runtime.exact_float32(CPU):
+        assert torch.backends.cudnn.allow_tf32 == before
+    with pytest.raises(KeyError), runtime.exact_float32(torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [("cuda", "fp16"), ("mps", "every device"), ("cpu", r"\d\.\d times the speed|no fast bf16")],
+)
+def test_the_reason_for_a_precision_is_told(device: str, words: str) -> None:
+    assert re.search(words, runtime.why_precision(torch.device(device)))
 
 
 @pytest.mark.gpu

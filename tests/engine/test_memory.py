@@ -22,6 +22,7 @@ from restore.engine.memory import (
     free_memory,
     held_bytes,
     parse_bytes,
+    tile_pixels,
 )
 from restore.engine.rows.backend import columns_within
 from restore.engine.rows.layers import Layers
@@ -64,6 +65,19 @@ def test_room_is_had_or_not_before_anything_is_computed() -> None:
     check_room(10**6, CPU)
     with pytest.raises(RuntimeError, match=OUT_OF_MEMORY[1]):
         check_room(2**62, CPU)
+
+
+def test_on_cuda_what_torch_keeps_without_using_it_is_free(
+    monkeypatch: pytest.MonkeyPatch, small_network: Denoiser
+) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 2**40))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert free_memory(cuda) == 150
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**40, 2**40))
+    pixels = tile_pixels(small_network, cuda, torch.float16, None)
+    assert pixels > 2**24 and 64 * pixels < 2**31  # the limit of cuDNN's indices
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:

@@ -57,11 +57,13 @@ OUT_OF_MEMORY = [
     RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
     RuntimeError("could not execute a primitive"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     MemoryError(),
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda e: str(e)[:10])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda e: str(e)[:16])
 @pytest.mark.parametrize("tile", [None, 96])
 def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
     small_network: Denoiser, error: Exception, tile: int | None, caplog: pytest.LogCaptureFixture

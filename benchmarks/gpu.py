@@ -1,0 +1,249 @@
+"""The way over a GPU: whether it is right, and how near it comes to what the card allows.
+
+    python benchmarks/gpu.py check [--models ...] [--json check.json]
+    python benchmarks/gpu.py speed [--models ...] [--megapixels 1,12,24,100]
+                                   [--teraflops 989 --terabytes 3.35] [--json speed.json]
+
+check: in float32 the picture of the CPU, within 1e-5; tiles as the whole; the same bits with and
+without streams of its own; the same picture after memory ran out; no more memory than planned; and
+how far half precision is from float32. It ends with an error if one of these does not hold.
+
+speed: the network alone, on a tensor that is on the device already, plain, with cuDNN's own search
+for the fastest kernels, as a CUDA graph and compiled; the engine, array to array; the pipeline,
+8 bits to 8 bits. Beside each the share of what arithmetic or memory would allow (`floors.py`; the
+defaults are the maker's figures for an NVIDIA H100 SXM: dense half precision, and memory).
+
+With `--device cpu` both run on a CPU, which shows no more than that the script works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from floors import counted
+from speed import picture
+
+from restore.engine import transfer
+from restore.engine.backend import padded_array
+from restore.engine.compute import Resources
+from restore.engine.device import choose_device, choose_precision, device_name, exact_float32
+from restore.engine.memory import MOST_CUDA_PIXELS
+from restore.engine.prepare import CachedNetwork, prepare
+from restore.engine.run import run_array
+from restore.models.weights import load_model
+from restore.pipeline.picture import denoise, upscale
+
+CPU, FP32 = torch.device("cpu"), torch.float32
+MODELS = "denoise-gaussian,denoise-gaussian-fast"
+WITHIN = 1e-5
+Row = dict[str, Any]
+
+
+def told(name: str) -> Any:
+    """A model, conditioned on some noise if it is conditioned on any."""
+    network = load_model(name)
+    return (
+        network.conditioned_on(*[10.0] * network.noise_inputs) if network.noise_inputs else network
+    )
+
+
+# ---- whether it is right
+
+
+def check(name: str, device: torch.device, megapixels: float) -> Iterator[tuple[str, float, bool]]:
+    """What was looked at, the figure, and whether it is as promised."""
+    _, noisy = picture(megapixels)
+    pixels = noisy.astype(np.float32) / 255
+    network = CachedNetwork(told(name))
+    exact = Resources(device, FP32, engine="torch")
+    on_cpu = run_array(network, pixels, Resources(CPU, FP32, engine="torch")).pixels
+    whole = run_array(network, pixels, exact).pixels
+    apart = apart_of(whole, on_cpu)
+    yield "float32: largest difference from the CPU", apart, apart <= WITHIN
+    tiled = run_array(network, pixels, dataclasses.replace(exact, tile=512))
+    apart = apart_of(tiled.pixels, whole)
+    yield f"{tiled.plan.tiles} tiles: from the whole", apart, apart <= WITHIN
+    with no_streams():
+        plain = run_array(network, pixels, dataclasses.replace(exact, tile=512)).pixels
+    apart = apart_of(plain, tiled.pixels)
+    yield "without streams: from the same with them", apart, apart == 0
+    half = Resources(device, choose_precision("auto", device), engine="torch")
+    found = run_array(network, pixels, half)
+    error = float(np.square(found.pixels - whole).mean())
+    decibels, apart = -10 * np.log10(max(error, 1e-20)), apart_of(found.pixels, whole)
+    yield f"{found.plan.dtype}: decibels to float32", decibels, decibels > 50
+    yield f"{found.plan.dtype}: largest difference", apart, apart < 4 / 255
+    if device.type == "cuda":
+        yield from check_memory(network, pixels, exact, whole)
+
+
+def check_memory(
+    network: Any, pixels: Any, exact: Resources, whole: Any
+) -> Iterator[tuple[str, float, bool]]:
+    """Memory as planned; and the same picture where the card has a fifth of what it would take."""
+    device = exact.device
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    plan = run_array(network, pixels, exact).plan
+    taken = torch.cuda.max_memory_allocated(device) - before
+    yield "bytes taken, of those planned", taken / plan.memory, taken <= plan.memory
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((before + taken / 5) / total, device)
+    try:
+        found = run_array(network, pixels, exact)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    apart, smaller = apart_of(found.pixels, whole), found.plan.tiles > plan.tiles
+    holds = smaller and apart <= WITHIN
+    yield f"out of memory, then {found.plan.tiles} tiles: difference", apart, holds
+
+
+def apart_of(one: Any, other: Any) -> float:
+    """The largest difference."""
+    return float(np.abs(one - other).max())
+
+
+@contextmanager
+def no_streams() -> Iterator[None]:
+    """Transfers one after the other."""
+    real = transfer.streams_of
+    transfer.streams_of = lambda device: None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        transfer.streams_of = real
+
+
+# ---- how fast it is
+
+
+def timed(run: Callable[[], Any], device: torch.device, repeats: int) -> float:
+    """Seconds of a run, the mean of several in a row, after two that do not count."""
+    for _ in range(2):
+        run()
+    wait(device)
+    began = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    wait(device)
+    return (time.perf_counter() - began) / repeats
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def graphed(network: Any, x: torch.Tensor) -> Callable[[], Any]:
+    """The network as a CUDA graph: all its kernels started at once."""
+    side = torch.cuda.Stream(x.device)
+    side.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            network(x)
+    torch.cuda.current_stream(x.device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        network(x)
+    return graph.replay
+
+
+def alone(name: str, x: torch.Tensor, repeats: int) -> Iterator[tuple[str, float]]:
+    """Seconds of the network by itself, in each of the ways to run it."""
+    network: Any = prepare(told(name), x.device, choose_precision("auto", x.device))
+    yield "network", timed(lambda: network(x), x.device, repeats)
+    if x.device.type != "cuda":
+        return
+    yield "network, CUDA graph", timed(graphed(network, x), x.device, repeats)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+        yield "network, cuDNN's search", timed(lambda: network(x), x.device, repeats)
+    compiled: Any = torch.compile(network, mode="max-autotune-no-cudagraphs")
+    yield "network, compiled", timed(lambda: compiled(x), x.device, repeats)
+
+
+def speed(
+    name: str, device: torch.device, size: float, repeats: int
+) -> Iterator[tuple[str, float]]:
+    """Megapixels of the input per second, from the innermost to the whole."""
+    _, noisy = picture(size)
+    network = told(name)
+    pixels = noisy.astype(np.float32) / 255
+    with torch.inference_mode(), exact_float32(device):
+        padded = padded_array(pixels, network.multiple_of, network.border)
+        rows = max(8, MOST_CUDA_PIXELS // padded.shape[1] // 8 * 8)
+        x = torch.from_numpy(padded[:rows]).to(device).permute(2, 0, 1)[None]
+        for way, seconds in alone(name, x, repeats):
+            yield way, x.shape[2] * x.shape[3] / 1e6 / seconds
+        del x
+    cached = CachedNetwork(network)
+    resources = Resources(device, choose_precision("auto", device), engine="torch")
+    seconds = timed(lambda: run_array(cached, pixels, resources), device, repeats)
+    yield "engine", pixels.shape[0] * pixels.shape[1] / 1e6 / seconds
+    restore = upscale if network.scale > 1 else denoise
+    given = {"scale": network.scale} if network.scale > 1 else {}
+    seconds = timed(
+        lambda: restore(noisy, model=network, device=str(device), **given), device, repeats
+    )
+    yield "pipeline", noisy.shape[0] * noisy.shape[1] / 1e6 / seconds
+
+
+def speeds(asked: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """A row for each way, model and size."""
+    for name in asked.models.split(","):
+        operations, traffic = counted(name)
+        limits = asked.teraflops * 1e6 / operations, asked.terabytes * 1e6 / traffic
+        for size in map(float, asked.megapixels.split(",")):
+            for way, rate in speed(name, device, size, asked.repeats):
+                row = {"model": name, "megapixels": size, "way": way, "rate": rate}
+                yield row | {"of_arithmetic": rate / limits[0], "of_memory": rate / limits[1]}
+                print(
+                    f"{name:<22} {size:>5} MP  {way:<24} {rate:8.1f} MP/s  "
+                    f"{rate / limits[0]:.2f} of arithmetic, {rate / limits[1]:.2f} of memory",
+                    flush=True,
+                )
+
+
+def checks(asked: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """A row for each thing that was looked at."""
+    size = float(asked.megapixels.split(",")[0])
+    for name in asked.models.split(","):
+        for what, figure, holds in check(name, device, size):
+            yield {"model": name, "what": what, "figure": figure, "holds": holds}
+            print(f"{'ok  ' if holds else 'NOT '} {name:<22} {what:<50} {figure:.3g}", flush=True)
+
+
+def main() -> None:
+    """Check or measure, print, store."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=["check", "speed"])
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--megapixels", default="1")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--teraflops", type=float, default=989)
+    parser.add_argument("--terabytes", type=float, default=3.35)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    device = choose_device(asked.device)
+    rows = list((checks if asked.task == "check" else speeds)(asked, device))
+    if asked.json:
+        found = {"device": device_name(device), "torch": torch.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    if not all(row.get("holds", True) for row in rows):
+        raise SystemExit("not all holds")
+
+
+if __name__ == "__main__":
+    main()
