@@ -29,7 +29,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
 ELSEWHERE = ("pip install", "python -m venv")  # .ci/run installs in a fresh environment
 SHORTER = {  # instead of minutes or hours
     "restore train": "--steps 2 --no-compile",
-    "restore finetune": "--steps 15",
+    "restore finetune": "--steps 40",
     "restore autoencoder train": "--epochs 1",
     "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
     "restore anomaly fit": "--epochs 1",
@@ -104,7 +104,7 @@ def write_pairs(folder: Path) -> None:
     clean = restore.load_image(ROOT / "samples" / "fur-clean.png")
     for number in range(3):
         part = clean.pixels[64 * number : 64 * number + 128, :128]
-        rows = rng.normal(0, 12 / 255, (128, 1, 1)).astype(np.float32)
+        rows = rng.normal(0, 25 / 255, (128, 1, 1)).astype(np.float32)
         for place, pixels in (("clean", part), ("noisy", (part + rows).clip(0, 1))):
             (folder / place).mkdir(parents=True, exist_ok=True)
             restore.save_image(replace(clean, pixels=pixels), folder / place / f"{number}.png")

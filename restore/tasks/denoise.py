@@ -227,7 +227,7 @@ def denoising(
     if network.noise == "unknown" and sigma is not None:
         raise InputError("this model decides itself what it removes; leave sigma out")
     if network.noise_inputs > 1:
-        detail = DETAIL if detail is None else detail
+        detail = default_detail(network) if detail is None else detail
         return DenoiseMeasured(network, strength, ensemble, detail, level)
     detail = detail or 0.0
     if sigma is None:
@@ -240,6 +240,12 @@ def denoising(
         network = find_network(network.conditioned_on(level), ensemble)
         return Denoise(network, strength, level, detail=detail)
     return DenoiseToLevel(network, strength, ensemble, detail, level)
+
+
+def default_detail(network: Network) -> float:
+    """How much structure is given back; none where a camera's own was learned from pairs."""
+    card = network.card
+    return 0.0 if card is not None and card.degradation == "pairs" else DETAIL
 
 
 def of_size(model: str, size: str) -> str:

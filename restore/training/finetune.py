@@ -129,7 +129,9 @@ def finetune(
         training, parts.source, parts.validation, weights, limits, compiled=False, each=each
     )
     after = training.best_network()
-    after.card, after.noise = None, before.noise
+    assert before.card is not None
+    after.card = dataclasses.replace(before.card, training=training_facts(training))
+    after.noise = after.card.noise
     gain = compare(parts.scored, before, after, weights, Compute(asked.device, asked.precision))
     if gain.after <= gain.before:
         raise TrainingError(

@@ -16,6 +16,7 @@ from restore.image.write import save_image
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model, save_weights
+from restore.tasks.denoise import denoising
 from restore.training import finetune as tuning
 from restore.training.finetune import FineTuning, Gain, finetune, sheet_of, split, tuning_recipe
 from restore.training.loop import Limits, Progress
@@ -112,3 +113,13 @@ def test_what_cannot_be_is_said(model: Path, pairs: Path, tmp_path: Path) -> Non
         next(finetune(FineTuning("upscale-x2", pairs, tmp_path / "o.safetensors", 2), Limits()))
     with pytest.raises(TrainingError, match="--overwrite to replace it"):
         next(finetune(FineTuning(str(model), pairs, model, 2), Limits()))
+
+
+def test_a_model_that_learned_from_pairs_gives_no_structure_back(tiny: Recipe) -> None:
+    network = Denoiser(widths=(4, 8), blocks=(1, 1), noise_inputs=3)
+    for degradation, detail in (("photo", 0.5), ("pairs", 0.0)):
+        network.card = ModelCard(
+            "own", "denoise", "Denoiser", {}, training={"recipe": {"degradation": degradation}}
+        )
+        assert denoising(network).detail == detail  # type: ignore[attr-defined]
+        assert denoising(network, detail=0.2).detail == 0.2  # type: ignore[attr-defined]
