@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +43,7 @@ def command(
         speeds = [] if again or device.type != "cpu" else read_speeds()
         found.append(described(device, speeds or measured(device)))
     if as_json:
-        out().print(json.dumps(found, indent=2), soft_wrap=True)
+        out().print_values(found, 2)
         return
     for one in found:
         out().print(one["device"], soft_wrap=True)

@@ -241,11 +241,11 @@ def restore_on_cluster(  # what `check_files` and `restore_all` do here, for pla
         raise typer.Exit(1)
 
 
-def import_ahead(module: str) -> None:
+def import_ahead(module: str) -> threading.Thread:
     """Start to import a module on another thread, while this one imports others and reads files.
 
-    Whoever imports it next waits for it, and gets its error if it has one. No garbage is collected
-    in between: an import makes none, and looking for it takes a seventh of the time.
+    Whoever imports it next waits for the thread, and gets its error if it has one. No garbage is
+    collected in between: an import makes none, and looking for it takes a seventh of the time.
     """
 
     def work() -> None:
@@ -255,7 +255,9 @@ def import_ahead(module: str) -> None:
         gc.freeze()  # what was imported stays, and need not be looked at again
         gc.enable()
 
-    threading.Thread(target=work).start()
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
 
 
 def warn_of_subfolders(files: Files) -> None:

@@ -12,12 +12,6 @@ import pytest
 from restore.cli.restoring import import_ahead
 
 
-def wait() -> None:
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-
-
 def test_a_module_is_imported_on_another_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,10 +21,10 @@ def test_a_module_is_imported_on_another_thread(
         "name = threading.current_thread().name\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import_ahead("heavy_module")
+    thread = import_ahead("heavy_module")
     module = importlib.import_module("heavy_module")  # waits for the other thread
     assert module.name != threading.current_thread().name and not module.collecting
-    wait()
+    thread.join()
     assert gc.isenabled()
 
 
@@ -39,8 +33,7 @@ def test_whoever_needs_the_module_gets_its_error(
 ) -> None:
     (tmp_path / "broken_module.py").write_text("raise OSError('no such library')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    import_ahead("broken_module")
-    wait()
+    import_ahead("broken_module").join()
     assert gc.isenabled()
     with pytest.raises(OSError, match="no such library"):
         importlib.import_module("broken_module")

@@ -97,7 +97,7 @@ def test_a_folder_has_an_overview_with_what_failed(
     # a second run has nothing to do, and reports what is there
     again = tmp_path / "again.html"
     assert run(*words, again).exit_code == 1
-    assert "exists and is newer" in text_of(again) and "photos: 3 pictures" in text_of(again)
+    assert "exists and was made of it" in text_of(again) and "photos: 3 pictures" in text_of(again)
 
 
 def test_pictures_replaced_in_place_are_compared_with_their_originals(

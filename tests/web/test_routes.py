@@ -304,8 +304,9 @@ def test_twenty_clients_get_each_its_own_picture(
     assert taken(client) == 0
 
 
-def fuzz_reader(root: Path) -> Any:
+def fuzz_reader(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     pytest.importorskip("resource", reason="limits of POSIX")
+    monkeypatch.syspath_prepend(root / "benchmarks")
     spec = importlib.util.spec_from_file_location("fuzz", root / "benchmarks" / "fuzz_reader.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -313,9 +314,11 @@ def fuzz_reader(root: Path) -> Any:
     return module
 
 
-def test_mutated_files_are_answered_and_the_server_lives(client: Any, root: Path) -> None:
+def test_mutated_files_are_answered_and_the_server_lives(
+    client: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A part of the corpus of `benchmarks/fuzz_reader.py`; all of it: `benchmarks/web_load.py`."""
-    fuzz, rng = fuzz_reader(root), random.Random(3)
+    fuzz, rng = fuzz_reader(root, monkeypatch), random.Random(3)
     whole = fuzz.seeds()
     others, statuses = list(whole.values()), set()
     for name in sorted(whole):
