@@ -17,7 +17,8 @@ SIDE = 200
 CROPS = {
     "night": (120, 250),
     "fur": (60, 60),
-    "text": (0, 20),
+    "handwriting": (0, 60),
+    "bricks": (20, 20),
     "grey": (20, 60),
     "cut-out": (60, 60),
 }
@@ -37,8 +38,10 @@ def main(target: Path) -> None:
     columns = []
     for name, (top, left) in CROPS.items():
         noisy = restore.load_image(samples / f"{name}.png")
-        result = restore.denoise(noisy, reference=samples / f"{name}-clean.png")
-        print(f"{name}: {result.before.psnr:.2f} -> {result.psnr:.2f} dB")
+        clean = samples / f"{name}-clean.png"
+        result = restore.denoise(noisy, reference=clean if clean.exists() else None)
+        if result.before is not None:
+            print(f"{name}: {result.before.psnr:.2f} -> {result.psnr:.2f} dB")
         pair = [crop(p, top, left) for p in (noisy, result.picture)]
         columns.append(np.concatenate(pair))
     Image.fromarray(np.concatenate(columns, axis=1)).save(target, optimize=True)

@@ -1,7 +1,8 @@
 """Make the pictures in `samples/`: `python benchmarks/make_samples.py samples`.
 
 Each is a public-domain or CC0 photograph that scikit-image carries, degraded by the package's own
-functions with a fixed seed; the clean reference lies beside it.
+functions with a fixed seed; the clean reference lies beside it. One has its camera's own noise, and
+no reference.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Sample:
     read: float = 0.0
     depth: int = 8
     cut_out: bool = False  # an elliptical alpha channel of our own
+    smaller: int = 1  # pixels each way whose mean becomes one
+    as_it_is: bool = False  # noisy by itself: nothing is added, and there is no reference
 
 
 SAMPLES = [
@@ -42,6 +45,8 @@ SAMPLES = [
     Sample("grey", "camera", (40, 120, 320, 320), sigma=25),
     Sample("portrait-16bit", "astronaut", (0, 96, 256, 256), sigma=20, depth=16),
     Sample("cut-out", "coffee", (20, 180, 320, 320), sigma=25, cut_out=True),
+    Sample("bricks", "brick", (0, 0, 512, 512), sigma=10, smaller=2),
+    Sample("handwriting", "text", (0, 0, 172, 448), as_it_is=True),
 ]
 
 
@@ -50,6 +55,10 @@ def clean_picture(sample: Sample) -> Picture:
     top, left, height, width = sample.crop
     array = getattr(data, sample.source)()[top : top + height, left : left + width]
     pixels = dequantise(array.reshape(height, width, -1))
+    if sample.smaller > 1:
+        cells = (height // sample.smaller, sample.smaller, width // sample.smaller, sample.smaller)
+        pixels = np.rint(pixels.reshape(*cells, -1).mean((1, 3)) * 255).astype(np.float32) / 255
+        height, width = pixels.shape[:2]
     return Picture(pixels, alpha=ellipse(height, width) if sample.cut_out else None)
 
 
@@ -75,9 +84,11 @@ def degrade(sample: Sample, clean: Picture) -> Picture:
 def main(folder: Path) -> None:
     """Write every sample and its reference."""
     for sample in SAMPLES:
-        clean = clean_picture(sample)
-        save_image(clean, folder / f"{sample.name}-clean.png", overwrite=True)
-        save_image(degrade(sample, clean), folder / f"{sample.name}.png", overwrite=True)
+        picture = clean_picture(sample)
+        if not sample.as_it_is:
+            save_image(picture, folder / f"{sample.name}-clean.png", overwrite=True)
+            picture = degrade(sample, picture)
+        save_image(picture, folder / f"{sample.name}.png", overwrite=True)
         print(sample.name)
 
 

@@ -54,3 +54,4 @@ def test_each_difficulty_is_there(samples: Path) -> None:
         load_image(samples / "grey.png").channels == load_image(samples / "text.png").channels == 1
     )
     assert load_image(samples / "night-clean.png").pixels.mean() < 0.35
+    assert not (samples / "handwriting-clean.png").exists()  # real noise has no reference
