@@ -10,6 +10,7 @@ import re
 import shlex
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -113,18 +114,26 @@ WORDS = "restore.words"  # where a command's context keeps what was typed
 
 
 class Command(TyperCommand):
-    """A command whose help page names no Python types, and that knows how it was called."""
+    """A command whose help names no Python types, that knows `~` and how it was called."""
 
     def make_context(self, info_name: Any, args: list[str], *more: Any, **others: Any) -> Any:
         """The context, with the words of the command line."""
         words = list(args)  # which parsing uses up
         context = super().make_context(info_name, args, *more, **others)
         context.meta[WORDS] = words
+        context.params = {name: _at_home(value) for name, value in context.params.items()}
         return context
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, without the names of Python types."""
         return _without_types(super().get_params(ctx))
+
+
+def _at_home(value: Any) -> Any:
+    """A value of an option; a path with `~` expanded, which a shell leaves alone in quotes."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_at_home(each) for each in value)
+    return value.expanduser() if isinstance(value, Path) else value
 
 
 class Group(TyperGroup):

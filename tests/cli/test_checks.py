@@ -166,3 +166,21 @@ def test_a_folder_made_for_a_picture_that_fails_is_removed(tmp_path: Path, outpu
     with pytest.raises(RestoreError):
         CliRunner().invoke(app, words, catch_exceptions=False)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "denoise-photo", "--data", "~/none"],
+        ["compare", "~/none/a.png", "~/none/b.png"],
+        ["train", "denoise-gaussian", "--data", "~/none"],
+        ["autoencoder", "embed", "~/none.safetensors", "--data", "x", "-o", "y.csv"],
+    ],
+)
+def test_every_command_knows_the_home_folder(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, RestoreError)
+    assert str(tmp_path / "none") in str(done.exception)
