@@ -134,6 +134,7 @@ class StackedAutoencoder(VanillaAutoencoder):
             phases.append(
                 Phase(
                     f"layer {index + 1}",
+                    # mypy cannot infer the type of a lambda with a default
                     lambda x, generator, index=index: self.layer_loss(x, index),  # type: ignore[misc]
                     parameters,
                     self.pretrain / count,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -131,14 +132,14 @@ def offset_of(network: UNet) -> Tensor:
     return network.head.bias.detach().float().cpu().view(1, -1, 1, 1)
 
 
-class RuntimeBackend(TileBackend):
+class RuntimeBackend(TileBackend, ABC):
     """Tiles of which another runtime computes the graph, on the CPU; for any network of torch."""
 
     name: str
 
+    @abstractmethod
     def compile(self, graph: Graph, dtype: torch.dtype) -> Infer:
         """The graph converted, or taken from the cache on the disk, and compiled."""
-        raise NotImplementedError
 
     def supports(self, network: Network, resources: Resources) -> bool:
         """Whether it can run this network with this device and tile."""
