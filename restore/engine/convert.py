@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from restore.engine.backend import PaddedRows, Plan
-from restore.engine.cache import cache_folder
 from restore.engine.compute import Resources
 from restore.engine.memory import tile_bytes
 from restore.engine.prepare import uncached
 from restore.engine.tiled import TileBackend, TilePlan
 from restore.errors import InputError, installed_version
 from restore.models.ensemble import Ensemble
+from restore.models.folders import cache_folder
 from restore.models.network import Network
 from restore.models.unet import UNet
 

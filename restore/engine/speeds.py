@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from restore.engine.backend import Plan
-from restore.engine.cache import cache_folder
 from restore.engine.compute import ENGINES, Resources
 from restore.engine.convert import Graph, forget, inner, readiness
 from restore.engine.device import precision_name
 from restore.errors import WriteError
 from restore.image.atomic import write_aside
+from restore.models.folders import cache_folder
 from restore.models.network import Network
 from restore.models.unet import UNet
 

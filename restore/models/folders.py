@@ -15,8 +15,14 @@ def models_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """What can be measured again: below XDG_CACHE_HOME, or the system's place."""
-    return _base("XDG_CACHE_HOME", ".cache", "Library/Caches") / NAME
+    """What can be measured again: below XDG_CACHE_HOME, or the system's place.
+
+    It need not exist, and may be deleted at any time. On Windows, where data and cache have one
+    place, it lies beside the models.
+    """
+    folder = _base("XDG_CACHE_HOME", ".cache", "Library/Caches") / NAME
+    shared = sys.platform == "win32" and not os.environ.get("XDG_CACHE_HOME")
+    return folder / "cache" if shared else folder
 
 
 def _base(variable: str, linux: str, mac: str) -> Path:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from restore.engine import convert
 from restore.engine.backend import ArraySource, PaddedRows
-from restore.engine.cache import cache_folder
 from restore.engine.compute import ENGINES, Resources
 from restore.engine.convert import Graph, forget
 from restore.engine.prepare import CachedNetwork
@@ -23,6 +22,7 @@ from restore.errors import InputError
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
+from restore.models.folders import cache_folder
 from restore.models.network import BaseNetwork
 from restore.models.upscaler import Upscaler
 
