@@ -1,7 +1,8 @@
 """What makes a picture small: MATLAB's bicubic, or twice blur, resize, noise and JPEG.
 
 The second chain is that of Wang et al., "Real-ESRGAN: Training real-world blind super-resolution
-with pure synthetic data" (ICCVW 2021), with the published chances. A batch shares the sizes and the
+with pure synthetic data" (ICCVW 2021), with the published chances in half of the batches and milder
+ones in the others. A batch shares the sizes and the
 interpolation in between, because its tensors must agree; all else is drawn for each picture.
 """
 
@@ -28,7 +29,10 @@ SINC = 0.1  # the share of blurs that cut frequencies off instead, and so ring
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the two rounds of degradations; shares and ranges, noise on the 0-255 scale."""
+    """One of the two rounds of degradations; shares and ranges, noise on the 0-255 scale.
+
+    quality: of the JPEG after it
+    """
 
     blurred: float
     blur: tuple[float, float]  # sigma in pixels
@@ -37,10 +41,15 @@ class Stage:
     factor: tuple[float, float]
     sigma: tuple[float, float]
     poisson: tuple[float, float]  # the factor on the noise of counting the picture's own levels
+    quality: tuple[float, float] = (30, 95)
 
 
 FIRST = Stage(1.0, (0.2, 3.0), 0.2, 0.7, (0.15, 1.5), (1, 30), (0.05, 3.0))
 SECOND = Stage(0.8, (0.2, 1.5), 0.3, 0.4, (0.3, 1.2), (1, 25), (0.05, 2.5))
+# What most pictures have been through: they keep texture, which the published chances destroy.
+MILD_FIRST = Stage(0.5, (0.2, 1.5), 0.1, 0.5, (0.5, 1.2), (0, 6), (0.0, 0.6), (60, 98))
+MILD_SECOND = Stage(0.5, (0.2, 0.8), 0.2, 0.2, (0.7, 1.2), (0, 5), (0.0, 0.5), (60, 98))
+MILD = 0.5  # the share of the batches that have these
 
 
 def shrink(pictures: Tensor, scale: int) -> Tensor:
@@ -66,15 +75,17 @@ def degrade_twice(clean: Tensor, scale: int, generator: torch.Generator) -> Tens
     after the last JPEG, each in half of the batches; then rounding to 8 bits.
     """
     sides = clean.shape[-2] // scale, clean.shape[-1] // scale
-    x = _round(clean, FIRST, clean.shape[-2:], generator)
-    x = _compress(x, generator)
-    x = _round(x, SECOND, sides, generator)
+    mild = bool(_draw(1, generator) < MILD)
+    first, second = (MILD_FIRST, MILD_SECOND) if mild else (FIRST, SECOND)
+    x = _round(clean, first, clean.shape[-2:], generator)
+    x = _compress(x, first, generator)
+    x = _round(x, second, sides, generator)
     sharp = _draw(len(x), generator) < 0.8
     kernels = torch.where(sharp.view(-1, 1, 1), _sincs(len(x), generator, math.pi / 3), _point(x))
     if bool(_draw(1, generator) < 0.5):
-        x = _compress(filter_each(_resized(x, sides, generator), kernels), generator)
+        x = _compress(filter_each(_resized(x, sides, generator), kernels), second, generator)
     else:
-        x = filter_each(_resized(_compress(x, generator), sides, generator), kernels)
+        x = filter_each(_resized(_compress(x, second, generator), sides, generator), kernels)
     return to_levels(x)
 
 
@@ -107,8 +118,9 @@ def _noisy(x: Tensor, stage: Stage, generator: torch.Generator) -> Tensor:
     return (x + white * torch.where(draws[3] < 0.5, sigma, counting)).clamp(0, 1)
 
 
-def _compress(x: Tensor, generator: torch.Generator) -> Tensor:
-    return jpeg(x, 30 + 65 * _draw(len(x), generator))
+def _compress(x: Tensor, stage: Stage, generator: torch.Generator) -> Tensor:
+    low, high = stage.quality
+    return jpeg(x, low + (high - low) * _draw(len(x), generator))
 
 
 def _resized(x: Tensor, sides: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -167,10 +167,21 @@ def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) 
 def second_order(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
     """A picture and what is left of it after two rounds of blur, resize, noise and JPEG.
 
+    A share of the crops is patterns and graphics; another is made small and has no other fault.
     `patch` is the side of the small picture.
     """
     clean = _greyed(draw(patch * recipe.scale), recipe, generator)
-    return Pair(clean, degrade_twice(clean, recipe.scale, generator))
+    chances = torch.rand(3, len(clean), generator=generator, device=clean.device)
+    patterns = chances[0] < 0.5 * recipe.patterned
+    graphics = ~patterns & (chances[0] < recipe.patterned)
+    if bool(patterns.any()):  # still patterns when they are small
+        zoom = recipe.scale * (0.5 + float(chances[1, 0]))
+        clean[patterns] = draw_patterns(int(patterns.sum()), clean.shape[-1], generator, zoom)
+    if bool(graphics.any()):
+        clean[graphics] = draw_graphics(int(graphics.sum()), clean.shape[-1], generator)
+    degraded = degrade_twice(clean, recipe.scale, generator)
+    flawless = (chances[2] < recipe.clean).view(-1, 1, 1, 1)
+    return Pair(clean, torch.where(flawless, shrink(clean, recipe.scale), degraded))
 
 
 def _greyed(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -204,8 +204,11 @@ class Designs:
     smooth: Tensor
 
 
-def draw_designs(count: int, generator: torch.Generator) -> Designs:
-    """Random patterns: all families alike, pitch 2 to 12, a third of them along the axes."""
+def draw_designs(count: int, generator: torch.Generator, zoom: float = 1.0) -> Designs:
+    """Random patterns: all families alike, pitch 2 to 12, a third of them along the axes.
+
+    zoom: what pitches and bends are multiplied by
+    """
     device = generator.device
     draws = torch.rand(10, count, generator=generator, device=device)
     family = torch.randint(0, len(NAMES), (count,), generator=generator, device=device)
@@ -218,7 +221,7 @@ def draw_designs(count: int, generator: torch.Generator) -> Designs:
     angle = torch.where(draws[4] < 0.35, (4 * draws[5]).floor() / 2, 2 * draws[5]) * math.pi
     smooth = draws[6] < 0.85
     shift = 32 * torch.rand(count, 2, generator=generator, device=device)
-    return Designs(family, pitch, angle, draws[7], shift, bend, smooth)
+    return Designs(family, zoom * pitch, angle, draws[7], shift, zoom * bend, smooth)
 
 
 def coverage(designs: Designs, height: int, width: int) -> Tensor:
@@ -281,14 +284,15 @@ def coloured(share: Tensor, contrast: Tensor, generator: torch.Generator) -> Ten
     return (first[..., None, None] + share * reach[..., None, None]).clamp(0, 1)
 
 
-def draw_patterns(count: int, side: int, generator: torch.Generator) -> Tensor:
+def draw_patterns(count: int, side: int, generator: torch.Generator, zoom: float = 1.0) -> Tensor:
     """Random patterns in random colours: float32 (count, 3, side, side) in [0, 1], of 8 bits.
 
-    Contrast 0.15 to 0.9; half under a slow change of light; a quarter as demosaicing leaves them.
+    Pitches of 2 to 12 pixels, times `zoom`; contrast 0.15 to 0.9; half under a slow change of
+    light; a quarter as demosaicing leaves them.
     """
     device = generator.device
     draws = torch.rand(5, count, generator=generator, device=device)
-    share = coverage(draw_designs(count, generator), side, side)
+    share = coverage(draw_designs(count, generator, zoom), side, side)
     pictures = coloured(share, 0.15 + 0.75 * draws[0], generator)
     ramp = torch.linspace(-0.5, 0.5, side, device=device)
     light = (draws[1] - 0.5).view(-1, 1, 1, 1) * ramp.view(1, 1, 1, -1)
