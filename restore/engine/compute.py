@@ -88,14 +88,16 @@ class Resources:
         """The same, in float32 where the network cannot run in half precision, or should not.
 
         On a CPU denoisers in bf16 stay within one level of 255 of float32 for 99.99 % of the
-        values. Upscalers do not: the detail that they add has large values of either sign.
+        values. Not all upscalers do, as the detail that they add has large values of either sign:
+        their card says whether it was measured that they do.
         """
         import torch
 
         from restore.engine.device import precision_name
 
         unfit = precision_name(self.dtype) not in network.precisions
-        if unfit or (self.chosen and self.dtype == torch.bfloat16 and network.scale > 1):
+        close = network.scale == 1 or (network.card is not None and "bf16" in network.card.close)
+        if unfit or (self.chosen and self.dtype == torch.bfloat16 and not close):
             return replace(self, dtype=torch.float32)
         return self
 

@@ -31,6 +31,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)  # recipe, seed, steps, time, device
     scores: list[dict[str, Any]] = field(default_factory=list)  # measured, each with its protocol
     limits: list[str] = field(default_factory=list)  # what it is not good at
+    close: list[str] = field(default_factory=list)  # half precisions; see `training.rounding`
 
     @property
     def degradation(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from restore.engine.device import device_name, precision_name
 from restore.errors import TrainingError
 from restore.image.find import list_pictures
 from restore.models.card import ModelCard
+from restore.models.upscaler import Upscaler
 from restore.models.weights import load_own, read_card, save_weights
 from restore.training.crops import PictureStore, load_store, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
@@ -23,6 +25,7 @@ from restore.training.distributed import Processes
 from restore.training.loop import Limits, Progress, Training
 from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe, make_recipe
 from restore.training.record import paths_beside
+from restore.training.rounding import close_precisions
 from restore.training.self_supervised import doubts
 from restore.training.sources import (
     Degraded,
@@ -159,7 +162,10 @@ def run_job(
         compiled=compiled,
     )
     if training.processes.main:
-        save_weights(training.best_network(), make_card(training, job), weights)
+        network = training.best_network()
+        close = close_precisions(network) if isinstance(network, Upscaler) else []
+        card = dataclasses.replace(make_card(training, job), close=close)
+        save_weights(network, card, weights)
     if training.step < recipe.steps:
         yield f"stopped at step {training.step} of {recipe.steps}; --resume goes on"
     yield weights

@@ -13,6 +13,7 @@ from restore.engine import compute
 from restore.engine.compute import Compute, check_engine
 from restore.engine.run import run_array, run_together
 from restore.errors import InputError
+from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
 from restore.models.upscaler import Upscaler
 
@@ -68,7 +69,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert type(found.tile) is type(found.memory) is int
 
 
-def test_a_bf16_that_was_chosen_gives_way_to_float32_for_upscalers_alone(
+def test_a_bf16_that_was_chosen_gives_way_to_float32_for_upscalers_that_are_not_close(
     monkeypatch: pytest.MonkeyPatch, small_network: Denoiser
 ) -> None:
     monkeypatch.setattr("restore.engine.device.has_fast_bf16", lambda: True)
@@ -77,6 +78,9 @@ def test_a_bf16_that_was_chosen_gives_way_to_float32_for_upscalers_alone(
     assert chosen.fitting(small_network).dtype == torch.bfloat16
     assert chosen.fitting(upscaler).dtype == torch.float32
     assert asked.fitting(upscaler).dtype == torch.bfloat16
+    near = Upscaler(2, 3, (4, 8), (1, 1))
+    near.card = ModelCard("u", "upscale", "Upscaler", near.arguments, scale=2, close=["bf16"])
+    assert chosen.fitting(near).dtype == torch.bfloat16
     pixels = np.zeros((8, 8, 3), np.float32)
     assert run_array(upscaler, pixels, chosen).plan.dtype == torch.float32
     assert run_together(upscaler, [pixels] * 2, chosen)[0].plan.dtype == torch.float32
