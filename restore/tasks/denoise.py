@@ -151,10 +151,12 @@ class DenoiseMeasured(_PerPicture):
     level: a noise level (0-255) to which the measured noise is scaled; None: as measured
     least: a picture with less noise than this (0-255) is returned as it is; None: one whose noise
            is negligible
+    jpeg:  whether a picture with errors of JPEG compression is restored even if it has less
     """
 
     level: float | None = None
     least: float | None = None
+    jpeg: bool = True
 
     def for_picture(self, picture: Picture) -> Denoise:
         """The task with the noise of this picture."""
@@ -165,7 +167,7 @@ class DenoiseMeasured(_PerPicture):
         if self.level is not None:
             noise = noise.scaled_to(self.level)
         network = find_network(self.network.conditioned_on(*noise.conditions), self.ensemble)
-        least = LEAST if self.least is None or noise.jpeg else self.least
+        least = LEAST if self.least is None or (self.jpeg and noise.jpeg) else self.least
         little = noise.level < least
         strength = 0.0 if little else self.strength
         return Denoise(network, strength, noise.level, bound=noise, detail=self.detail)

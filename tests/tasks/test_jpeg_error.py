@@ -20,7 +20,7 @@ from restore.pipeline.picture import restore_picture
 from restore.tasks.jpeg_error import jpeg_error
 from restore.tasks.noise_level import LEAST_ERROR, compressed, estimate_noise, white
 from restore.tasks.target_size import make_size
-from restore.tasks.upscale import upscaling
+from restore.tasks.upscale import restoring_first, upscaling
 from restore.training.degradations.patterns import FAMILIES, one_pattern
 
 SHIPPED = all(
@@ -99,6 +99,9 @@ def test_a_compressed_picture_is_restored_before_it_is_enlarged(clean: Pixels) -
     first = upscaling(size).first
     assert first is not None
     assert first.for_picture(Picture(clean)).unchanged
+    alone = restoring_first(1.0, least=100.0, jpeg=False)  # for a network that removes it itself
+    assert alone is not None
+    assert alone.for_picture(Picture(blocky)).unchanged
     settings = {"scale": 2, "model": "bicubic", "device": "cpu", "precision": "fp32"}
     found = estimate_noise(blocky)
     assert found.jpeg > LEAST_ERROR
