@@ -95,7 +95,9 @@ Cluster = Annotated[
 ]
 JsonLines = Annotated[bool, flag("--json", "Print a line of JSON for each picture.", MESSAGES)]
 Quiet = Annotated[bool, flag("--quiet", "Print failures only.", MESSAGES)]
-Verbose = Annotated[bool, flag("--verbose", "Print the plan: tiles and memory.", MESSAGES)]
+Verbose = Annotated[
+    bool, flag("--verbose", "Print the noise found, and the plan: tiles, memory.", MESSAGES)
+]
 
 One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `upscale_file`
 Many = Callable[..., "Batch | ClusterBatch"]  # `denoise_files` or `upscale_files`

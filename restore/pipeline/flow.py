@@ -176,6 +176,7 @@ class Item:
     task: PictureTask | None = None
     output: Pixels | None = None
     seconds: float = 0.0
+    removed: float | None = None  # the noise level of a task before the main one
     notes: tuple[str, ...] = ()  # about its tiles
 
 
@@ -378,6 +379,7 @@ class Flow:
         if not fitted.unchanged:
             output = run_passes(fitted.network, fitted, picture, self.settings.resources)
             picture = fitted.postprocess(picture, output.pixels)
+            item.removed = fitted.sigma
         item.opened = dataclasses.replace(item.opened, picture=picture)
 
     def _run_by_rows(self, item: Item) -> None:
@@ -461,7 +463,7 @@ class Flow:
                     *size,
                     seconds=item.seconds,
                     model=model_name(task.network),
-                    sigma=task.sigma,
+                    sigma=item.removed if task.sigma is None else task.sigma,
                     unchanged=task.unchanged,
                     notes=result.notes + item.notes,
                 )

@@ -203,9 +203,11 @@ def _restore(
 
     resources = compute.resolve()
     started = time.perf_counter()
+    sigma = None
     if task.first is not None:
         before = None if report is None else _part(report, 0, 2)
-        picture = _restore(picture, task.first, compute, before, turn).picture
+        done = _restore(picture, task.first, compute, before, turn)
+        picture, sigma = done.picture, None if done.unchanged else done.sigma
         report = None if report is None else _part(report, 1, 2)
     fitted = task.for_picture(picture)
     network = fitted.network
@@ -227,7 +229,7 @@ def _restore(
         tiles=output.plan.tiles if output else 0,
         window=output.plan.window if output else (0, 0),
         seconds=time.perf_counter() - started,
-        sigma=fitted.sigma,
+        sigma=sigma if fitted.sigma is None else fitted.sigma,
         unchanged=fitted.unchanged,
     )
 

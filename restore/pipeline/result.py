@@ -30,7 +30,8 @@ class Result:
     tiles:   the number of tiles; 0 if no network ran
     window:  (height, width) of a tile, halo included
     seconds: from the decoded picture to the restored one, without loading the model
-    sigma:   the noise level (0-255) that was given or estimated; None: the network needs none
+    sigma:   the noise level (0-255) that was given or estimated, for upscaling of what was removed
+             first; None: the network needs none
     unchanged: whether the picture was left as it is, because it has no noise or the strength is 0
     before, after: scores of the input (for upscaling, of its bicubic interpolation) and of the
              result against the reference; None without a reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ DEFAULT_MODEL = "denoise-photo"
 FAST = "-fast"  # at the end of the name of a model's smaller version
 DETAIL = 0.5  # for a network that is conditioned on the measured noise
 LOWEST_SIGMA = 0.5  # of 255; a network that is conditioned on 0 runs as a blind one
+logger = logging.getLogger(__name__)
 Sigma = float | str | None  # a noise level (0-255), "auto" to estimate it, or None
 
 
@@ -149,20 +151,24 @@ class DenoiseMeasured(_PerPicture):
     level: a noise level (0-255) to which the measured noise is scaled; None: as measured
     least: a picture with less noise than this (0-255) is returned as it is; None: one whose noise
            is negligible
+    jpeg:  whether a picture with errors of JPEG compression is restored even if it has less
     """
 
     level: float | None = None
     least: float | None = None
+    jpeg: bool = True
 
     def for_picture(self, picture: Picture) -> Denoise:
         """The task with the noise of this picture."""
-        from restore.tasks.noise_level import estimate_noise
+        from restore.tasks.noise_level import LEAST, estimate_noise
 
         noise = estimate_noise(picture.pixels)
+        logger.info("%s", noise)
         if self.level is not None:
             noise = noise.scaled_to(self.level)
         network = find_network(self.network.conditioned_on(*noise.conditions), self.ensemble)
-        little = noise.negligible if self.least is None else noise.level < self.least
+        least = LEAST if self.least is None or (self.jpeg and noise.jpeg) else self.least
+        little = noise.level < least
         strength = 0.0 if little else self.strength
         return Denoise(network, strength, noise.level, bound=noise, detail=self.detail)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from restore.image.picture import Pixels
 from restore.models.noise_level import BLUE, FAINTEST, LEVELS, LUMA, RED, NoiseEstimator
+from restore.tasks.jpeg_error import jpeg_error
 
 MODEL = "noise-level"
 ROWS = 64  # of a picture that are bounded at a time
@@ -45,6 +46,10 @@ CHROMA_SHARE = (1.966, 0.628, 3.140)
 TRUSTED, TEXTURE = 2.5, 3.0
 MOST_RAISED = 3.0  # of 255
 
+# The error of a JPEG, 0-255: less (as of a quality of 97) is not worth the loss of texture. Where
+# the noise is more than MORE times the error, it was there before. FINE_SHARE is `fine` in it.
+LEAST_ERROR, MORE, FINE_SHARE = 1.0, 2.0, 0.7
+
 Crop = tuple[int, int, int, int]  # top, left, height, width
 
 
@@ -54,12 +59,19 @@ class Noise:
 
     luma, chroma, fine: as `restore.models.noise_level.noise_levels` says, over the whole picture
     curve: (BINS, 2) float64, luma and chroma where the picture has the brightness (i + 0.5) / BINS
+    jpeg:  the error of JPEG compression, if that is what was found; else 0
     """
 
     luma: float
     chroma: float
     fine: float
     curve: NDArray[np.float64]
+    jpeg: float = 0.0
+
+    def __str__(self) -> str:
+        """What was found, in words."""
+        words = f"noise: {self.luma:.1f} of 255 in brightness, {self.chroma:.1f} in colour"
+        return f"{words}; errors of JPEG compression" if self.jpeg else words
 
     @property
     def level(self) -> float:
@@ -114,11 +126,26 @@ def estimate_from(
 ) -> Noise:
     """As `estimate_noise`, from crops that `cut` brings, for a picture that is not in memory."""
     network = default_estimator() if estimator is None else estimator
-    crops = [_as_colour(cut(crop)) for crop in choose_crops(cut, height, width)]
+    places = choose_crops(cut, height, width)
+    crops = [_as_colour(cut(place)) for place in places]
     floors = [noise_floor(crop) for crop in crops]
     cells = [_cells(network, crop, floor) for crop, floor in zip(crops, floors, strict=True)]
     brightness, levels, doubts = (np.concatenate(parts) for parts in zip(*cells, strict=True))
-    return raised(fit(brightness, levels, doubts), np.min(floors, axis=0))
+    noise = raised(fit(brightness, levels, doubts), np.min(floors, axis=0))
+    planes = [crop @ np.array(LUMA, np.float32) for crop in crops]
+    return compressed(noise, jpeg_error(planes, [place[:2] for place in places]))
+
+
+def compressed(noise: Noise, error: float) -> Noise:
+    """The noise of a picture in which JPEG compression left this error in brightness (0-255).
+
+    The estimate of the network is of little use there: too low for most pictures, much too high for
+    drawings. So the error takes its place, unless there is much more noise than that.
+    """
+    if error < LEAST_ERROR or noise.luma > MORE * error:
+        return noise
+    curve = np.stack([np.full(BINS, error), noise.curve[:, 1]], 1)
+    return replace(noise, luma=error, fine=FINE_SHARE * error, curve=curve, jpeg=error)
 
 
 def raised(noise: Noise, floor: NDArray[np.float64]) -> Noise:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BICUBIC = "bicubic"
 MOST_STEPS_BACK = 20
-WORTH_REMOVING = 2.0  # of 255; a picture with less noise is upscaled without denoising
+WORTH_REMOVING = 2.0  # of 255; a picture with less noise is upscaled without denoising, if no JPEG
 TOO_NOISY = 17.0  # of 255; with more, a network for noisy pictures smooths everything
 COLOUR_RADIUS = 8  # standard deviation of a Gaussian, in pixels of the original picture
 
@@ -175,14 +175,17 @@ def upscaling(
     # a network for clean pictures that is named gets the picture as it is
     first = None
     if strength and network.noise == "mixed":
-        first = restoring_first(strength, TOO_NOISY)
+        first = restoring_first(strength, TOO_NOISY, jpeg=False)
     return Upscale(size, {network.scale: network}, back_projection, ensemble, first)
 
 
-def restoring_first(strength: float, least: float = WORTH_REMOVING) -> Task | None:
+def restoring_first(
+    strength: float, least: float = WORTH_REMOVING, jpeg: bool = True
+) -> Task | None:
     """The denoising before upscaling, which would turn noise and JPEG artefacts into detail.
 
     least: a picture with less noise than this (0-255) is left as it is
+    jpeg:  whether one with errors of JPEG compression is restored even so
     None if the shipped denoiser cannot be conditioned on noise, as it could do harm.
     """
     from restore.models.weights import available_models
@@ -192,7 +195,7 @@ def restoring_first(strength: float, least: float = WORTH_REMOVING) -> Task | No
     network = find_network(DEFAULT_MODEL)
     if network.noise_inputs < 2:
         return None
-    return DenoiseMeasured(network, strength, detail=DETAIL, least=least)
+    return DenoiseMeasured(network, strength, detail=DETAIL, least=least, jpeg=jpeg)
 
 
 def shipped_upscalers() -> dict[int, Path]:

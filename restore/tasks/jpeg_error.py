@@ -1,0 +1,114 @@
+"""The error that JPEG compression left in a picture, read from its pixels, without the file.
+
+A decoded JPEG has traces of its encoding: on one of the 64 possible grids of 8x8 blocks, the cosine
+coefficients are multiples of a step each, most of them zero. The steps and the distribution of the
+coefficients tell what rounding took away. So this sees a picture that was saved losslessly later or
+cropped, with any quantisation tables; not one that was resized, or that has new noise.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore.image.picture import Pixels
+
+BLOCK = 8
+ZERO = 1.0  # of 255: a smaller coefficient counts as zero, as decoded samples are rounded
+STEPS = np.arange(3, 121)  # that are told apart; smaller ones are lost in the rounding
+FINENESS, LARGEST = 4, 512  # places a level in a histogram of coefficients, and where it ends
+FEWEST = 4  # coefficients that are not zero, for a step to be found
+SURE = 0.8  # mean cosine of their phases: 1 where all are multiples, 0 where none are
+FREQUENCIES = 8  # with a step, for the picture to have been a JPEG; clean pictures have none
+
+Place = tuple[int, int]  # row and column of a crop's first pixel
+
+
+@torch.no_grad()
+def jpeg_error(crops: Sequence[Pixels], places: Sequence[Place]) -> float:
+    """The root mean square of the error in brightness, 0-255; 0: no JPEG, or a very fine one.
+
+    crops:  of one picture, its brightness, float32 `(height, width)` in [0, 1]
+    places: where they are in the picture, which tells where a common grid cuts them
+    """
+    planes = [
+        (torch.from_numpy(255 * crop).view(1, 1, *crop.shape), place)
+        for crop, place in zip(crops, places, strict=True)
+        if min(crop.shape) >= 2 * BLOCK
+    ]
+    if not planes:
+        return 0.0
+    top, left = divmod(int(np.argmax(sum(_zeros(*each) for each in planes))), BLOCK)
+    # in a pattern of 8 pixels all blocks are alike, on any grid: that is no proof of rounding
+    if error_of(_sizes(planes, (top + BLOCK // 2, left + BLOCK // 2))):
+        return 0.0
+    return error_of(_sizes(planes, (top, left)))
+
+
+def error_of(sizes: NDArray[np.float32]) -> float:
+    """The error, from the sizes `(blocks, 63)` of the coefficients of the grid's blocks.
+
+    Coefficients follow a Laplace distribution (Lam and Goodman, "A mathematical analysis of the DCT
+    coefficient distributions for images", IEEE TIP 2000), whose width follows from how many were
+    not rounded to zero. Those have the error of a rounding, the others that of their own size.
+    """
+    steps = find_steps(np.unique(sizes.round(1), axis=0))  # blocks that repeat count once
+    known = steps > 0
+    if known.sum() < FREQUENCIES:
+        return 0.0
+    step, half = steps[known], steps[known] / 2
+    kept = (sizes[:, known] > half).mean(0).clip(1e-6, 0.95)
+    rate = -np.log(kept) / half
+    lost = 2 / rate**2 - kept * (half**2 + 2 * half / rate + 2 / rate**2)
+    return math.sqrt((kept * step**2 / 12 + lost).sum() / BLOCK**2)
+
+
+def find_steps(sizes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The largest step of which each frequency's coefficients are multiples; 0 where none is."""
+    places = np.arange(FINENESS * LARGEST) / FINENESS
+    index = (sizes * FINENESS).round().astype(np.int64).clip(0, len(places) - 1)
+    index += len(places) * np.arange(sizes.shape[1])
+    counts = np.bincount(index.ravel(), minlength=sizes.shape[1] * len(places))
+    counts = counts.reshape(sizes.shape[1], len(places)).astype(np.float64)
+    above = places[:, None] > STEPS / 2
+    number = counts @ above
+    agreement = counts @ (above * np.cos(2 * np.pi * places[:, None] / STEPS))
+    fits = (number >= FEWEST) & (agreement > SURE * number)
+    found: NDArray[np.float64] = np.where(fits, STEPS, 0).max(1).astype(np.float64)
+    return found
+
+
+def _zeros(plane: Tensor, place: Place) -> NDArray[np.float64]:
+    """How many coefficients are zero in the blocks of each grid, (8, 8), by where it begins."""
+    small = (F.conv2d(plane, _basis()).abs() < ZERO).sum(1)[0].double()
+    height, width = (side // BLOCK * BLOCK for side in small.shape)
+    cells = small[:height, :width].view(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return np.roll(cells.sum((0, 2)).numpy(), place, (0, 1))
+
+
+def _sizes(planes: Sequence[tuple[Tensor, Place]], grid: Place) -> NDArray[np.float32]:
+    """The sizes `(blocks, 63)` of the coefficients of all blocks of a grid."""
+    found = [
+        F.conv2d(x[..., (grid[0] - top) % BLOCK :, (grid[1] - left) % BLOCK :], _basis(), None, 8)
+        for x, (top, left) in planes
+    ]
+    sizes: NDArray[np.float32] = torch.cat(
+        [each[0].flatten(1).abs() for each in found], 1
+    ).T.numpy()
+    return sizes
+
+
+@functools.cache
+def _basis() -> Tensor:
+    """The cosine functions of a block but for the constant one, (63, 1, 8, 8)."""
+    n = torch.arange(BLOCK)
+    waves = ((2 * n + 1) * n[:, None] * (math.pi / (2 * BLOCK))).cos() / 2
+    waves[0] /= math.sqrt(2)
+    return torch.einsum("ih,jw->ijhw", waves, waves).reshape(-1, 1, BLOCK, BLOCK)[1:]
