@@ -351,3 +351,10 @@ def test_a_profile_is_that_of_the_primary_item(kind: str) -> None:
     picture = decode_image(changed)
     assert picture.icc == own
     np.testing.assert_array_equal(picture.pixels, decode_image(data).pixels)
+
+
+def test_a_heic_that_libheif_does_not_support_is_not_called_damaged() -> None:
+    pytest.importorskip("pi_heif", reason="pip install pi-heif")
+    at = HEIC.index(b"meta") + 4
+    with pytest.raises(ReadError, match="stored in a way that is not read"):
+        decode_image(HEIC[:at] + b"\x20" + HEIC[at + 1 :])  # a version of the box to come
