@@ -38,6 +38,7 @@ import numpy as np
 import other_readers
 
 from restore.errors import ReadError, RestoreError
+from restore.image.exif import DEVELOPING
 from restore.image.picture import Picture, quantise
 from restore.image.read import decode_image
 from restore.image.write import FORMATS, encode_image, suffix_of
@@ -119,6 +120,8 @@ def _copy(picture: Picture, kind: str, content: bytes) -> Iterator[str]:
     top = {8: 1.0, 16: 257.0, "float": 1 / 255}[depth]
     apart = np.abs(stored[0] - stored[1]) / top
     lossy = (FORMATS[kind].lossy and not again.source.get("lossless")) or kind == "JPEG2000"
+    if lossy and picture.alpha is not None:  # under full transparency colour is the encoder's
+        apart = apart * (picture.alpha > 0)[:, :, None]
     if apart.mean() > LOSSY_APART if lossy else apart.max() > 0:
         yield f"pixels {apart.max():.2f} of 255 apart, {apart.mean():.2f} on average"
     if (picture.alpha is None) != (again.alpha is None):
@@ -208,7 +211,7 @@ class ExifTool:
         """The tags of files, named by their groups: family, place, and number."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin and stdout
-        asked = ["-j", "-a", "-n", "-G0:1:3:4:5", *map(str, paths), "-execute"]
+        asked = ["-j", "-a", "-n", "-D", "-G0:1:3:4:5", *map(str, paths), "-execute"]
         stdin.write("".join(f"{word}\n" for word in asked).encode())
         stdin.flush()
         answer = _until(stdout, b"{ready}")
@@ -252,6 +255,7 @@ SMALL_PICTURES = re.compile(r"Thumbnail|Preview|JpgFromRaw|OtherImage", re.I)
 # behind its end, and segments and boxes of one maker or trade.
 ELSEWHERE = re.compile(
     r"Trailer|MPF|MPImage|IFD1|SubIFD|Doc\d|APP1-MakerNotes|GeoJP2|APP([03-9]|1[0-2])-"
+    r"|ICC-header\d|ICC_Profile\d"
 )
 # What announces a second picture in the file, or tells of layers: left out with a word.
 SECOND_PICTURE = re.compile(
@@ -264,11 +268,17 @@ OF_A_RAW_PICTURE = re.compile(
 
 
 def described(tags: Tags, groups: tuple[str, ...]) -> Counter[str]:
-    """The tags of some groups that tell of the picture, as group, name and value."""
+    """The tags of some groups that tell of the picture, as group, name and value.
+
+    tags: of each its number in the file, where it has one, and its value
+    """
     found: Counter[str] = Counter()
-    for key, value in tags.items():
+    for key, told in tags.items():
+        number, value = (told["id"], told["val"]) if isinstance(told, dict) else (None, told)
         parts = key.split(":")
         if parts[0] not in groups or ELSEWHERE.search(key):
+            continue
+        if parts[0] == "EXIF" and number in DEVELOPING:
             continue
         if not OF_THE_FILE.match(parts[-1]) and not SMALL_PICTURES.search(key):
             group = parts[1] if parts[1] != "Main" else parts[0]
@@ -284,6 +294,8 @@ def metadata_lost(source: Tags, copy: Tags, about: dict[str, Any], within: bool)
     groups = KEPT_EVERYWHERE + (KEPT_WITHIN if within else ())
     lost = described(source, groups) - described(copy, groups)
     excused = [SECOND_PICTURE] if about["notes"] or about["format"] == "HEIF" else []
+    if any("second XMP packet" in note for note in about["notes"]):
+        excused.append(re.compile("^XMP:"))
     if not about["icc"] and about["format"] == "HEIF":  # of another picture in the file
         excused.append(re.compile("ICC_Profile"))
     raw = about["format"] == "RAW"

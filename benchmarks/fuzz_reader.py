@@ -1,4 +1,4 @@
-"""Mutated files of every format through the reader: a picture or our error, within bounds.
+"""Mutated files of every format read and written again: a picture or our error, within bounds.
 
 Bytes are changed at random, and parts of the files (`structure.py`): chunks, segments, boxes,
 entries of directories, second frames.
@@ -145,9 +145,13 @@ def mutate(whole: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def attempt(data: bytes) -> str:
-    """ "picture", "refused", or what went wrong."""
-    from restore.errors import ReadError
+    """ "picture", "refused", or what went wrong.
+
+    A picture is written, too: as a TIFF, for which its metadata is taken apart, and in its format.
+    """
+    from restore.errors import ReadError, RestoreError
     from restore.image.read import count_pixels, decode_image
+    from restore.image.write import FORMATS, encode_image
 
     try:
         count_pixels(data)
@@ -156,6 +160,14 @@ def attempt(data: bytes) -> str:
         return "refused" if "\n" not in str(error) else f"several lines: {error}"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"
+    for kind in {"TIFF", picture.format} & FORMATS.keys():
+        try:
+            encode_image(picture, str(kind))
+        except RestoreError as error:
+            if "\n" in str(error):
+                return f"written as {kind}: several lines: {error}"
+        except BaseException as error:
+            return f"written as {kind}: {type(error).__name__}: {error}"
     return "picture" if np.isfinite(picture.pixels).all() else "a picture of no numbers"
 
 

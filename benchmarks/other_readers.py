@@ -129,11 +129,16 @@ def _by_pi_heif(data: bytes, kind: str) -> Reading | None:
 
 
 def _to_white(array: npt.NDArray[Any], data: bytes, kind: str) -> npt.NDArray[Any]:
-    """Samples of 9 to 15 bits, which these libraries leave as they are, as floats up to 1."""
-    if array.dtype != np.uint16 or kind not in ("AVIF", "JPEG2000"):
+    """Samples that do not fill their type, which these libraries leave as they are, up to 1."""
+    if kind == "AVIF" and array.dtype == np.uint16:
+        return array / np.float32(1023 if array.max() < 1024 else 4095)
+    if kind != "JPEG2000":
         return array
-    bits = max(bits_of_samples(data), default=16) if kind == "JPEG2000" else 10
-    return array / np.float32((1 << bits) - 1 if array.max() < 1 << bits else 4095)
+    bits = max(bits_of_samples(data), default=8 * array.itemsize)
+    lowest = 1 << (bits - 1) if array.dtype.kind == "i" else 0
+    if not lowest and (bits >= 8 * array.itemsize or array.max() >= 1 << bits):
+        return array
+    return (array.astype(np.float32) + lowest) / np.float32((1 << bits) - 1)
 
 
 READERS: dict[str, Callable[[bytes, str], Reading | None]] = {

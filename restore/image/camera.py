@@ -23,7 +23,7 @@ from restore.errors import ReadError
 from restore.image import color, exif, icc, jpeg
 from restore.image import xmp as xmp_module
 from restore.image.boxes import boxes, image_extent, primary_properties
-from restore.image.guard import first_line
+from restore.image.guard import reporting
 from restore.image.picture import Picture
 
 WORKER = Path(__file__).with_name("heif_worker.py")
@@ -98,8 +98,8 @@ def _ask_worker(data: bytes, name: str) -> tuple[dict[str, Any], list[bytes]]:
         raise ReadError(f"{name} is damaged: its decoder crashed on it")
     about: dict[str, Any] = json.loads(line)
     if "error" in about:
-        words = first_line(ValueError(about["error"]))
-        raise ReadError(f"{name} is damaged or truncated: {words}")
+        with reporting(name):
+            raise ValueError(about["error"])
     found, at = [], 0
     for length in about["lengths"]:
         found.append(blocks[at : at + length])

@@ -6,6 +6,7 @@ block here starts at its TIFF header ("II*" or "MM"), without the "Exif" prefix 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,9 @@ STRUCTURE = {
 }  # fmt: skip
 # Tags of a raw file that say how its own samples are to be developed (DNG 1.7, TIFF/EP). With them
 # a TIFF of developed pixels would be taken for a raw file.
+# Models, serial number, lens and the raw file's name describe the picture.
 DEVELOPING = {33421, 33422, 37398, *range(50_706, 51_200), *range(52_525, 52_600)}
+DEVELOPING -= {50_708, 50_709, 50_735, 50_736, 50_827}
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,10 @@ def file_header(layout: Layout, offset: int) -> bytes:
 
 
 def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) -> Directory:
-    """The directory at `offset` with those below it; ValueError where it lies beyond the end."""
+    """The directory at `offset` with those below it; ValueError where it lies beyond the end.
+
+    Damaged ones below it are left out.
+    """
     directory, total = Directory(), 0
     for tag, kind, values, at in _entries(data, offset, layout):
         if values is None:
@@ -121,11 +127,12 @@ def parse_directory(data: bytes, offset: int, layout: Layout, depth: int = 0) ->
         if total > len(data):  # healthy values do not share their bytes
             raise ValueError("tags claim more bytes than the file has")
         place = _place(data, at, layout) if tag == MAKER_NOTE else 0
-        directory.tags[tag] = Tag(kind, values, place)
+        directory.tags[tag] = Tag(kind, values or b"\0", place)
         if tag in (EXIF, GPS, INTEROPERABILITY) and depth < 2:
             below = directory.integers(tag, layout)
             if below and 0 < below[0] < len(data):
-                directory.below[tag] = parse_directory(data, below[0], layout, depth + 1)
+                with contextlib.suppress(ValueError, struct.error):
+                    directory.below[tag] = parse_directory(data, below[0], layout, depth + 1)
     end = _end(data, offset, layout)
     tail = data[end : end + struct.calcsize(layout.offset)]
     directory.next = struct.unpack(layout.offset, tail)[0] if tail else 0
@@ -175,7 +182,10 @@ def _end(data: bytes, offset: int, layout: Layout) -> int:
 def _entries(
     data: bytes, offset: int, layout: Layout
 ) -> Iterable[tuple[int, int, bytes | None, int]]:
-    """Tag, type, bytes of the values (None: beyond the end), and where the entry itself begins."""
+    """Tag, type, bytes of the values (None: beyond the end), and where the entry itself begins.
+
+    Entries without a value are passed over, but for texts, which may be empty.
+    """
     end, width = _end(data, offset, layout), struct.calcsize(layout.entry)
     for at in range(offset + struct.calcsize(layout.count), end, width):
         tag, kind, count, inline = struct.unpack_from(layout.entry, data, at)
@@ -185,7 +195,7 @@ def _entries(
             values = data[start : start + size]
         else:
             values = inline[:size]
-        if size:
+        if size or kind == ASCII:
             yield tag, kind, (values if len(values) == size else None), at
 
 
@@ -294,7 +304,7 @@ def without_rotation(block: bytes) -> bytes:
     layout, offset = header(block)
     patched = bytearray(block)
     for tag, kind, values, at in _entries(block, offset, layout):
-        if tag == ORIENTATION and values is not None:
+        if tag == ORIENTATION and values and kind in CODES:
             place = at + struct.calcsize(layout.entry) - struct.calcsize(layout.offset)
             one = struct.pack(layout.order + CODES[kind], 1)
             patched[place : place + len(values)] = one.ljust(len(values), b"\0")

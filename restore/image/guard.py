@@ -14,7 +14,7 @@ from restore.errors import ReadError, RestoreError
 
 # `warnings.catch_warnings` changes a global: two of our threads must not undo each other's change.
 _WARNINGS = threading.Lock()
-_UNSUPPORTED = re.compile(r"unsupported|not supported|not implemented", re.IGNORECASE)
+_UNSUPPORTED = re.compile(r"unsupported|not supported|not implemented|cannot handle", re.IGNORECASE)
 
 
 @contextlib.contextmanager

@@ -22,12 +22,16 @@ LARGEST_EXTENSION = 2**26  # bytes of all parts
 
 
 class Metadata(NamedTuple):
-    """The metadata of a file; `app13` are Photoshop's blocks and others of that kind."""
+    """The metadata of a file; `app13` are Photoshop's blocks and others of that kind.
+
+    notes: what is left out, a sentence each
+    """
 
     exif: bytes | None
     xmp: bytes | None
     app13: list[bytes]
     comments: list[bytes]
+    notes: tuple[str, ...] = ()
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -72,6 +76,7 @@ def read_metadata(data: bytes) -> Metadata:
     blocks: list[bytes] = []
     others: list[bytes] = []
     comments: list[bytes] = []
+    notes: list[str] = []
     for marker, body in segments(data):
         if marker == COMMENT:
             comments.append(body)
@@ -81,16 +86,22 @@ def read_metadata(data: bytes) -> Metadata:
             others.append(body)
         elif marker == APP1 and body.startswith(EXIF_START):
             part = body.removeprefix(EXIF_START)
-            if not exif or part[:4] not in (b"II*\0", b"MM\0*"):  # else a second block: not kept
+            if not exif or part[:4] not in (b"II*\0", b"MM\0*"):
                 exif += part
+            elif not exif.startswith(part):
+                notes.append("a second EXIF block is left out")
         elif marker == APP1 and body.startswith(XMP_START):
-            packet = packet or body.removeprefix(XMP_START)
+            found = body.removeprefix(XMP_START)
+            packet = packet or found
+            if found.strip(b"\0 \n") and found != packet:
+                notes.append("a second XMP packet is left out")
         elif marker == APP1 and body.startswith(EXTENSION_START):
             rest = body.removeprefix(EXTENSION_START)
             size, at = int.from_bytes(rest[32:36], "big"), int.from_bytes(rest[36:40], "big")
             extensions.setdefault(rest[:32], []).append((at, size, rest[40:]))
     joined = [RESOURCES_START + b"".join(blocks)] if blocks else []
-    return Metadata(exif or None, _whole_xmp(packet, extensions), joined + others, comments)
+    whole = _whole_xmp(packet, extensions)
+    return Metadata(exif or None, whole, joined + others, comments, tuple(dict.fromkeys(notes)))
 
 
 def _whole_xmp(

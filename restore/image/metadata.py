@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from restore.image import calibration, exif, xmp
@@ -9,6 +10,7 @@ from restore.image.picture import Picture
 
 WORDS = (b"tEXt", b"zTXt", b"iTXt")
 RESOURCES = b"Photoshop 3.0\0"
+IPTC = 1028  # number of the image resource that holds IPTC's records
 SMALL_PICTURES = (1033, 1036)  # numbers of the image resources that are thumbnails
 
 
@@ -72,6 +74,23 @@ def resources(block: bytes) -> list[tuple[int, bytes]]:
         found.append((int.from_bytes(block[at + 4 : at + 6], "big"), block[at:end]))
         at = end
     return found
+
+
+def iptc_of(blocks: Iterable[bytes]) -> bytes | None:
+    """The records of IPTC (IIM) in APP13 blocks; None where there are none."""
+    for block in blocks:
+        for number, part in resources(block):
+            if number == IPTC:
+                head = 6 + (part[6] + 2) // 2 * 2
+                length = int.from_bytes(part[head : head + 4], "big")
+                return part[head + 4 : head + 4 + length] or None
+    return None
+
+
+def block_of_iptc(records: bytes) -> bytes:
+    """An APP13 block that holds records of IPTC."""
+    resource = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0" + len(records).to_bytes(4, "big")
+    return RESOURCES + resource + records + bytes(len(records) % 2)
 
 
 def _without_resources(block: bytes) -> bytes:

@@ -26,6 +26,7 @@ from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
 from restore.image.boxes import image_extent, primary_properties
 from restore.image.guard import first_line, quietly, reporting
+from restore.image.metadata import block_of_iptc
 from restore.image.picture import Picture, Pixels, check_range
 from restore.image.sizes import coded_size
 
@@ -195,23 +196,36 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         image.load()
         planes = _checked(lambda: color.planes(image), name)
         info, source = dict(image.info), _source(image, kind, data)
+    notes: tuple[str, ...] = ()
     if kind == "AVIF":
         planes = _with_depth_of_avif(planes, data, source)
     elif kind == "JPEG":
         segments = jpeg.read_metadata(data)
         source |= {"comments": segments.comments, "app13": segments.app13}
         info |= {"exif": segments.exif, "xmp": segments.xmp}
+        notes = segments.notes
     elif kind == "JPEG2000":
-        planes = planes._replace(pixels=planes.pixels * jp2.up_to_white(data))
+        planes = _up_to_white(planes, data)
         found = jp2.read_metadata(data)
         info |= {"icc_profile": found.icc, "exif": found.exif, "xmp": found.xmp}
+        source |= {"app13": [block_of_iptc(found.iptc)]} if found.iptc else {}
     elif kind == "GIF":
         info |= dict(zip(("icc_profile", "xmp"), gif.read_metadata(data), strict=True))
     elif kind == "BMP":
         info["icc_profile"] = bmp.profile(data)
     profile = None if source["mode"] in ("CMYK", "LAB") else info.get("icc_profile") or None
-    picture = Picture(*planes, icc=profile, format=kind, source=source)
+    picture = Picture(*planes, icc=profile, format=kind, source=source, notes=notes)
     return _upright(picture, _exif_of(info), _xmp_of(info))
+
+
+def _up_to_white(planes: color.Planes, data: bytes) -> color.Planes:
+    """The samples of a JPEG 2000 with white at 1, whatever their number of bits."""
+    channels, alpha = planes.pixels.shape[2], planes.alpha
+    factors = np.array(jp2.up_to_white(data, channels + (alpha is not None)), np.float32)
+    return planes._replace(
+        pixels=planes.pixels * factors[:channels],
+        alpha=None if alpha is None else alpha * factors[-1],
+    )
 
 
 def _decode_bit_fields(data: bytes, name: str, max_pixels: int) -> Picture:
@@ -336,6 +350,11 @@ def _check_depth(data: bytes, kind: str, mode: str, name: str) -> None:
     elif kind == "JPEG2000":
         bits = jp2.bits_of_samples(data)
         cut = max(bits, default=8) > 8 and (len(bits) > 1 or mode != "I;16")
+        if mode in ("P", "PA") and bits and bits[0] < 8:  # Pillow shifts places in the palette
+            raise ReadError(
+                f"{name} is a JPEG2000 with a palette of less than 8 bits, which is not read; "
+                "save it as PNG or TIFF"
+            )
     if cut:
         raise ReadError(
             f"{name} is a {kind} of more than 8 bits, which is not read; save it as PNG or TIFF"

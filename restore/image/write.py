@@ -21,6 +21,7 @@ from restore.image import bmp, color, exif, icc, jp2, jpeg, png, tiff_write
 from restore.image.arrays import to_picture
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
+from restore.image.metadata import iptc_of
 from restore.image.picture import Depth, Picture, quantise
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
@@ -222,7 +223,8 @@ def encode_image(
         if kind == "TIFF":
             return _encode_tiff(samples, picture)
         if kind == "JPEG2000":
-            boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp)
+            iptc = iptc_of(picture.source.get("app13", ()))
+            boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp, iptc)
             plain = _encode(samples, kind, {})
             return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
         if kind == "BMP" and (picture.alpha is not None or icc.profile_of(picture, kind)):

@@ -130,11 +130,6 @@ class _PerPicture:
     by_rows = True
     uniform = False
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether the result is the input."""
-        return self.strength == 0
-
     def result_size(self, height: int, width: int) -> tuple[int, int]:
         """The same size."""
         return height, width
@@ -232,6 +227,10 @@ def denoising(
     level = None if sigma is None else parse_sigma(sigma)
     if network.noise == "unknown" and sigma is not None:
         raise InputError("this model decides itself what it removes; leave sigma out")
+    if sigma is not None and level is None and network.noise_inputs < 2:
+        check_estimable(network)
+    if strength == 0:  # then nothing is estimated either, which is the work of a network, too
+        return Denoise(network, strength=0)
     if network.noise_inputs > 1:
         detail = default_detail(network) if detail is None else detail
         return DenoiseMeasured(network, strength, ensemble, detail, level)
@@ -240,7 +239,6 @@ def denoising(
         network = find_network(network, ensemble)
         return Denoise(network, strength, network.sigma, detail=detail)
     if level is None:
-        check_estimable(network)
         return DenoiseEstimated(network, strength, ensemble, detail)
     if network.noise_inputs:
         network = find_network(network.conditioned_on(level), ensemble)

@@ -29,10 +29,6 @@ class Task(Protocol):
         """A task to be done before this one, on whose result this one works; None for most."""
 
     @property
-    def unchanged(self) -> bool:
-        """Whether every picture is returned as it is, so that no network is needed."""
-
-    @property
     def uniform(self) -> bool:
         """Whether pictures of one size need the same network once, so that they can be batched."""
 

@@ -14,8 +14,8 @@ import tifffile
 from PIL import Image
 
 from restore.errors import ReadError, WriteError
-from restore.image import camera, exif
-from restore.image.boxes import pack
+from restore.image import camera, exif, icc
+from restore.image.boxes import boxes, pack
 from restore.image.read import decode_image
 from restore.image.write import encode_image
 
@@ -295,3 +295,66 @@ def test_the_worker_imports_neither_from_the_current_folder_nor_from_its_own(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     assert decode_image(HEIC).format == "HEIF"
+
+
+def with_a_profile_of_another_item(data: bytes, own: bytes, other: bytes) -> bytes:
+    """The file with two profiles: first one of no item that is shown, then the primary item's."""
+    outer = {box.type: box for box in boxes(data)}
+    meta = outer[b"meta"]
+    inside = list(boxes(data, meta.start + 4, meta.start + len(meta.body)))
+    listed = next(box for box in inside if box.type == b"iprp")
+    parts = {box.type: box for box in boxes(listed.body)}
+    properties = [pack(b"colr", b"prof" + other)]
+    for box in boxes(parts[b"ipco"].body):
+        is_codes = box.type == b"colr" and box.body[:4] == b"nclx"
+        properties.append(pack(box.type, b"prof" + own if is_codes else box.body))
+    associations = bytearray(parts[b"ipma"].body)
+    at = 8
+    for _ in range(struct.unpack_from(">I", associations, 4)[0]):
+        for place in range(at + 3, at + 3 + associations[at + 2]):
+            associations[place] += 1
+        at += 3 + associations[at + 2]
+    renewed = pack(b"ipco", b"".join(properties)) + pack(b"ipma", bytes(associations))
+    moved = len(renewed) - len(listed.body)
+    bodies = {box.type: box.body for box in inside} | {b"iprp": renewed}
+    places = bytearray(bodies[b"iloc"])
+    base = places[5] >> 4  # bytes of a base offset, 0 or 4; offsets and lengths have 4
+    assert places[4] == 0x44 and base in (0, 4)
+    at = 8
+    for _ in range(struct.unpack_from(">H", places, 6)[0]):
+        (extents,) = struct.unpack_from(">H", places, at + 4 + base)
+        for extent in range(extents):
+            place = at + 6 + base + 8 * extent
+            (offset,) = struct.unpack_from(">I", places, place)
+            struct.pack_into(">I", places, place, offset + moved)
+        at += 6 + base + 8 * extents
+    bodies[b"iloc"] = bytes(places)
+    whole = meta.body[:4] + b"".join(pack(kind, body) for kind, body in bodies.items())
+    return b"".join(
+        pack(kind, whole if kind == b"meta" else box.body) for kind, box in outer.items()
+    )
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_a_profile_is_that_of_the_primary_item(kind: str) -> None:
+    """Gain maps, thumbnails and second eyes have profiles of their own in the file."""
+    if kind == "HEIC":
+        pytest.importorskip("pi_heif", reason="pip install pi-heif")
+    memory = io.BytesIO()
+    Image.new("RGB", (16, 12), (200, 40, 150)).save(memory, "AVIF")
+    data = memory.getvalue() if kind == "AVIF" else HEIC
+    own, other = (
+        icc.make_profile(icc.PRIMARIES[number], icc.SRGB_CURVE, grey=False) for number in (12, 9)
+    )
+    changed = with_a_profile_of_another_item(data, own, other)
+    assert changed.index(other) < changed.index(own)
+    picture = decode_image(changed)
+    assert picture.icc == own
+    np.testing.assert_array_equal(picture.pixels, decode_image(data).pixels)
+
+
+def test_a_heic_that_libheif_does_not_support_is_not_called_damaged() -> None:
+    pytest.importorskip("pi_heif", reason="pip install pi-heif")
+    at = HEIC.index(b"meta") + 4
+    with pytest.raises(ReadError, match="stored in a way that is not read"):
+        decode_image(HEIC[:at] + b"\x20" + HEIC[at + 1 :])  # a version of the box to come

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restore.image.picture import Picture
+
 pytest.importorskip("resource", reason="its limits are POSIX's")
 
 
@@ -84,3 +86,36 @@ def test_lost_metadata_is_found_and_what_tells_of_storage_is_not(corpus: Any) ->
     about = {"format": "JPEG", "notes": [], "icc": True}
     assert corpus.metadata_lost(source, copy, about, within=False) == ["EXIF:IFD0:Model 'B'"]
     assert len(corpus.metadata_lost(source, copy, about, within=True)) == 2
+
+
+def test_what_is_left_out_on_purpose_is_not_lost(corpus: Any) -> None:
+    """Tags of raw development, profiles of other items in the file, a second packet of XMP."""
+    source = {
+        "EXIF:IFD0:Main:JPEG-APP1-IFD0:BlackLevelDeltaH": {"id": 50715, "val": "1 1 1"},
+        "EXIF:IFD0:Main:JPEG-APP1-IFD0:Make": {"id": 271, "val": "A"},
+        "ICC_Profile:ICC-header2:Main:MOV-Meta:ProfileVersion": {"id": 8, "val": 1024},
+        "XMP:XMP-dc:Main:Copy1:JPEG-APP1-XMP:Subject": {"id": "Subject", "val": "two"},
+    }
+    about = {"format": "HEIF", "notes": [], "icc": True}
+    lost = corpus.metadata_lost(source, {}, about, within=True)
+    assert lost == ["EXIF:IFD0:Make 'A'", "XMP:XMP-dc:Subject 'two'"]
+    about["notes"] = ["a second XMP packet is left out"]
+    assert corpus.metadata_lost(source, {}, about, within=True) == lost[:1]
+
+
+def test_colour_under_full_transparency_of_a_lossy_copy_does_not_count(
+    corpus: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = np.ones((16, 20), np.float32)
+    alpha[:8] = 0
+    first = Picture(np.full((16, 20, 3), 0.5, np.float32), alpha)
+    hidden, shown = first.pixels.copy(), first.pixels.copy()
+    hidden[:8], shown[8:] = 1, 1
+    monkeypatch.setattr(
+        corpus.other_readers, "compared", lambda *_: corpus.other_readers.Verdict([], [])
+    )
+    for pixels, words in ((hidden, 0), (shown, 1)):
+        again = first.replace(pixels=pixels)
+        monkeypatch.setattr(corpus, "decode_image", lambda *_, again=again, **__: again)
+        assert len(list(corpus._copy(first, "WEBP", b""))) == words
+        assert len(list(corpus._copy(first, "PNG", b""))) == 1  # which keeps it

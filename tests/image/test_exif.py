@@ -214,3 +214,54 @@ def test_a_pointer_of_a_signed_type_is_followed():
     signed = block.replace(struct.pack(">HH", exif.GPS, 4), struct.pack(">HH", exif.GPS, 9))
     assert signed != block
     assert exif.parse_exif(signed)[1].below[exif.GPS].tags[1].data == b"N\0"
+
+
+def block_of(directory):
+    layout = exif.Layout("<")
+    return exif.file_header(layout, 8) + exif.build_directory(directory, 8, layout)
+
+
+def in_a_tiff(block):
+    """The tags of a block as they are in a TIFF that is written with it."""
+    picture = Picture(np.zeros((8, 9, 3), np.float32), exif=block)
+    return exif.parse_exif(decode_image(encode_image(picture, "TIFF")).exif)[1]
+
+
+def test_empty_texts_are_kept():
+    """A text of no bytes, not even its closing 0, was lost in a TIFF."""
+    block = block_of(exif.Directory({0x010E: exif.Tag(2, b"xxxx"), 0x010F: exif.Tag(2, b"Make\0")}))
+    empty = block.replace(struct.pack("<HHI", 0x010E, 2, 4), struct.pack("<HHI", 0x010E, 2, 0))
+    assert empty != block
+    found = in_a_tiff(empty).tags
+    assert (found[0x010E].data, found[0x010F].data) == (b"\0", b"Make\0")
+
+
+def test_a_damaged_directory_costs_only_itself():
+    """All of the EXIF was lost in a TIFF for one pointer that led nowhere."""
+    below = exif.Directory({0x829A: exif.Tag(5, bytes(8))})
+    inner = {exif.INTEROPERABILITY: exif.Directory({1: exif.Tag(2, b"R98\0")})}
+    whole = exif.Directory({0x010F: exif.Tag(2, b"Maker\0")}, {exif.EXIF: below})
+    below.below = inner
+    block = block_of(whole)
+    at = block.index(struct.pack("<HH", exif.INTEROPERABILITY, 4)) + 8
+    (place,) = struct.unpack_from("<I", block, at)
+    damaged = block[:place] + b"\xff\xff" + block[place + 2 :]  # 65,535 tags
+    found = in_a_tiff(damaged)
+    assert found.tags[0x010F].data == b"Maker\0" and 0x829A in found.below[exif.EXIF].tags
+    assert exif.INTEROPERABILITY not in found.below[exif.EXIF].below
+
+
+def test_an_orientation_that_is_a_text_beside_a_number_is_no_obstacle():
+    tags = {0x0111: exif.Tag(2, b"6\0"), 0x0112: exif.Tag(3, b"\6\0")}
+    block = block_of(exif.Directory(tags)).replace(
+        struct.pack("<HH", 0x0111, 2), struct.pack("<HH", 0x0112, 2)
+    )
+    assert exif.orientation(block) == 6
+    assert exif.orientation(exif.without_rotation(block)) == 1
+
+
+def test_the_camera_and_lens_of_a_dng_are_kept():
+    tags = {50_708: exif.Tag(2, b"Model\0"), 50_735: exif.Tag(2, b"278290\0")}
+    tags |= {50_736: exif.Tag(5, bytes(32)), 50_715: exif.Tag(10, bytes(8))}
+    found = in_a_tiff(block_of(exif.Directory(tags))).tags
+    assert found.keys() & tags.keys() == {50_708, 50_735, 50_736}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from restore.errors import RestoreError
+from restore.errors import RestoreError, UnknownFormatError
+from restore.image import icc
 from restore.image.picture import Picture
 from restore.image.png import Chunk
 from restore.image.read import decode_image
@@ -18,21 +19,22 @@ from restore.image.write import FORMATS, encode_image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "| format | read | written | bits | alpha | grey | EXIF, GPS | XMP | IPTC | ICC | dpi |"
+HEADER_OF_COLOURS = "| source | read as | PNG | TIFF | AVIF | JPEG | WebP | JPEG 2000 | BMP |"
 NAMES = {"JPEG 2000": "JPEG2000", "WebP": "WEBP"}
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
 IPTC = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x06\x1c\x02\x19\0\x01k"  # one keyword, "k"
 
 
-def table() -> dict[str, dict[str, str]]:
+def table(header: str) -> dict[str, dict[str, str]]:
     text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-    lines = text[text.index(HEADER) :].split("\n\n")[0].splitlines()
+    lines = text[text.index(header) :].split("\n\n")[0].splitlines()
     columns = [c.strip() for c in lines[0].strip("|").split("|")]
     rows = ([c.strip() for c in line.strip("|").split("|")] for line in lines[2:])
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 
 
-TABLE = table()
+TABLE, COLOURS = table(HEADER), table(HEADER_OF_COLOURS)
 WRITTEN = [name for name, row in TABLE.items() if row["written"] == "yes"]
 
 
@@ -141,3 +143,57 @@ def test_what_is_only_read(name: str) -> None:
             format_of(Path(f"a.{kinds[name].lower()}"))
     else:
         assert TABLE[name]["read"].startswith("with `") or TABLE[name]["read"] == "no"
+
+
+def source(row: str) -> bytes:
+    """A file as a row of the table of colours names it."""
+    import imagecodecs
+
+    deep = np.random.default_rng(0).integers(0, 1024, (16, 20, 3), np.uint16)
+    wide = icc.make_profile(icc.PRIMARIES[12], icc.SRGB_CURVE, grey=False)
+    pixels = full().pixels
+    files = {
+        "AVIF of 10 bits": lambda: imagecodecs.avif_encode(deep, level=100, bitspersample=10),
+        "AVIF of 12 bits": lambda: imagecodecs.avif_encode(deep, level=100, bitspersample=12),
+        "JPEG XL of 16 bits": lambda: imagecodecs.jpegxl_encode(deep, lossless=True),
+        "wide gamut, by profile": lambda: encode_image(Picture(pixels, icc=wide), "PNG"),
+        "OpenEXR": lambda: b"\x76\x2f\x31\x01\2\0\0\0channels\0chlist\0" + bytes(64),
+    }
+    codes = {
+        "wide gamut, by code points (CICP)": (12, 13),
+        "HDR, PQ by code points": (9, 16),
+        "HDR, HLG by code points": (9, 18),
+    }
+    if row in codes:
+        return encode_image(Picture(pixels, source={"cicp": codes[row]}), "AVIF")
+    return bytes(files[row]())
+
+
+def as_the_table_says(cell: str, found: Picture, first: Picture) -> bool:
+    """Whether a picture is as a cell says."""
+    if cell == "profile":
+        return found.icc is not None and "cicp" not in found.source
+    if cell == "code points":
+        return bool(found.source.get("cicp") == first.source.get("cicp")) and found.icc is None
+    return cell == f"{found.depth} bits"
+
+
+@pytest.mark.parametrize("row", COLOURS)
+def test_deep_samples_and_other_colours(row: str) -> None:
+    cells = dict(COLOURS[row])
+    data, read_as = source(cells.pop("source")), cells.pop("read as")
+    if read_as == "refused":
+        with pytest.raises(UnknownFormatError, match="OpenEXR"):
+            decode_image(data)
+        assert set(cells.values()) == {"\u2013"}
+        return
+    first = decode_image(data)
+    assert as_the_table_says(read_as, first, first)
+    assert {kind_of(name) for name in cells} == set(FORMATS)
+    for name, cell in cells.items():
+        if cell == "refused":
+            with pytest.raises(RestoreError, match="is HDR"):
+                encode_image(first, kind_of(name))
+        else:
+            again = decode_image(encode_image(first, kind_of(name)))
+            assert as_the_table_says(cell, again, first), name

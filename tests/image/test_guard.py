@@ -18,6 +18,7 @@ CASES = [
     (OSError("at <object 0x7f>"), r"^a is damaged or truncated: at$"),
     (NotImplementedError("tables"), r"^a is stored in a way that is not read \(tables\)"),
     (OSError("Unsupported BMP compression (7)"), r"^a is stored in a way that is not read"),
+    (SyntaxError("cannot handle 12-bit layers"), r"^a is stored in a way that is not read"),
     (MemoryError(), r"^a does not fit into memory"),
     (Image.DecompressionBombError("big"), r"^a is larger than Pillow allows"),
 ]

@@ -125,3 +125,17 @@ def test_metadata_behind_stray_bytes_is_kept() -> None:
     assert picture.source["comments"] == [b"before", b"behind"]
     whole = file(*comments)
     assert whole[jpeg.start_of_scan(whole) :][:2] == b"\xff\xda"
+
+
+def test_a_second_xmp_packet_or_exif_block_is_left_out_with_a_word() -> None:
+    """One of each is what a JPEG may have; some editors have appended another."""
+    packets = [HEAD + description(b"short", text) + TAIL for text in (b"one", b"two")]
+    start = b"http://ns.adobe.com/xap/1.0/\0"
+    first, second = (segment(0xE1, start + packet) for packet in packets)
+    found = decode_image(file(first, second))
+    assert found.xmp == packets[0]
+    assert found.notes == ("a second XMP packet is left out",)
+    assert decode_image(file(first, first)).notes == ()  # nothing is lost
+    blocks = [b"II*\0\x08\0\0\0\0\0" + tail for tail in (bytes(4), b"two!")]
+    doubled = file(*(segment(0xE1, b"Exif\0\0" + block) for block in blocks))
+    assert decode_image(doubled).notes == ("a second EXIF block is left out",)

@@ -28,7 +28,7 @@ from restore.pipeline.cluster import (
     why_kept,
 )
 from restore.pipeline.file import Saving
-from restore.pipeline.large import TiffWork
+from restore.pipeline.large import RowPicture, TiffWork
 from restore.tasks.denoise import denoising
 
 MODEL = "denoise-gaussian-fast"
@@ -120,6 +120,17 @@ def test_strips_give_what_the_whole_gives(
     whole = denoise(source, model, detail=detail, device="cpu", precision="fp32").picture
     found = load_image(tmp_path / "out.tif")
     np.testing.assert_allclose(found.pixels, whole.pixels, rtol=0, atol=2e-5)
+
+
+def test_strips_at_strength_zero_need_no_network(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, compute = denoising(MODEL, strength=0), Compute("cpu", "fp32")
+    samples = rng.integers(0, 256, (60, 32, 3), np.uint8)
+    monkeypatch.setattr("restore.engine.run.run_array", lambda *_: pytest.fail("the network ran"))
+    worker, picture = Worker((task, compute, Saving()), 1), RowPicture(samples, task)
+    strip = worker.restore_strip(*cluster._strip(picture, (16, 40), None))
+    np.testing.assert_array_equal(strip, samples[16:40])
 
 
 def test_without_a_cluster_or_ray_it_is_said(

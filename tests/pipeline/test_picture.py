@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import restore
+from restore.cli import app
 from restore.errors import InputError, ReadError, UnknownModelError, WriteError
 from restore.image.picture import Picture
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
+from restore.models.noise_level import NoiseEstimator
+from restore.models.upscaler import Upscaler
 from restore.pipeline.batch import denoise_files
-from restore.pipeline.file import denoise_file
-from restore.pipeline.picture import denoise
+from restore.pipeline.file import denoise_file, denoise_huge
+from restore.pipeline.picture import denoise, upscale
 
 FP32 = {"device": "cpu", "precision": "fp32"}
 
@@ -247,6 +251,82 @@ def test_strength_zero_gives_back_the_very_jpeg(samples: Path, tmp_path: Path) -
     Image.open(samples / "fur.png").save(source, quality=80)
     _, written = denoise_file(source, strength=0)
     assert written.read_bytes() == source.read_bytes()
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test as soon as a network computes: the denoiser's, or that which finds noise."""
+
+    def never(*_args: Any, **_kwargs: Any) -> None:
+        pytest.fail("a network ran")
+
+    for name in ("run", "run_array", "run_together"):
+        monkeypatch.setattr(f"restore.engine.run.{name}", never)
+    monkeypatch.setattr(NoiseEstimator, "forward", never)
+
+
+@pytest.fixture
+def noisy_files(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A folder with a noisy PNG and TIFF of one size."""
+    folder = tmp_path / "noisy"
+    folder.mkdir()
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(rng.integers(0, 256, (70, 50, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def levels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--fast",), ("--sigma", "20"), ("--sigma", "auto", "--model", "denoise-gaussian")],
+    ids=" ".join,
+)
+def test_strength_zero_converts_without_a_network(
+    no_network: None, noisy_files: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    options = [*words, "--strength", "0", "--precision", "fp32", "--quality", "98"]
+    one = ["denoise", str(noisy_files / "a.png"), "-o", str(tmp_path / "one.jpg")]
+    folder = ["denoise", str(noisy_files), "-o", f"{tmp_path}/folder/{{stem}}.jpg"]
+    for request in (one, folder):
+        done = CliRunner().invoke(app, [*request, *options], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert "no noise found" not in done.output
+    for result, source in (("one", "a.png"), ("folder/a", "a.png"), ("folder/b", "b.tif")):
+        apart = np.abs(levels(tmp_path / f"{result}.jpg") - levels(noisy_files / source))
+        assert apart.mean() < 4
+
+
+def test_strength_zero_copies_rows_and_arrays_without_a_network(
+    no_network: None, noisy_files: Path, tmp_path: Path
+) -> None:
+    source, target = noisy_files / "b.tif", tmp_path / "out.tif"
+    for sigma in (None, 30):  # at a level that is added, rows alone would not do
+        _, written = denoise_huge(
+            source, target, sigma=sigma, strength=0, overwrite=True, precision="fp32"
+        )
+        assert np.array_equal(levels(written), levels(source))
+    result = denoise(levels(source).astype(np.uint8), strength=0, precision="fp32")
+    assert np.array_equal(result.image, levels(source))
+    assert (result.unchanged, result.sigma) == (True, None)
+
+
+def test_upscaling_at_strength_zero_does_not_look_for_noise(
+    noisy_files: Path, monkeypatch: pytest.MonkeyPatch, small_upscaler: Upscaler
+) -> None:
+    def never(*_args: Any) -> None:
+        pytest.fail("noise was measured")
+
+    monkeypatch.setattr(NoiseEstimator, "forward", never)
+    small_upscaler.noise = "mixed"
+    for model in (small_upscaler, "bicubic"):
+        done = upscale(noisy_files / "a.png", 3, model, strength=0, **FP32)
+        assert done.picture.pixels.shape == (210, 150, 3)
+    with pytest.raises(pytest.fail.Exception, match="noise was measured"):
+        upscale(noisy_files / "a.png", 3, small_upscaler, **FP32)
 
 
 def test_a_jpeg_keeps_its_profile_and_camera(
