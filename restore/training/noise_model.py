@@ -67,7 +67,7 @@ class NoiseModel:
         white = torch.randn(count, channels, *grid, generator=generator, device=crops.device)
         response = torch.fft.rfft2(self.kernel, s=grid)
         spread = torch.einsum("cdhw,ndhw->nchw", response, torch.fft.rfft2(white))
-        noise = torch.fft.irfft2(spread, s=grid)[..., PATCH:, PATCH:]
+        noise: Tensor = torch.fft.irfft2(spread, s=grid)[..., PATCH:, PATCH:]
         return noise * self.levels(crops) * self.strength[chosen].view(-1, 1, 1, 1)
 
     def levels(self, crops: Tensor) -> Tensor:
@@ -76,7 +76,8 @@ class NoiseModel:
         around = F.avg_pool2d(grey, NEAR, 1, NEAR // 2, count_include_pad=False)
         place = (around * BINS - 0.5).clamp(0, BINS - 1.001)
         below = place.long()
-        return torch.lerp(self.curve[below], self.curve[below + 1], place - below)
+        low: Tensor = self.curve[below]
+        return low + (self.curve[below + 1] - low) * (place - below)
 
     def to(self, device: torch.device) -> NoiseModel:
         """The same on another device."""
