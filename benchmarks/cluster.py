@@ -1,6 +1,6 @@
 """A Ray cluster of two nodes on this machine, an S3 server, and a node that is killed.
 
-    python benchmarks/cluster.py --only scaling --pictures 16 [--json benchmarks/cluster.json]
+    python benchmarks/cluster.py --only scaling [--json benchmarks/cluster.json]
     python benchmarks/cluster.py --only losses [--json benchmarks/cluster.json]
 
 The pictures lie in a bucket of moto's S3 server, and so do the results, which are compared with
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import tempfile
 import time
@@ -57,6 +58,7 @@ def s3() -> Iterator[str]:
     """A bucket of an S3 server on this machine; its address."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -175,7 +177,7 @@ def scaling(bucket: str, here: Path, turns: int, seconds: float) -> dict[str, An
 
 
 def losses(bucket: str, here: Path, pictures: int, side: int) -> dict[str, Any]:
-    """A node killed in the middle, and then strips on what is left and comes back."""
+    """A node killed in the middle, and then strips on what is left."""
     print("== two workers, a node killed", flush=True)
     with nodes(2) as (cluster, workers):
         out = f"{bucket}/killed"
