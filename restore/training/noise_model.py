@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 PATCH = 32  # pixels of a patch's side; what is alike over more than half of it is not seen
 FLATTEST = 0.1  # the share of a picture's patches that are taken
 MOST_PATCHES = 8192  # of a picture are looked at, those of the rows in its middle
+MOST_TAKEN = 32  # patches of a picture in a bin of brightness: all pictures' are held at once
 FAINTEST = 0.25  # variance on the 0-255 scale: below it a patch has no noise
 ENDS = 12.0  # levels from black and white within which noise may be clipped
 COARSEST = 2.0  # times the median variance of a picture's taken patches: more is structure
@@ -106,7 +107,7 @@ def measure_noise(pictures: Iterable[NDArray[np.generic]]) -> NoiseModel | None:
         for own, (_, each) in zip(variances, found, strict=True)
     ]
     even = [
-        patches / np.exp(_at(curve, each) / 2)[:, None, None, None] / factor
+        patches / (factor * np.exp(_at(curve, each) / 2))[:, None, None, None].astype(np.float32)
         for (patches, each), factor in zip(found, strength, strict=True)
     ]
     return NoiseModel(
@@ -132,12 +133,12 @@ def autocorrelation(pictures: Iterable[NDArray[np.generic]]) -> float:
     return float(np.median(found)) if found else 0.0
 
 
-def even_patches(pixels: Floats) -> tuple[Floats, Floats]:
-    """The patches that are noise, (n, C, PATCH, PATCH), and the brightness of each, (n,) 0-255."""
+def even_patches(pixels: Floats) -> tuple[NDArray[np.float32], Floats]:
+    """The patches that are noise, (n, C, PATCH, PATCH), and the brightness of each, (n,), 0-255."""
     rows, columns = (side // PATCH for side in pixels.shape[:2])
     channels = pixels.shape[2]
     if not rows or not columns:
-        return np.empty((0, channels, PATCH, PATCH)), np.empty(0)
+        return np.empty((0, channels, PATCH, PATCH), np.float32), np.empty(0)
     most = max(1, min(rows, MOST_PATCHES // columns))
     top = (rows - most) // 2 * PATCH
     cut = pixels[top : top + most * PATCH, : columns * PATCH]
@@ -152,7 +153,7 @@ def even_patches(pixels: Floats) -> tuple[Floats, Floats]:
     taken = _evenest(near.ravel(), means.mean(1), ~clipped & (variance > FAINTEST))
     if len(taken):
         taken = taken[variance[taken] <= COARSEST * np.median(variance[taken])]
-    return patches[taken], means[taken].mean(1)
+    return patches[taken].astype(np.float32), means[taken].mean(1)
 
 
 def _evenest(near: Floats, brightness: Floats, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -164,7 +165,7 @@ def _evenest(near: Floats, brightness: Floats, usable: NDArray[np.bool_]) -> NDA
     taken = []
     for index in range(BINS):
         inside = np.flatnonzero(usable & (bins == index))
-        count = math.ceil(FLATTEST * len(inside))
+        count = min(MOST_TAKEN, math.ceil(FLATTEST * len(inside)))
         taken.append(inside[np.argsort(near[inside], kind="stable")][:count])
     return np.concatenate(taken)
 
@@ -205,14 +206,17 @@ def _at(curve: Floats, brightness: Floats) -> Floats:
     return found
 
 
-def _kernel(patches: Floats) -> Floats:
+def _kernel(patches: NDArray[np.float32]) -> Floats:
     """What makes noise of the patches' spectrum of white noise: (C, C, PATCH, PATCH).
 
     At each frequency it is the square root of the matrix of the channels' mean cross spectra.
     """
     window = np.outer(np.hanning(PATCH + 2)[1:-1], np.hanning(PATCH + 2)[1:-1])
-    spectra = np.fft.fft2(patches * window)
-    crossed = np.einsum("nchw,ndhw->hwcd", spectra, spectra.conj())
+    crossed: NDArray[np.complex128] = sum(
+        np.einsum("nchw,ndhw->hwcd", spectra, spectra.conj())
+        for first in range(0, len(patches), 1024)
+        for spectra in [np.fft.fft2(patches[first : first + 1024] * window)]
+    )
     values, vectors = np.linalg.eigh(crossed)
     root = (vectors * np.sqrt(values.clip(min=0))[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
     kernel = np.fft.fftshift(np.fft.ifft2(root.transpose(2, 3, 0, 1)).real, axes=(2, 3))
