@@ -1,13 +1,18 @@
 """A Ray cluster of two nodes on this machine, an S3 server, and a node that is killed.
 
-    python benchmarks/cluster.py [--pictures 24] [--json benchmarks/cluster.json]
+    python benchmarks/cluster.py --only scaling [--json benchmarks/cluster.json]
+    python benchmarks/cluster.py --only losses [--json benchmarks/cluster.json]
 
-The pictures lie in a bucket of moto's S3 server, and so do the results. In one run:
+The pictures lie in a bucket of moto's S3 server, and so do the results, which are compared with
+those of one machine. `scaling` needs two idle cores and at most four minutes:
 
-1. on one machine, from a folder: the results to compare with;
-2. on a cluster of one worker with one core, then of two workers: seconds of each, their ratio;
-3. on two workers, one of whose nodes is killed after a quarter of the pictures;
-4. a TIFF that is split by strips over both workers, by limiting the memory.
+- one worker of one core and two of them in turns; seconds of the whole batch, with the start of
+  the workers, and pictures a second once each worker has given its first; medians and their ratio.
+
+`losses`:
+
+- on two workers, one of whose nodes is killed after a quarter of the pictures;
+- a TIFF that is split by strips over both workers, by limiting the memory.
 
 What the commands print is printed, the kill among it.
 """
@@ -16,11 +21,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -49,6 +58,7 @@ def s3() -> Iterator[str]:
     """A bucket of an S3 server on this machine; its address."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -88,15 +98,31 @@ def make_pictures(folder: Path, count: int) -> None:
         save_image(Picture(noisy), folder / f"{number:03}.png")
 
 
-def shown(batch: Any, killed_after: int | None = None, kill: Any = None) -> dict[str, int]:
-    """Run a batch as the command does, and kill in the middle of it; how many of each status."""
+@dataclass
+class Run:
+    """How many of each status, and the seconds at which each outcome came."""
+
+    done: dict[str, int]
+    times: list[float]
+    seconds: float
+
+    def rate(self, workers: int) -> float:
+        """Pictures a second, once each of so many workers has given its first."""
+        first, *_, last = self.times[workers - 1 :]
+        return (len(self.times) - workers) / (last - first)
+
+
+def shown(batch: Any, killed_after: int | None = None, kill: Any = None) -> Run:
+    """Run a batch as the command does, and kill in the middle of it."""
+    times = []
     with Display(batch, False, False) as display:
         for number, outcome in enumerate(batch, 1):
             display.add(outcome)
+            times.append(batch.seconds)
             if number == killed_after:
                 kill()
     display.summary()
-    return display.done
+    return Run(display.done, times, batch.seconds)
 
 
 def largest_difference(expected: Path, address: str) -> int:
@@ -110,62 +136,108 @@ def largest_difference(expected: Path, address: str) -> int:
     return most
 
 
+def on_workers(bucket: str, count: int, here: Path, name: str) -> tuple[Run, int]:
+    """A batch on so many workers, and the largest difference from one machine."""
+    print(f"== {count} worker(s)", flush=True)
+    with nodes(count) as (cluster, _):
+        out = f"{bucket}/{name}"
+        run = shown(denoise_files(f"{bucket}/in", out, MODEL, cluster=cluster.address, **SETTINGS))
+        return run, largest_difference(here, out)
+
+
+def scaling(bucket: str, here: Path, turns: int, seconds: float) -> dict[str, Any]:
+    """One worker and two, in turns, as many as fit into the time; medians."""
+    began = time.monotonic()
+    runs: dict[int, list[Run]] = {1: [], 2: []}
+    most = 0
+    for turn in range(turns):
+        for count, found in runs.items():
+            run, difference = on_workers(bucket, count, here, f"turn{turn}-{count}")
+            found.append(run)
+            most = max(most, difference)
+        elapsed = time.monotonic() - began
+        if elapsed * (turn + 2) / (turn + 1) > seconds:
+            break
+    result: dict[str, Any] = {
+        f"workers_{count}": {
+            **found[-1].done,
+            "seconds": round(median(run.seconds for run in found), 1),
+            "pictures_per_second": round(median(run.rate(count) for run in found), 3),
+        }
+        for count, found in runs.items()
+    }
+    one, two = result["workers_1"], result["workers_2"]
+    return {
+        **result,
+        "turns": len(runs[1]),
+        "largest_difference": most,
+        "speedup": round(two["pictures_per_second"] / one["pictures_per_second"], 2),
+        "speedup_with_start": round(one["seconds"] / two["seconds"], 2),
+    }
+
+
+def losses(bucket: str, here: Path, pictures: int, side: int) -> dict[str, Any]:
+    """A node killed in the middle, and then strips on what is left."""
+    print("== two workers, a node killed", flush=True)
+    with nodes(2) as (cluster, workers):
+        out = f"{bucket}/killed"
+
+        def kill() -> None:
+            print("   (one of the two nodes is killed now)", flush=True)
+            cluster.remove_node(workers[1], allow_graceful=False)
+
+        batch = denoise_files(f"{bucket}/in", out, MODEL, cluster=cluster.address, **SETTINGS)
+        killed = shown(batch, max(1, pictures // 4), kill)
+        difference = largest_difference(here, out)
+        print("== a large TIFF by strips", flush=True)
+        large = here.parent / "large.tif"
+        rng = np.random.default_rng(0)
+        save_image(Picture(rng.random((side, side * 3 // 4, 3), np.float32)), large)
+        batch = denoise_files(
+            large,
+            here.parent / "strips.tif",
+            MODEL,
+            cluster=cluster.address,
+            memory="300MB",
+            device="cpu",
+            precision="fp32",
+        )
+        strips = shown(batch)
+    return {
+        "killed": {**killed.done, "largest_difference": difference},
+        "strips": {**strips.done, "seconds": round(strips.seconds, 1)},
+    }
+
+
 def main() -> None:
-    """Run all of it, print, and store where a file is named."""
+    """Run what is asked for, print, and store where a file is named."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=("scaling", "losses"))
     parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--turns", type=int, default=3, help="at most; of scaling")
+    parser.add_argument("--seconds", type=float, default=200, help="for the turns")
+    parser.add_argument("--side", type=int, default=4000, help="height of the TIFF")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    result: dict[str, Any] = {"pictures": asked.pictures, "megapixels": SIDE * SIDE / 1e6}
+    stored = asked.json is not None and asked.json.is_file()
+    result: dict[str, Any] = json.loads(asked.json.read_text()) if stored else {}
+    result |= {"pictures": asked.pictures, "megapixels": SIDE * SIDE / 1e6}
     with tempfile.TemporaryDirectory() as scratch, s3() as bucket:
-        folder = Path(scratch) / "pictures"
+        folder, here = Path(scratch) / "pictures", Path(scratch) / "here"
         make_pictures(folder, asked.pictures)
         import torch
 
         torch.set_num_threads(1)
         print("== one machine", flush=True)
-        shown(denoise_files(folder, Path(scratch) / "here", MODEL, **SETTINGS))
+        shown(denoise_files(folder, here, MODEL, **SETTINGS))
         import fsspec
 
         system, _ = fsspec.core.url_to_fs(bucket)
         system.put(str(folder) + "/", "photos/in/", recursive=True)
-        for count in (1, 2):
-            print(f"== {count} worker(s)", flush=True)
-            with nodes(count) as (cluster, _):
-                out = f"{bucket}/out{count}"
-                batch = denoise_files(
-                    f"{bucket}/in", out, MODEL, cluster=cluster.address, **SETTINGS
-                )
-                done = shown(batch)
-                result[f"workers_{count}"] = {**done, "seconds": round(batch.seconds, 1)}
-                result["largest_difference"] = largest_difference(Path(scratch) / "here", out)
-        one, two = (result[f"workers_{count}"]["seconds"] for count in (1, 2))
-        result["speedup"] = round(one / two, 2)
-        print("== two workers, a node killed", flush=True)
-        with nodes(2) as (cluster, workers):
-            out = f"{bucket}/killed"
-
-            def kill() -> None:
-                print("   (one of the two nodes is killed now)", flush=True)
-                cluster.remove_node(workers[1], allow_graceful=False)
-
-            batch = denoise_files(f"{bucket}/in", out, MODEL, cluster=cluster.address, **SETTINGS)
-            result["killed"] = shown(batch, asked.pictures // 4, kill)
-            result["killed"]["largest_difference"] = largest_difference(Path(scratch) / "here", out)
-            print("== a large TIFF by strips", flush=True)
-            large = Path(scratch) / "large.tif"
-            rng = np.random.default_rng(0)
-            save_image(Picture(rng.random((4000, 3000, 3), np.float32)), large)
-            batch = denoise_files(
-                large,
-                Path(scratch) / "strips.tif",
-                MODEL,
-                cluster=cluster.address,
-                memory="300MB",
-                device="cpu",
-                precision="fp32",
-            )
-            result["strips"] = {**shown(batch), "seconds": round(batch.seconds, 1)}
+        if asked.only != "losses":
+            result |= scaling(bucket, here, asked.turns, asked.seconds)
+        if asked.only != "scaling":
+            result |= losses(bucket, here, asked.pictures, asked.side)
     print(json.dumps(result, indent=1))
     if asked.json:
         asked.json.write_text(json.dumps(result, indent=1) + "\n")

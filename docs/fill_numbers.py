@@ -627,6 +627,10 @@ def single_numbers() -> dict[str, str]:
             f"selfsupervised.{name}": f"{measured('self_supervised')[name]['psnr']:.2f}"
             for name in ("supervised", "shots", "neighbours")
         },
+        **{
+            f"selfsupervised.spread.{name}": f"{found if name == 'noisy' else found['psnr']:.2f}"
+            for name, found in measured("self_supervised")["spread"].items()
+        },
         "family.pixels": f"{100 * alone['probe of the pixels']:.1f} %",
         "family.linear": f"{errors['linear'] / errors['pca']:.3f}",
         "family.angle": f"{alone['linear, largest angle to pca']:.1f}",

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 import restore
@@ -99,13 +100,18 @@ def write_community(folder: Path) -> None:
 
 
 def write_pairs(folder: Path) -> None:
-    """Clean pictures, and the same as a camera with rows of different brightness takes them."""
+    """Clean pictures, and the same with strong coarse noise, of which models leave much.
+
+    A few steps gain 1.7 dB on it, far more than another CPU's rounding could take away.
+    """
     rng = np.random.default_rng(0)
     clean = restore.load_image(ROOT / "samples" / "fur-clean.png")
     for number in range(3):
         part = clean.pixels[64 * number : 64 * number + 128, :128]
-        rows = rng.normal(0, 25 / 255, (128, 1, 1)).astype(np.float32)
-        for place, pixels in (("clean", part), ("noisy", (part + rows).clip(0, 1))):
+        noise = gaussian_filter(rng.normal(0, 1, part.shape), (1.5, 1.5, 0))
+        noise *= 40 / 255 / noise.std()
+        noisy = (part + noise).clip(0, 1).astype(np.float32)
+        for place, pixels in (("clean", part), ("noisy", noisy)):
             (folder / place).mkdir(parents=True, exist_ok=True)
             restore.save_image(replace(clean, pixels=pixels), folder / place / f"{number}.png")
 

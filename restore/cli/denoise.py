@@ -39,11 +39,11 @@ from restore.cli.restoring import (
     StripMetadata,
     Verbose,
     check_files,
+    check_on_cluster,
     restore_all,
     restore_on_cluster,
 )
 from restore.cli.showing import Compare, ReportFile, check_shown
-from restore.errors import InputError
 
 DEFAULT_MODEL = "denoise-photo"
 EPILOG = examples(
@@ -135,11 +135,8 @@ def command(
         files = check_files(pictures, output, reference, saving, batch)
         places = (*files.pictures, files.output, files.reference)
         shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
-    elif (reference, compare, report) != (None, None, None):
-        raise InputError(
-            "--reference, --compare and --report are for pictures on this machine; leave them out, "
-            "or --cluster"
-        )
+    else:
+        check_on_cluster(reference, compare, report)
     check_strength(strength)
     if detail is not None:
         check_detail(detail)

@@ -212,6 +212,15 @@ def page_title(files: Files, count: int) -> str:
     return f"{given}: {count} pictures" if given else f"{count} pictures"
 
 
+def check_on_cluster(*local: object) -> None:
+    """Raises InputError for options that are for pictures of this machine."""
+    if any(option is not None for option in local):
+        raise InputError(
+            "--reference, --compare and --report are for pictures on this machine; leave them out, "
+            "or --cluster"
+        )
+
+
 def restore_on_cluster(  # what `check_files` and `restore_all` do here, for places of any kind
     address: str,
     pictures: list[str],

@@ -21,6 +21,7 @@ from restore.cli.console import (
 )
 from restore.cli.restoring import (
     Backup,
+    Cluster,
     Format,
     InPlace,
     JsonLines,
@@ -37,7 +38,9 @@ from restore.cli.restoring import (
     StripMetadata,
     Verbose,
     check_files,
+    check_on_cluster,
     restore_all,
+    restore_on_cluster,
 )
 from restore.cli.showing import Compare, ReportFile, check_shown
 
@@ -106,6 +109,7 @@ def command(
     skip_existing: SkipExisting = False,
     in_place: InPlace = False,
     backup: Backup = False,
+    cluster: Cluster = None,
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
@@ -123,25 +127,25 @@ def command(
     from restore.tasks.target_size import make_size
     from restore.tasks.task import check_strength
 
-    files = check_files(
-        pictures,
-        output,
-        reference,
-        saving={
-            "file_format": file_format,
-            "quality": quality,
-            "overwrite": overwrite,
-            "strip_metadata": strip_metadata,
-        },
-        batch={
-            "recursive": recursive,
-            "skip_existing": skip_existing,
-            "in_place": in_place,
-            "backup": backup,
-        },
-    )
-    places = (*files.pictures, files.output, files.reference)
-    shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
+    saving: dict[str, Any] = {
+        "file_format": file_format,
+        "quality": quality,
+        "overwrite": overwrite,
+        "strip_metadata": strip_metadata,
+    }
+    batch = {
+        "recursive": recursive,
+        "skip_existing": skip_existing,
+        "in_place": in_place,
+        "backup": backup,
+    }
+    files = None
+    if cluster is None:
+        files = check_files(pictures, output, reference, saving, batch)
+        places = (*files.pictures, files.output, files.reference)
+        shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
+    else:
+        check_on_cluster(reference, compare, report)
     make_size(scale, width, height, fit)
     check_strength(strength)
     checks.check_precision(precision)
@@ -162,7 +166,15 @@ def command(
         "memory": memory,
     }
     messages = Messages(json_lines, quiet, verbose, debug)
-    restore_all(files, functions, settings, messages, shown)
+    if files is not None:
+        restore_all(files, functions, settings, messages, shown)
+        return
+    assert cluster is not None
+
+    def many() -> Many:
+        return functions()[1]
+
+    restore_on_cluster(cluster, pictures, output, saving, batch, many, settings, messages)
 
 
 def functions() -> tuple[One, Many]:

@@ -12,7 +12,7 @@ from restore.errors import WeightsError
 Noise = Literal["none", "white", "mixed", "unknown"]
 NOISE: dict[str, Noise] = {  # by the degradation in the training recipe
     "gaussian": "white", "photo": "mixed", "bicubic": "none", "second-order": "mixed",
-    "pairs": "mixed", "shots": "mixed", "neighbours": "white",
+    "pairs": "mixed", "shots": "mixed", "neighbours": "white", "recorrupted": "mixed",
 }  # fmt: skip
 
 

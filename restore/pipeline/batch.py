@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.engine.compute import Compute
 from restore.errors import InputError
-from restore.image.atomic import tidy
 from restore.image.find import find_unread, is_output_pattern
 from restore.image.write import check_format, format_of
-from restore.pipeline.cluster import ClusterBatch, place_jobs
+from restore.pipeline.cluster import ClusterBatch
 from restore.pipeline.file import MARK, Saving
 from restore.pipeline.flow import Flow, Outcome, Settings, Tiles
 from restore.pipeline.journal import settings_of
+from restore.pipeline.places import place_jobs
 from restore.pipeline.plan import Job, plan_jobs
 from restore.pipeline.processes import restore_in_processes
+from restore.pipeline.timed import TimedBatch
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
 from restore.tasks.task import Task
@@ -203,14 +203,8 @@ def _checked(saving: Saving, backup: bool) -> Saving:
     return saving
 
 
-class Batch:
-    """The pictures of a batch; iterating restores them and yields each one's outcome when done.
-
-    jobs:            the pictures and their results; the order of outcomes may differ
-    network_seconds: the seconds for which the network has run so far
-    seconds:         the seconds since the first picture was started
-    unread:          pictures in the given folders whose format cannot be read
-    """
+class Batch(TimedBatch[Job]):
+    """The pictures of a batch that are restored on this machine."""
 
     def __init__(
         self,
@@ -219,44 +213,16 @@ class Batch:
         report: Tiles | None = None,
         devices: Sequence[Settings] = (),
     ) -> None:
-        """Nothing is started before the first iteration.
+        """`devices`: the settings for each device, if there are several."""
+        super().__init__(jobs)
+        self.settings, self.report, self.devices = settings, report, list(devices)
+        self.networks = max(1, len(self.devices))
 
-        devices: the settings for each device, if there are several
-        """
-        self.devices = list(devices)
-        self.unread: list[Path] = []
-        self.jobs = jobs
-        self.settings = settings
-        self.report = report
-        self.network_seconds = 0.0
-        self._began: float | None = None
-        self._ended: float | None = None
+    def _restore(self) -> Iterator[Outcome]:
+        return self._in_processes() if self.devices else self._in_threads()
 
-    def __len__(self) -> int:
-        """The number of pictures, including those that will be skipped."""
-        return len(self.jobs)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from the start of the first picture to now, or to the end of the last one."""
-        if self._began is None:
-            return 0.0
-        return (self._ended or time.perf_counter()) - self._began
-
-    @property
-    def network_share(self) -> float:
-        """The share of the time for which the network ran, 0 to 1."""
-        networks = self.seconds * max(1, len(self.devices))
-        return self.network_seconds / networks if networks else 0.0
-
-    def __iter__(self) -> Iterator[Outcome]:
-        """Restore the pictures. Leaving the loop early leaves no file half-written."""
-        if self.devices:
-            yield from self._in_processes()
-            return
-        for folder in {job.target.parent for job in self.jobs}:
-            tidy(folder)
-        self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
+    def _in_threads(self) -> Iterator[Outcome]:
+        """Restore the pictures in this process."""
         flow = Flow(self.jobs, self.settings, self.report)
         flow.start()
         try:
@@ -268,15 +234,12 @@ class Batch:
         finally:
             flow.stop()
             self.network_seconds = flow.network_seconds
-            self._ended = time.perf_counter()
 
     def _in_processes(self) -> Iterator[Outcome]:
         """Restore the pictures with a process for each device."""
-        self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
         outcomes = restore_in_processes(self.jobs, self.devices, self.report)
         try:
             for outcome, self.network_seconds in outcomes:
                 yield outcome
         finally:
             outcomes.close()
-            self._ended = time.perf_counter()

@@ -39,6 +39,13 @@ class PictureStore:
         """How many pictures it holds."""
         return len(self.starts)
 
+    def picture(self, index: int) -> Tensor:
+        """One of the pictures, uint8 (height, width, channels)."""
+        start, height, width = (
+            int(each[index]) for each in (self.starts, self.heights, self.widths)
+        )
+        return self.samples[start : start + height * width].view(height, width, -1)
+
     def crops(
         self, count: int, side: int, generator: torch.Generator, candidates: int = 1
     ) -> Tensor:
@@ -182,10 +189,8 @@ def _decode(file: Path, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 def centre_crops(store: PictureStore, side: int) -> Tensor:
     """The middle of each picture, for validation: float32 (pictures, C, side, side) in [0, 1]."""
     crops = []
-    for start, height, width in zip(
-        store.starts.tolist(), store.heights.tolist(), store.widths.tolist(), strict=True
-    ):
-        picture = store.samples[start : start + height * width].view(height, width, -1)
-        top, left = (height - side) // 2, (width - side) // 2
+    for index in range(len(store)):
+        picture = store.picture(index)
+        top, left = ((length - side) // 2 for length in picture.shape[:2])
         crops.append(picture[top : top + side, left : left + side])
     return torch.stack(crops).permute(0, 3, 1, 2).float() / 255

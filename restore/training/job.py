@@ -23,15 +23,17 @@ from restore.training.crops import PictureStore, load_store, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.distributed import Processes
 from restore.training.loop import Limits, Progress, Training
-from restore.training.recipe import GIVEN_NAMES, Recipe, load_recipe, make_recipe
+from restore.training.noise_model import measure_noise
+from restore.training.recipe import ALONE, GIVEN_NAMES, Recipe, load_recipe, make_recipe
 from restore.training.record import paths_beside
 from restore.training.rounding import close_precisions
-from restore.training.self_supervised import doubts
+from restore.training.self_supervised import doubts, scheme_for
 from restore.training.sources import (
     Degraded,
     Given,
     GivenValidation,
     Noisy,
+    Recorrupted,
     Source,
     pairs_of,
     shots_of,
@@ -75,6 +77,11 @@ LIMITS: dict[str, list[str]] = {
         "independent: noise that is spread over several pixels is kept as if it were detail.",
         "Noise levels beyond those of the pictures were not trained.",
     ],
+    "recorrupted": [
+        "Learned from noisy pictures alone and the noise that was measured in their even places: "
+        "noise of another spectrum or strength, noise coarser than 16 pixels, stripes and hot "
+        "pixels are left or taken for texture.",
+    ],
 }
 
 ASSUMED = {
@@ -85,6 +92,11 @@ ASSUMED = {
     "neighbours": (
         "learning from noisy pictures alone: the noise of neighbouring pixels must be independent "
         "and its mean zero; JPEG, demosaicing and scaling break that",
+    ),
+    "recorrupted": (
+        "learning from noisy pictures alone, whose noise is spread over neighbouring pixels: more "
+        "noise like it is added, as measured in even places; it must be about Gaussian, of one "
+        "spectrum in all pictures and mean zero, and its strength may depend on the brightness",
     ),
 }
 UNSUPERVISED = {  # in any recipe; nobody knows the noise, so it is no input
@@ -147,9 +159,11 @@ def run_job(
         )
     yield f"{recipe.name}: {describe(training)}"
     yield from ASSUMED.get(recipe.degradation, ())
-    if recipe.degradation == "neighbours":
+    if recipe.degradation in ALONE:
         yield from doubts(job.data)
     source, pictures = open_source(recipe, job.data)
+    if isinstance(source, Recorrupted):
+        yield f"noise measured: {source.noise}"
     validation = None if job.validation is None else open_validation(recipe, job.validation)
     yield f"{len(pictures)} pictures, {len(pictures.samples) / 1e6:.0f} MP, in memory"
     yield from supervise(
@@ -181,7 +195,12 @@ def job_recipe(job: Job) -> Recipe:
             f"'{recipe.name}' enlarges pictures, and --self-supervised trains denoisers; give the "
             "recipe of a denoiser such as denoise-gaussian-fast"
         )
-    kind = "shots" if job.data.is_dir() and shots_of(job.data) else "neighbours"
+    if recipe.degradation in ALONE:
+        kind = recipe.degradation
+    elif job.data.is_dir() and shots_of(job.data):
+        kind = "shots"
+    else:
+        kind = scheme_for(job.data)
     return make_recipe({**recipe.to_dict(), "degradation": kind, **UNSUPERVISED}, job.recipe)
 
 
@@ -195,6 +214,15 @@ def open_source(recipe: Recipe, folder: Path) -> tuple[Source, PictureStore]:
     if recipe.degradation == "neighbours":
         store = load_store(folder, channels, 2 * side)
         return Noisy(store), store
+    if recipe.degradation == "recorrupted":
+        store = load_store(folder, channels, side)
+        noise = measure_noise(store.picture(index).numpy() for index in range(len(store)))
+        if noise is None:
+            raise TrainingError(
+                f"no noise was found in the even places of the pictures in {folder}; give noisy "
+                "pictures, or train with clean ones, without --self-supervised"
+            )
+        return Recorrupted(store, noise), store
     store = load_store(folder, channels, side)
     return Degraded(store, recipe), store
 

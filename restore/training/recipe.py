@@ -21,8 +21,9 @@ else:
 DEGRADATION_NAMES = ("gaussian", "photo", "bicubic", "second-order")
 SHRINKING = ("bicubic", "second-order")
 # Nothing is degraded: photographs with their clean counterparts, two shots of each scene, or noisy
-# pictures alone (Neighbor2Neighbor); see training.sources and training.self_supervised.
-GIVEN_NAMES = ("pairs", "shots", "neighbours")
+# pictures alone, in one of two schemes; see training.sources and training.self_supervised.
+ALONE = ("neighbours", "recorrupted")
+GIVEN_NAMES = ("pairs", "shots", *ALONE)
 FORMER_KEYS = {  # in the cards of older weights files
     "fault": "degradation",
     "told": "conditioned",

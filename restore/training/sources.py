@@ -16,7 +16,9 @@ from restore.evaluation.testsets import PAIRS, clean_files, degraded_file
 from restore.image.find import list_pictures
 from restore.training.crops import PictureStore, centre_crops
 from restore.training.degradations.pairs import DEGRADATIONS, Pair
+from restore.training.noise_model import NoiseModel
 from restore.training.recipe import Recipe
+from restore.training.self_supervised import recorrupted
 
 
 class Source(Protocol):
@@ -124,6 +126,24 @@ class Noisy:
     def to(self, device: torch.device) -> Noisy:
         """The same on another device."""
         return replace(self, store=self.store.to(device))
+
+
+@dataclass(frozen=True)
+class Recorrupted:
+    """Noisy pictures alone, and the noise that was measured in them."""
+
+    store: PictureStore
+    noise: NoiseModel
+
+    def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
+        """Random crops with more noise, and what they teach."""
+        # rows stay rows, for the noise may be wider than it is high
+        crops, chosen = self.store.crops_and_pictures(count, side, generator, transposed=False)
+        return recorrupted(crops, self.noise.draw(crops, chosen, generator))
+
+    def to(self, device: torch.device) -> Recorrupted:
+        """The same on another device."""
+        return replace(self, store=self.store.to(device), noise=self.noise.to(device))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from restore.training.loop import (
     seconds_a_step,
     train,
 )
+from restore.training.recipe import ALONE
 from restore.training.record import SHOWN, Record
 from restore.training.sources import Source
 
@@ -128,6 +129,6 @@ def samples(
         "restored": restore_batch(training, training.average, given, noise),
         "target": pair.clean[:SHOWN],
     }
-    if training.recipe.degradation == "neighbours" and validation is None:
-        del shown["target"]  # which is what is given
+    if training.recipe.degradation in ALONE and validation is None:
+        del shown["target"]  # which is what is given, or noisier
     return shown

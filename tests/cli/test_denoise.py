@@ -29,7 +29,11 @@ def picture(tmp_path: Path) -> Path:
 
 
 def denoise(*words: object) -> str:
-    done = CliRunner().invoke(app, ["denoise", *map(str, words)], catch_exceptions=False)
+    return run("denoise", *words)
+
+
+def run(*words: object) -> str:
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert done.exit_code == 0
     return done.output
 
@@ -58,7 +62,10 @@ def test_a_tiff_that_does_not_fit_goes_in_parts(
     assert_same_picture(*(tifffile.imread(path) for path in (parts, whole)))
 
 
-def test_a_cluster_gets_addresses_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("command", "more"), [("denoise", []), ("upscale", ["--scale", "2"])])
+def test_a_cluster_gets_addresses_as_they_are(
+    command: str, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Any] = []
 
     def many(*places: Any, **settings: Any) -> ClusterBatch:
@@ -69,12 +76,12 @@ def test_a_cluster_gets_addresses_as_they_are(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(ClusterBatch, "__iter__", lambda _: iter(()))
         return batch
 
-    monkeypatch.setattr(batch_requests, "denoise_files", many)
-    words = ("s3://bucket/photos", "~/more", "-o", "s3://bucket/clean", "--cluster", "auto")
-    assert "0 restored" in denoise(*words, "--recursive", "--quality", "90")
+    monkeypatch.setattr(batch_requests, f"{command}_files", many)
+    words = ("s3://bucket/photos", "~/more", "-o", "s3://bucket/clean", "--cluster", "auto", *more)
+    assert "0 restored" in run(command, *words, "--recursive", "--quality", "90")
     ((places, settings),) = given
     home = str(Path("~/more").expanduser())
     assert places == (["s3://bucket/photos", home], "s3://bucket/clean")
     assert (settings["cluster"], settings["recursive"], settings["quality"]) == ("auto", True, 90)
     with pytest.raises(InputError, match="or --cluster"):
-        denoise(*words, "--reference", "a.png")
+        run(command, *words, "--reference", "a.png")

@@ -13,22 +13,17 @@ import numpy as np
 import pytest
 
 from restore.engine.compute import Compute
-from restore.errors import InputError, WriteError
+from restore.errors import InputError
 from restore.image.picture import Picture
-from restore.image.read import load_image
+from restore.image.read import decode_image, load_image
 from restore.image.write import save_image
 from restore.pipeline import cluster
-from restore.pipeline.batch import denoise_files
-from restore.pipeline.cluster import (
-    PlacedJob,
-    Worker,
-    actor_places,
-    place_jobs,
-    strips_of,
-    why_kept,
-)
+from restore.pipeline.actors import Worker
+from restore.pipeline.batch import denoise_files, upscale_files
+from restore.pipeline.cluster import strips_of
 from restore.pipeline.file import Saving
 from restore.pipeline.large import RowPicture, TiffWork
+from restore.pipeline.store import list_store, read_store, write_store
 from restore.tasks.denoise import denoising
 
 MODEL = "denoise-gaussian-fast"
@@ -44,54 +39,6 @@ def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
         save_image(Picture(pixels), place / f"{number}.png")
     (folder / "broken.png").write_bytes(b"no picture")
     return folder
-
-
-def test_each_gpu_or_group_of_cores_gets_a_worker() -> None:
-    nodes = [
-        {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 2.0}},
-        {"Alive": True, "Resources": {"CPU": 9.0}},
-        {"Alive": False, "Resources": {"CPU": 64.0}},
-        {"Alive": True, "Resources": {"CPU": 1.0}},
-        {"Alive": True, "Resources": {}},
-    ]
-    asked = actor_places(nodes)
-    assert asked == [
-        *([{"num_gpus": 1, "num_cpus": 8, "max_concurrency": 8}] * 2),
-        *([{"num_cpus": 4, "max_concurrency": 2}] * 2),
-        {"num_cpus": 1, "max_concurrency": 2},
-    ]
-    with pytest.raises(InputError, match="no machine"):
-        actor_places(nodes[2:3])
-
-
-def test_results_are_placed_in_the_tree_of_the_inputs(photos: Path) -> None:
-    pytest.importorskip("fsspec", reason="pip install fsspec")
-    base = f"file://{photos}"
-    placed = place_jobs([base], "s3://bucket/clean/", Saving(), recursive=True)
-    assert PlacedJob(f"{base}/deep/5.png", "s3://bucket/clean/deep/5.png") in placed
-    assert len(placed) == 7
-    local = place_jobs([str(photos)], "s3://bucket/clean", Saving(), recursive=False)
-    assert local[0] == PlacedJob(photos / "0.png", "s3://bucket/clean/0.png")
-    beside = place_jobs([base], base, Saving(), recursive=False)
-    assert beside[0].target == f"{base}/0-restored.png"
-    with pytest.raises(InputError, match="give a folder with -o"):
-        place_jobs([base], None, Saving(), recursive=True)
-    with pytest.raises(InputError, match="not replaced in place"):
-        place_jobs([str(photos)], None, Saving(in_place=True), recursive=False)
-    with pytest.raises(WriteError, match="would both become"):
-        place_jobs([f"{base}/0.png", str(photos / "0.png")], "s3://b", Saving(), recursive=False)
-
-
-def test_what_is_done_is_skipped_in_stores_as_in_folders(photos: Path) -> None:
-    pytest.importorskip("fsspec", reason="pip install fsspec")
-    job = PlacedJob(f"file://{photos}/0.png", f"file://{photos}/1.png")
-    assert "is newer" in why_kept(job, Saving(), False)
-    assert why_kept(job, Saving(overwrite=True), False) == ""
-    back = PlacedJob(job.target, job.source)
-    with pytest.raises(WriteError, match="older"):
-        why_kept(back, Saving(), False)
-    assert "exists" in why_kept(back, Saving(), True)
-    assert why_kept(PlacedJob(job.source, f"file://{photos}/no.png"), Saving(), False) == ""
 
 
 @pytest.mark.parametrize(("model", "detail"), [(MODEL, None), ("denoise-photo-fast", 0.5)])
@@ -195,3 +142,52 @@ def test_two_nodes_give_what_one_machine_gives_though_one_is_lost(
             assert str(source) in outcome.reason
     again = denoise_files(photos, tmp_path / "there", MODEL, cluster=nodes.address, **settings)
     assert sorted(o.status for o in again) == ["failed", *["skipped"] * 6]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a real S3 server on this machine."""
+    server_of = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs")
+    s3fs = pytest.importorskip("s3fs", reason="pip install s3fs")
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("photos")
+    yield "s3://photos"
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pictures_are_upscaled_from_store_to_store(
+    bucket: str, two_nodes: Any, photos: Path, tmp_path: Path, assert_same_picture: Any
+) -> None:
+    nodes, _ = two_nodes
+    settings: Any = {"model": "bicubic", "recursive": True, "device": "cpu"}
+    here = tmp_path / "here"
+    assert len([*upscale_files(photos, here, 2, **settings)]) == 7
+    for number in range(6):
+        place = "deep/" if number == 5 else ""
+        data = (photos / place / f"{number}.png").read_bytes()
+        write_store(f"memory://photos/{place}{number}.png", data)
+    ways = [
+        ("memory://photos", f"file://{tmp_path}/first"),  # by this process, then by workers
+        (f"file://{tmp_path}/first", f"{bucket}/second"),
+        (f"{bucket}/second", "memory://third"),
+    ]
+    for turn, (source, target) in enumerate(ways):
+        scale = 2 if turn == 0 else 1.5
+        outcomes = [*upscale_files(source, target, scale, cluster=nodes.address, **settings)]
+        assert [o.status for o in outcomes] == ["written"] * 6, [o.reason for o in outcomes]
+        for found in list_store(target, True):
+            name = found.address.rpartition("/")[2]
+            one = decode_image(read_store(found.address), name=name).pixels
+            if turn == 0:
+                other = load_image(here / found.tree / name).pixels
+                pixels = [(each * 255).round().astype(np.uint8) for each in (one, other)]
+                assert_same_picture(*pixels)
+            assert one.shape == (round(80 * 1.5**turn), round(96 * 1.5**turn), 3)
