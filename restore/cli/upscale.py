@@ -144,10 +144,9 @@ def command(
     shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
     make_size(scale, width, height, fit)
     check_strength(strength)
-    checks.check_precision(precision)
-    checks.check_engine(engine)
+    checks.check_compute(precision, engine, tile, memory)
     settings: dict[str, Any] = {
-        "model": None if model is None else checks.check_model(model),
+        "model": model and checks.check_model(model, "bicubic"),
         "scale": scale,
         "width": width,
         "height": height,

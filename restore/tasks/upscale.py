@@ -185,7 +185,7 @@ def restoring_first(strength: float, least: float = WORTH_REMOVING) -> Task | No
     least: a picture with less noise than this (0-255) is left as it is
     None if the shipped denoiser cannot be conditioned on noise, as it could do harm.
     """
-    from restore.models.weights import available_models
+    from restore.models.folders import available_models
 
     if DEFAULT_MODEL not in available_models():
         return None
@@ -197,7 +197,7 @@ def restoring_first(strength: float, least: float = WORTH_REMOVING) -> Task | No
 
 def shipped_upscalers() -> dict[int, Path]:
     """The shipped models that are used by default, by scale: `upscale-x2` and so on."""
-    from restore.models.weights import available_models
+    from restore.models.folders import available_models
 
     matches = ((re.fullmatch(r"upscale-x(\d)", n), path) for n, path in available_models().items())
     return {int(match[1]): path for match, path in matches if match is not None}
