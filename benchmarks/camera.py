@@ -26,7 +26,7 @@ import numpy as np
 from restore.evaluation.testsets import PAIRS, Case, cases_of
 from restore.image.metrics import compare
 from restore.image.picture import Picture, dequantise, quantise
-from restore.models.weights import available_models
+from restore.models.folders import available_models
 from restore.pipeline.picture import denoise
 
 Method = Callable[[Picture], Picture]

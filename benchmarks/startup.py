@@ -1,12 +1,12 @@
 """How long `restore denoise` takes for a small picture, beside what it cannot do without.
 
-    python benchmarks/startup.py [--megapixels 1] [--repeats 5] [--models denoise-photo,...]
-                                 [--json benchmarks/startup.json]
+    python benchmarks/startup.py --json benchmarks/startup.json
+    options: [--megapixels 1] [--repeats 5] [--models denoise-photo,denoise-photo-fast]
 
-In turns, each in a process of its own: `import torch`; the command on a picture; the command on a
-file that is missing, and on one that is damaged. The least is what the import takes and the time
-that the command itself reports (from the decoded picture to the restored one). Seconds of the
-clock, the fastest of the turns; and of the processor.
+In turns, each in a process of its own: `import torch`; the command on a picture; and the command
+with something wrong: a file that is missing or damaged, a model or an amount that is none. The
+least is what the import takes and the time that the command itself reports (from the decoded
+picture to the restored one). Seconds of the clock, the fastest of the turns; and of the processor.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from speed import picture
+
+from restore.engine.speeds import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,11 +49,14 @@ def measured(folder: Path, model: str, repeats: int) -> dict[str, Any]:
     """The fastest of each, and their ratio."""
     command = ["-m", "restore", "denoise", str(folder / "in.png"), "--model", model]
     command += ["--overwrite", "-o", str(folder / "out.png")]
+    given = ["-m", "restore", "denoise", str(folder / "in.png")]
     ways = {
         "import torch": ["-c", "import torch"],
         "restore denoise": command,
-        "missing file": ["-m", "restore", "denoise", str(folder / "missing.png")],
-        "damaged file": ["-m", "restore", "denoise", str(folder / "damaged.png")],
+        "missing file": [*given[:-1], str(folder / "missing.png")],
+        "damaged file": [*given[:-1], str(folder / "damaged.png")],
+        "unknown model": [*given, "--model", "unknown"],
+        "wrong --memory": [*given, "--memory", "much"],
     }
     clock: dict[str, float] = dict.fromkeys(ways, float("inf"))
     spent, network = dict(clock), float("inf")
@@ -80,7 +86,7 @@ def main() -> None:
     parser.add_argument("--models", default="denoise-photo,denoise-photo-fast")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    rows = []
+    rows, load = [], os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Image.fromarray(np.ascontiguousarray(picture(asked.megapixels)[1])).save(folder / "in.png")
@@ -90,7 +96,9 @@ def main() -> None:
             rows.append(measured(folder, model, asked.repeats))
             print(json.dumps(rows[-1], indent=1), flush=True)
     if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+        about = {"processor": processor(), "threads": torch.get_num_threads(), "load": load}
+        found = {**about, "megapixels": asked.megapixels, "rows": rows}
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from restore.image.find import list_pictures
 from restore.image.picture import Picture, quantise
 from restore.image.read import load_image
 from restore.image.resize import resize
-from restore.models.weights import available_models, read_card
+from restore.models.folders import available_models
+from restore.models.weights import read_card
 from restore.pipeline.picture import upscale
 from restore.tasks.upscale import shipped_upscalers
 

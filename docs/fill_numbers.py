@@ -282,33 +282,26 @@ def harm() -> str:
 @table
 def harm_noisy() -> str:
     """The default denoiser on procedural patterns under noise."""
-    rows = [
-        (
-            kind,
-            f"{part['mean_gain']:+.2f}",
-            f"{part['min_gain']:+.1f}",
-            f"{part['worse_by_0.1_dB']} of {part['pictures']}",
-            next(iter(part["worst"])),
-        )
-        for kind, part in measured("harm")["noisy patterns"].items()
-    ]
-    return markdown(("noise", "mean gain", "smallest", "made worse", "the worst is"), rows)
+    cells = ("{mean_gain:+.2f}", "{min_gain:+.1f}", "{worse} of {pictures}")
+    head = ("noise", "mean gain", "smallest", "made worse", "the worst is")
+    return harm_by_noise("noisy patterns", head, cells)
 
 
 @table
 def harm_strength() -> str:
     """The gain of the default denoiser by the strength of camera noise."""
-    rows = [
-        (
-            name.removeprefix("shot "),
-            f"{part['mean_before']:.2f}",
-            f"{part['mean_gain']:+.2f}",
-            f"{part['min_gain']:+.2f}",
-            next(iter(part["worst"])),
-        )
-        for name, part in measured("harm")["strength"].items()
-    ]
-    return markdown(("shot noise", "noisy", "mean gain", "smallest", "of"), rows)
+    cells = ("{mean_before:.2f}", "{mean_gain:+.2f}", "{min_gain:+.2f}")
+    return harm_by_noise("strength", ("shot noise", "noisy", "mean gain", "smallest", "of"), cells)
+
+
+def harm_by_noise(part: str, head: Iterable[str], cells: Iterable[str]) -> str:
+    """A row for each noise: what the cells say of it, and the picture that fared worst."""
+    rows = []
+    for name, found in measured("harm")[part].items():
+        values = {**found, "worse": found.get("worse_by_0.1_dB")}
+        filled_in = (cell.format(**values) for cell in cells)
+        rows.append((name.removeprefix("shot "), *filled_in, next(iter(found["worst"]))))
+    return markdown(head, rows)
 
 
 @table
@@ -470,25 +463,91 @@ def engines_without() -> str:
     return engine_table("engines-avx512")
 
 
+def engine_rows(name: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """What was measured, by model, way and megapixels; 0 for the convolutions alone."""
+    return {
+        (row["model"], row["way"], round(row.get("megapixels", 0))): row
+        for row in measured(name)["rows"]
+    }
+
+
 def engine_table(name: str) -> str:
-    """Megapixels per second of each way, by model and size."""
-    found = measured(name)["rows"]
-    sizes = sorted({round(row["megapixels"]) for row in found if "megapixels" in row})
-    rates = {(r["model"], r["way"], round(r.get("megapixels", 0))): r for r in found}
+    """Megapixels per second of each way, by model and size, and by how much OpenVINO is faster."""
+    found = engine_rows(name)
+    sizes = sorted({size for _, _, size in found if size})
+    columns = [(model, size) for model in GAUSSIANS for size in sizes]
     rows = []
-    for way in dict.fromkeys(row["way"] for row in found):
-        speeds = []
-        for model in GAUSSIANS:
-            of = [rates.get((model, way, size)) for size in ([0] if "alone" in way else sizes)]
-            speeds.append(" / ".join(f"{r['rate']:.2f}" if r else MISSING for r in of))
-        smallest = rates.get((GAUSSIANS[0], way, sizes[0]))
-        waits = MISSING
-        if smallest and not way.startswith(("torch", "OpenCV")):
-            waits = f"{smallest['first']:.1f} s / {smallest['again']:.1f} s"
-        rows.append((way, *speeds, waits))
-    listed = " / ".join(map(str, sizes))
-    names = (f"`{model}`, {listed} MP" for model in GAUSSIANS)
-    head = ("megapixels/s", *names, "until ready, large model: first time / later")
+    for way in dict.fromkeys(way for _, way, _ in found):
+        cells = [
+            found.get((model, way, 0 if "alone" in way and size == sizes[0] else size))
+            for model, size in columns
+        ]
+        rows.append((way, *(f"{cell['rate']:.2f}" if cell else MISSING for cell in cells)))
+    best = [
+        [fastest_of(found, model, engine, size) for engine in ("openvino", "torch")]
+        for model, size in columns
+    ]
+    ratios = (f"{one / other:.2f}" if one and other else MISSING for one, other in best)
+    rows.append(("openvino : torch, each in its faster precision", *ratios))
+    heads = (f"{f'`{model}`, ' if size == sizes[0] else ''}{size} MP" for model, size in columns)
+    return markdown(("megapixels/s", *heads), rows)
+
+
+def fastest_of(
+    found: dict[tuple[str, str, int], dict[str, Any]], model: str, engine: str, size: int
+) -> float:
+    """The rate of an engine in its faster precision; 0 where it was not measured."""
+    rates = (
+        row["rate"]
+        for (of, way, megapixels), row in found.items()
+        if (of, megapixels) == (model, size) and way.startswith(engine)
+    )
+    return max(rates, default=0.0)
+
+
+@table
+def engines_start() -> str:
+    """What the first picture of a process takes with each engine, and the memory of a large one."""
+    found, rows = engine_rows("engines"), []
+    smallest = min(size for _, _, size in found if size)
+    for model, way in dict.fromkeys((model, way) for model, way, size in found if size):
+        row = found.get((model, way, smallest))
+        if row is None or way.startswith("OpenCV"):
+            continue
+        times = (row["cold"], row["cached"], row["seconds"])
+        seconds = (f"{value:.1f} s" if value is not None else MISSING for value in times)
+        peaks = (found.get((model, way, size), {}).get("peak_bytes") for size in (12, 24, 100))
+        memory = (f"{peak / 1e6:,.0f} MB" if peak is not None else MISSING for peak in peaks)
+        rows.append((f"`{model}`, {way}", *seconds, *memory))
+    head = (f"{smallest} MP", "first picture, empty cache", "first picture, from the cache")
+    more = ("later pictures", "memory at 12 MP", "at 24 MP", "at 100 MP")
+    return markdown((*head, *more), rows)
+
+
+def engine_machine(name: str) -> str:
+    """On what the engines were measured, in words."""
+    found = measured(name)
+    threads = "one thread" if found["threads"] == 1 else f"{found['threads']} threads"
+    load = found["load"]
+    others = "while others used both cores" if load is None else f"at a load of {load:.1f} before"
+    return f"{threads} of an {found['processor'].replace('(R)', '')}, {others}"
+
+
+@table
+def community() -> str:
+    """Networks of other projects, tiled against untiled."""
+    rows = [
+        (
+            row["architecture"],
+            str(row["scale"]),
+            str(row["halo"]),
+            f"blended over {2 * row['blend']} pixels" if row["blend"] else "equal the whole",
+            f"{row['most']:.2g}",
+            f"{row['mean']:.2g}",
+        )
+        for row in measured("community")
+    ]
+    head = ("architecture", "scale", "halo", "tiles", "largest difference", "mean difference")
     return markdown(head, rows)
 
 
@@ -611,6 +670,13 @@ def single_numbers() -> dict[str, str]:
         "jpeg.peak": f"{jpeg['peak_of_the_process_bytes'] / 1e9:.1f} GB",
         "jpeg.pixel": f"{jpeg['bytes_of_a_pixel']:.0f}",
         "upscaling.colour": f"{max(colour):.1f}",
+        "engines.machine": engine_machine("engines"),
+        "startup.ratio": " and ".join(
+            f"{row['over_least']:.2f}" for row in measured("startup")["rows"]
+        ),
+        "startup.refusal": "{missing file:.2f}".format(
+            **measured("startup")["rows"][0]["processor_seconds"]
+        ),
         "training.step": f"{training['step_tflops']:.2f}",
         "training.peak": f"{training['convolution_tflops_of_the_mix']:.2f}",
         "training.fraction": f"{training['fraction']:.2f}",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from restore.image.picture import Picture as Picture
     from restore.image.read import load_image as load_image
     from restore.image.write import save_image as save_image
-    from restore.models.weights import available_models as available_models
+    from restore.models.folders import available_models as available_models
     from restore.models.weights import load_model as load_model
     from restore.pipeline.batch import denoise_files as denoise_files
     from restore.pipeline.batch import upscale_files as upscale_files
@@ -35,7 +35,7 @@ _MODULES = {
     "RestoreError": "restore.errors",
     "Result": "restore.pipeline.result",
     "Scores": "restore.image.metrics",
-    "available_models": "restore.models.weights",
+    "available_models": "restore.models.folders",
     "denoise": "restore.pipeline.picture",
     "denoise_files": "restore.pipeline.batch",
     "denoise_huge": "restore.pipeline.file",

@@ -6,12 +6,13 @@ import os
 import re
 from pathlib import Path
 
+from restore.engine import compute
 from restore.errors import InputError, ReadError, RestoreError, UnknownModelError, WriteError
 from restore.image.find import find_pictures, is_pattern
+from restore.models.folders import SUFFIXES, find_weights
 
 WEB = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
 MODEL_SIZES = ("fast", "best")  # what --quality took in 0.1
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".ckpt")  # as in `models.community`, without torch
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -103,29 +104,32 @@ def parse_quality(given: str | None) -> int | None:
     return int(given)
 
 
-def check_model(model: str) -> str:
-    """The name, or the path with `~` expanded; UnknownModelError for a file that is not there."""
+def check_model(model: str, *also: str) -> str:
+    """The name, or the path with `~` expanded; UnknownModelError where there is no such model.
+
+    also: what may be given besides, such as "bicubic"
+    """
+    if model in also:
+        return model
     path = Path(model).expanduser()
-    named_as_file = path.suffix.lower() in WEIGHTS_SUFFIXES or path.name != model
+    named_as_file = path.suffix.lower() in SUFFIXES or path.name != model
     if named_as_file and not path.exists():
         raise UnknownModelError(
             f"{path} does not exist; give a weights file, or a name from `restore models`"
         )
+    find_weights(path)
     return str(path)
 
 
-def check_precision(precision: str) -> None:
-    """Raise InputError for a precision that does not exist."""
+def check_compute(
+    precision: str, engine: str = "auto", tile: int | None = None, memory: str | None = None
+) -> None:
+    """InputError for settings of `Compute` that are not valid on any device."""
     if precision not in PRECISIONS:
         raise InputError(f"'{precision}' is not a precision; choose one of {', '.join(PRECISIONS)}")
-
-
-def check_engine(engine: str) -> None:
-    """InputError for a name that is none, or for an engine that is not installed."""
-    if engine not in ("auto", "torch"):
-        from restore.engine.compute import check_engine
-
-        check_engine(engine)
+    compute.check_engine(engine)
+    compute.check_tile(tile)
+    compute.parse_bytes(memory)
 
 
 def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, backup: bool) -> None:

@@ -142,8 +142,7 @@ def command(
         check_detail(detail)
     if sigma is not None:
         parse_sigma(sigma)
-    checks.check_precision(precision)
-    checks.check_engine(engine)
+    checks.check_compute(precision, engine, tile, memory)
     model = checks.check_model(model)
     settings: dict[str, Any] = {
         "model": fast_version(model) if fast else model,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from restore.cli import checks
 from restore.cli.console import (
     Debug,
     Device,
@@ -21,6 +22,7 @@ from restore.cli.console import (
 )
 from restore.cli.showing import OverwriteShown, ReportFile, Showing, check_shown
 from restore.errors import InputError
+from restore.models.folders import find_weights
 
 if TYPE_CHECKING:
     from restore.evaluation.benchmark import PictureScore, SetScore
@@ -83,6 +85,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Score a model on a test set: mean PSNR and SSIM, and the worst pictures."""
+    checks.check_compute(precision, tile=tile)
+    model = checks.check_model(model, "bicubic")
     from restore.engine.device import choose_device, choose_precision, precision_name
     from restore.evaluation.benchmark import parse_scale, to_plain
     from restore.evaluation.testsets import PAIRS, clean_files, parse_degradation
@@ -189,7 +193,7 @@ def show(sets: list[SetScore]) -> None:
 def record_scores(model: str, sets: list[SetScore]) -> None:
     """Store the scores in the model card; they replace older ones of the same measurement."""
     from restore.evaluation.benchmark import to_plain
-    from restore.models.weights import find_weights, read_card, replace_scores
+    from restore.models.weights import read_card, replace_scores
 
     path = find_weights(model)
     new = [to_plain(s) for s in sets]

@@ -10,6 +10,7 @@ import typer
 from restore.cli import checks
 from restore.cli.console import Debug, examples, flag, out, rows
 from restore.errors import InputError, WriteError
+from restore.models import folders
 
 EPILOG = examples(
     "restore export denoise-photo --format onnx",
@@ -44,7 +45,7 @@ def command(
         raise InputError(f"'{file_format}' is not a format; choose one of {', '.join(SUFFIXES)}")
     model = checks.check_model(model)
     named = Path(model)
-    name = named.stem if named.suffix.lower() in checks.WEIGHTS_SUFFIXES else named.name
+    name = named.stem if named.suffix.lower() in folders.SUFFIXES else named.name
     path = Path(name + SUFFIXES[file_format])
     path = path if output is None else checks.local(output)
     for made in (path, path.with_suffix(".bin")) if file_format == "openvino" else (path,):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from restore.cli import checks
 from restore.cli.console import Debug, Device, Precision, examples, option, out, parse_seconds
 from restore.cli.data import Overwrite
 from restore.cli.watching import show, stopping, torch_quiet
@@ -53,6 +54,8 @@ def command(
     A fifth of the pictures is held out to judge by. Beside the weights lie a sheet with both
     models' results, the table and picture of the training.
     """
+    checks.check_compute(precision)
+    model = checks.check_model(model)
     from restore.training.finetune import FineTuning, finetune, sheet_of
     from restore.training.loop import Limits
 

@@ -11,6 +11,7 @@ import typer
 from restore.cli.checks import local
 from restore.cli.console import Debug, err, examples, out, rows
 from restore.errors import InputError, ModelError, UnknownModelError, WeightsError
+from restore.models.folders import added_models, available_models, find_weights
 
 if TYPE_CHECKING:
     from restore.models.card import ModelCard
@@ -47,7 +48,9 @@ def command(
 ) -> None:
     """List the models that are shipped and added, print the model card of one, or add one."""
     check_adding(name, add, as_name)
-    from restore.models.weights import add_model, find_weights, read_card
+    if name is not None:
+        find_weights(name)  # before torch is imported
+    from restore.models.weights import add_model, read_card
 
     if add is not None:
         out().print(f"{add} -> {add_model(local(add), as_name)}", soft_wrap=True)
@@ -85,7 +88,7 @@ def check_adding(name: str | None, add: str | None, as_name: str | None) -> None
 
 def usable_cards() -> dict[str, ModelCard]:
     """The cards of all models by name; an added one that cannot be used is said to be so."""
-    from restore.models.weights import added_models, available_models, read_card
+    from restore.models.weights import read_card
 
     cards = {model: read_card(path) for model, path in available_models().items()}
     for model, path in added_models().items():

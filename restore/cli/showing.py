@@ -146,7 +146,8 @@ class Showing:
     def add_model(self, name: str) -> None:
         """The short card of a model, once."""
         from restore.cli.models import summary
-        from restore.models.weights import find_weights, read_card
+        from restore.models.folders import find_weights
+        from restore.models.weights import read_card
 
         given = self.settings.get("model")
         try:

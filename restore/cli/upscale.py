@@ -148,10 +148,9 @@ def command(
         check_on_cluster(reference, compare, report)
     make_size(scale, width, height, fit)
     check_strength(strength)
-    checks.check_precision(precision)
-    checks.check_engine(engine)
+    checks.check_compute(precision, engine, tile, memory)
     settings: dict[str, Any] = {
-        "model": None if model is None else checks.check_model(model),
+        "model": model and checks.check_model(model, "bicubic"),
         "scale": scale,
         "width": width,
         "height": height,

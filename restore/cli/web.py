@@ -22,6 +22,7 @@ from restore.cli.console import (
     option,
     out,
 )
+from restore.engine import compute
 from restore.errors import InputError
 
 ACCESS, LIMITS = "Access", "Limits"
@@ -80,12 +81,10 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Serve a page to restore pictures in the browser, and an HTTP API, until Ctrl-C."""
-    checks.check_precision(precision)
+    checks.check_compute(precision, memory=memory)
     check_numbers(port, max_pixels, max_jobs)
     given = check_token(token or os.environ.get(TOKEN) or None)
-    from restore.engine.memory import parse_bytes
-
-    sizes = parse_bytes(max_bytes) or 0, parse_bytes(keep) or 0
+    sizes = [compute.parse_bytes(size) or 0 for size in (max_bytes, keep)]
     try:
         from restore.web import server
         from restore.web.app import create_app
@@ -99,13 +98,11 @@ def command(
     local = server.is_loopback(host)
     secret = given or (None if local else server.new_token())
 
-    from restore.engine.compute import Compute
-
-    each = Compute(device, precision, memory=memory).resolve_each()
+    each = compute.Compute(device, precision, memory=memory).resolve_each()
     bound = server.bind(host, port)
     address = server.address_of(bound, secret)
     app = create_app(
-        [Compute(str(one.device), precision, memory=one.memory) for one in each],
+        [compute.Compute(str(one.device), precision, memory=one.memory) for one in each],
         Limits(sizes[0], max_pixels, max_jobs, max(1, max_jobs // 2), sizes[1]),
         Access(tuple(name.lower() for name in allow_host or ()), not local, secret),
     )

@@ -1,8 +1,13 @@
-"""The settings of a computation: device, precision, engine, tile and memory."""
+"""The settings of a computation: device, precision, engine, tile and memory.
+
+Importing it does not import torch, so that a setting that is not valid is refused at once.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import numbers
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
 
     from restore.models.network import Network
 
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 # What can compute a network, and the package that each needs.
 ENGINES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
@@ -60,7 +67,6 @@ class Compute:
 
     def _on(self, device: torch.device) -> Resources:
         from restore.engine.device import choose_precision
-        from restore.engine.memory import check_tile, parse_bytes
 
         check_engine(self.engine, device.type)
         dtype = choose_precision(self.precision, device)
@@ -120,3 +126,33 @@ def check_engine(name: str, device: str = "cpu") -> None:
         )
     if name != "torch" and device != "cpu":
         raise InputError(f"the engine {name} runs on the CPU; give --device cpu, or --engine torch")
+
+
+def check_tile(tile: int | None) -> int | None:
+    """The side of a tile in pixels. Raises InputError unless it is an integer above 0."""
+    if tile is None:
+        return None
+    if isinstance(tile, bool) or not isinstance(tile, numbers.Integral) or tile < 1:
+        raise InputError(f"the tile must be a whole number of pixels above 0, not {tile!r}")
+    return int(tile)
+
+
+def parse_bytes(value: int | str | None) -> int | None:
+    """Bytes from a size such as 2GB, 1.5GiB or 800M, or from a number; None stays None.
+
+    KB, MB, GB and TB are powers of 1000; KiB, MiB, GiB and TiB are powers of 1024.
+    Raises InputError for anything else.
+    """
+    if value is None or (isinstance(value, numbers.Integral) and not isinstance(value, bool)):
+        count = None if value is None else int(value)
+    else:
+        text = value.strip().upper() if isinstance(value, str) else ""
+        match = re.fullmatch(r"(\d{1,20}(?:\.\d+)?)\s*([KMGT]I?)?B?", text)
+        if match is None:
+            raise InputError(
+                f"'{value}' is not an amount of memory; write it like 2GB, 1.5GiB or 800MB"
+            )
+        count = int(float(match[1]) * UNITS[match[2] or ""])
+    if count is not None and count < 1:
+        raise InputError(f"memory must be at least 1 byte, not {value}; write it like 2GB")
+    return count

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import numbers
 import os
-import re
 from pathlib import Path
 
 import torch
@@ -22,33 +20,10 @@ HELD_BYTES = 36
 TILE_CHANNELS = 5 * 32
 # Bytes per pixel of a picture that is read and written by rows, for the conversions.
 ROW_BYTES = 60
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 # The most pixels of a tile on CUDA: cuDNN fails on tensors of 2^31 values, and the widest that the
 # networks have at full resolution are of 64 channels.
 MOST_CUDA_PIXELS = 3 * 2**23
 CGROUP = Path("/sys/fs/cgroup")
-
-
-def parse_bytes(value: int | str | None) -> int | None:
-    """Bytes from a size such as 2GB, 1.5GiB or 800M, or from a number; None stays None.
-
-    KB, MB, GB and TB are powers of 1000; KiB, MiB, GiB and TiB are powers of 1024.
-    Raises InputError for anything else.
-    """
-    if value is None or (isinstance(value, numbers.Integral) and not isinstance(value, bool)):
-        count = None if value is None else int(value)
-    else:
-        text = value.strip().upper() if isinstance(value, str) else ""
-        match = re.fullmatch(r"(\d{1,20}(?:\.\d+)?)\s*([KMGT]I?)?B?", text)
-        if match is None:
-            raise InputError(
-                f"'{value}' is not an amount of memory; write it like 2GB, 1.5GiB or 800MB"
-            )
-        count = int(float(match[1]) * UNITS[match[2] or ""])
-    if count is not None and count < 1:
-        raise InputError(f"memory must be at least 1 byte, not {value}; write it like 2GB")
-    return count
 
 
 def format_bytes(count: int) -> str:
@@ -126,15 +101,6 @@ def too_little_for_rows(memory: int, rows: int, need: int) -> InputError:
         f"{format_bytes(memory)} of memory is too little for {rows} rows of this picture; "
         f"it needs at least {format_bytes(need)}"
     )
-
-
-def check_tile(tile: int | None) -> int | None:
-    """The side of a tile in pixels. Raises InputError unless it is an integer above 0."""
-    if tile is None:
-        return None
-    if isinstance(tile, bool) or not isinstance(tile, numbers.Integral) or tile < 1:
-        raise InputError(f"the tile must be a whole number of pixels above 0, not {tile!r}")
-    return int(tile)
 
 
 def tile_bytes(network: Network, dtype: torch.dtype) -> int:

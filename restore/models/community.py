@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from restore.errors import WeightsError, WriteError
 from restore.image.atomic import write_json
 from restore.models.card import ModelCard
-from restore.models.folders import cache_folder
+from restore.models.folders import SUFFIXES, cache_folder
 from restore.models.network import BaseNetwork
 from restore.models.reach import BLEND, OVERLAP, Geometry, Subject, measure
 
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor, ModelDescriptor
 
-SUFFIXES = (".pth", ".ckpt", ".safetensors")
 LARGEST_FILE = 2**32  # bytes; the largest of these networks have 2.5 GB
 MEASURED = ".restore.json"  # added to the name of a weights file
 MEASURED_VERSION = 1

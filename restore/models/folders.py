@@ -1,12 +1,20 @@
-"""The user's own folders: for models that were added, and for what was measured of others."""
+"""Where models lie, shipped and added, and how they are found by name, without importing torch.
+
+The user's own folders are for models that were added, and for what was measured of others.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from restore.errors import UnknownModelError
+
 NAME = "restore"
+SUFFIXES = (".pth", ".ckpt", ".safetensors")  # of weights files
+ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
 
 
 def models_folder() -> Path:
@@ -23,6 +31,44 @@ def cache_folder() -> Path:
     folder = _base("XDG_CACHE_HOME", ".cache", "Library/Caches") / NAME
     shared = sys.platform == "win32" and not os.environ.get("XDG_CACHE_HOME")
     return folder / "cache" if shared else folder
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def available_models() -> dict[str, Path]:
+    """The shipped models that restore pictures: name -> file."""
+    shipped = sorted(weights_folder().glob("*.safetensors"))
+    return {path.stem: path for path in shipped if path.stem not in ESTIMATORS}
+
+
+def added_models() -> dict[str, Path]:
+    """The models in the user's folder, as `add_model` keeps them there: name -> file."""
+    folder = models_folder()
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.stem: path for path in files if path.suffix.lower() in SUFFIXES}
+
+
+def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model by its name, or the path itself; UnknownModelError says what exists."""
+    shipped, added = available_models(), added_models()
+    if str(name_or_path) in shipped | added:
+        return (added | shipped)[str(name_or_path)]
+    if str(name_or_path) in ESTIMATORS:
+        return weights_folder() / f"{name_or_path}.safetensors"
+    path = Path(name_or_path)
+    with suppress(OSError, ValueError):  # a name that cannot be one of a file
+        if path.is_file():
+            return path
+    listed = ", ".join([*shipped, *added]) or "none"
+    raise UnknownModelError(
+        f"there is no model '{name_or_path}'; give one of {listed}, or a weights file "
+        f"({', '.join(SUFFIXES)})"
+    )
 
 
 def _base(variable: str, linux: str, mac: str) -> Path:

@@ -1,6 +1,6 @@
-"""Weights files: safetensors with a model card in the header; saving, finding and loading them.
+"""Weights files: safetensors with a model card in the header; saving, adding and loading them.
 
-Files of other projects are found and added here too, and loaded by `models.community`.
+They are found by `models.folders`; those of other projects are loaded by `models.community`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,21 @@ from restore.errors import InputError, ModelError, UnknownModelError, WeightsErr
 from restore.image.atomic import write_aside
 from restore.image.guard import first_line
 from restore.models.card import ModelCard, card_from_json
-from restore.models.community import SUFFIXES, load_community, read_community_card
+from restore.models.community import load_community, read_community_card
 from restore.models.denoiser import Denoiser
-from restore.models.folders import models_folder
+from restore.models.folders import (
+    ESTIMATORS,
+    SUFFIXES,
+    added_models,
+    available_models,
+    find_weights,
+    models_folder,
+)
 from restore.models.network import Network
 from restore.models.noise_level import NoiseEstimator
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
-ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
 RESERVED = ("bicubic",)  # what means something else where a model is named
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
@@ -41,26 +46,6 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 ARCHITECTURES: dict[str, type[UNet]] = {"Denoiser": Denoiser, "Upscaler": Upscaler}
 FORMER_ARGUMENTS = {"tellable": "noise_inputs"}  # in the cards of older weights files
-
-
-def weights_folder() -> Path:
-    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "weights"
-    return installed if installed.is_dir() else package.parent / "weights"
-
-
-def available_models() -> dict[str, Path]:
-    """The shipped models that restore pictures: name -> file."""
-    shipped = sorted(weights_folder().glob("*.safetensors"))
-    return {path.stem: path for path in shipped if path.stem not in ESTIMATORS}
-
-
-def added_models() -> dict[str, Path]:
-    """The models in the user's folder, as `add_model` keeps them there: name -> file."""
-    folder = models_folder()
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.stem: path for path in files if path.suffix.lower() in SUFFIXES}
 
 
 def add_model(file: Path, name: str | None = None) -> Path:
@@ -97,24 +82,6 @@ def add_model(file: Path, name: str | None = None) -> Path:
         kept.unlink()
         raise
     return kept
-
-
-def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model by its name, or the path itself; UnknownModelError says what exists."""
-    shipped, added = available_models(), added_models()
-    if str(name_or_path) in shipped | added:
-        return (added | shipped)[str(name_or_path)]
-    if str(name_or_path) in ESTIMATORS:
-        return weights_folder() / f"{name_or_path}.safetensors"
-    path = Path(name_or_path)
-    with suppress(OSError, ValueError):  # a name that cannot be one of a file
-        if path.is_file():
-            return path
-    listed = ", ".join([*shipped, *added]) or "none"
-    raise UnknownModelError(
-        f"there is no model '{name_or_path}'; give one of {listed}, or a weights file "
-        f"({', '.join(SUFFIXES)})"
-    )
 
 
 def save_weights(

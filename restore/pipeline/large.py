@@ -166,7 +166,8 @@ def _budget(memory: int | str | None) -> int:
     """Bytes that may be used: a limit as it is given, or half of the free memory."""
     import torch
 
-    from restore.engine.memory import free_memory, parse_bytes
+    from restore.engine.compute import parse_bytes
+    from restore.engine.memory import free_memory
 
     return parse_bytes(memory) or free_memory(torch.device("cpu")) // 2
 
@@ -214,7 +215,8 @@ def check_fits(data: bytes, name: str, compute: Compute) -> None:
         return
     import torch
 
-    from restore.engine.memory import format_bytes, free_memory, held_bytes, parse_bytes
+    from restore.engine.compute import parse_bytes
+    from restore.engine.memory import format_bytes, free_memory, held_bytes
 
     limit = parse_bytes(compute.memory) or free_memory(torch.device("cpu"))
     if held_bytes(height, width, 1) > limit:

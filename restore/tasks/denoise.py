@@ -258,7 +258,7 @@ def of_size(model: str, size: str) -> str:
     model: the name of either version; size: "fast" or "best"
     Raises InputError if the model has no fast version.
     """
-    from restore.models.weights import available_models
+    from restore.models.folders import available_models
 
     best = model.removesuffix(FAST)
     if size == "best":

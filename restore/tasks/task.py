@@ -97,7 +97,7 @@ def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False
     from restore.models.network import check_network
 
     if isinstance(model, (str, os.PathLike)):
-        from restore.models.weights import find_weights
+        from restore.models.folders import find_weights
 
         path = find_weights(model)
         model = _load(path, path.stat().st_mtime_ns)
@@ -117,7 +117,8 @@ def model_name(network: Network) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
-    from restore.models.weights import added_models, available_models, load_model
+    from restore.models.folders import added_models, available_models
+    from restore.models.weights import load_model
 
     network = load_model(path)
     if network.card is not None and path not in available_models().values():

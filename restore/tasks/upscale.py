@@ -188,7 +188,7 @@ def restoring_first(
     jpeg:  whether one with errors of JPEG compression is restored even so
     None if the shipped denoiser cannot be conditioned on noise, as it could do harm.
     """
-    from restore.models.weights import available_models
+    from restore.models.folders import available_models
 
     if DEFAULT_MODEL not in available_models():
         return None
@@ -200,7 +200,7 @@ def restoring_first(
 
 def shipped_upscalers() -> dict[int, Path]:
     """The shipped models that are used by default, by scale: `upscale-x2` and so on."""
-    from restore.models.weights import available_models
+    from restore.models.folders import available_models
 
     matches = ((re.fullmatch(r"upscale-x(\d)", n), path) for n, path in available_models().items())
     return {int(match[1]): path for match, path in matches if match is not None}

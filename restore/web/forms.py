@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from restore.errors import InputError
 from restore.models.card import ModelCard
-from restore.models.weights import available_models, read_card
+from restore.models.folders import available_models
+from restore.models.weights import read_card
 from restore.pipeline.file import MARK, Saving
 from restore.tasks.denoise import DEFAULT_MODEL, denoising
 from restore.tasks.target_size import LARGEST_FACTOR, Size, make_size

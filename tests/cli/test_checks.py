@@ -66,13 +66,28 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("denoise", picture, "--sigma", "loud"): "noise level",
         ("denoise", picture, "--precision", "int8"): "not a precision",
         ("denoise", picture, "--model", "none.safetensors"): "does not exist",
+        ("denoise", picture, "--model", "nonesuch"): "there is no model 'nonesuch'; give one of",
+        ("denoise", picture, "--model", "bicubic"): "there is no model 'bicubic'",
+        ("denoise", picture, "--memory", "much"): "write it like 2GB",
+        ("denoise", picture, "--memory", "0"): "write it like 2GB",
+        ("denoise", picture, "--tile", "0"): "above 0",
+        ("denoise", picture, "--engine", "nonesuch"): "is not an engine",
         ("denoise", picture, "--reference", "none.png"): "none.png does not exist",
         ("denoise", picture, "--in-place"): "--backup",
         ("denoise", picture, "--overwrite", "--skip-existing"): "give one",
         ("upscale", picture): "give exactly one of scale",
         ("upscale", picture, "--scale", "x"): "above 1",
         ("upscale", picture, "--scale", "2", "--quality", "fast"): "--fast",
+        ("upscale", picture, "--scale", "2", "--model", "nonesuch"): "no model 'nonesuch'",
+        ("upscale", picture, "--scale", "2", "--memory", "much"): "write it like 2GB",
         ("compare", picture, "none.png"): "none.png does not exist",
+        ("evaluate", "nonesuch", "--data", "."): "there is no model 'nonesuch'",
+        ("evaluate", "bicubic", "--data", ".", "--precision", "int8"): "not a precision",
+        ("export", "nonesuch", "--format", "onnx"): "there is no model 'nonesuch'",
+        ("finetune", "nonesuch", "--data", "."): "there is no model 'nonesuch'",
+        ("models", "nonesuch"): "there is no model 'nonesuch'",
+        ("web", "--memory", "much"): "write it like 2GB",
+        ("web", "--keep", "much"): "write it like 2GB",
     }
     lines = without_torch([list(words) for words in told], tmp_path)
     assert len(lines) == len(told), lines
@@ -111,8 +126,9 @@ def test_a_home_folder_in_quotes_is_expanded(
     assert check_model("~/m.safetensors") == str(tmp_path / "m.safetensors")
 
 
-def test_names_of_models_are_left_to_the_models() -> None:
+def test_a_model_is_found_by_its_name_or_file() -> None:
     assert check_model("denoise-photo") == "denoise-photo"
+    assert check_model("bicubic", "bicubic") == "bicubic"
     with pytest.raises(UnknownModelError, match="restore models"):
         check_model("folder/none")
 

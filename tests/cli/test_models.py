@@ -14,7 +14,8 @@ from restore.cli import app
 from restore.cli.models import score_words, summary, trained_on
 from restore.errors import RestoreError, UnknownModelError, WeightsError
 from restore.models.card import ModelCard
-from restore.models.weights import available_models, load_model, read_card
+from restore.models.folders import available_models
+from restore.models.weights import load_model, read_card
 from restore.tasks.task import find_network
 
 

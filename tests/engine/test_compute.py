@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from restore.engine import compute
-from restore.engine.compute import Compute, check_engine
+from restore.engine.compute import Compute, check_engine, parse_bytes
 from restore.engine.run import run_array, run_together
 from restore.errors import InputError
 from restore.models.card import ModelCard
@@ -23,6 +23,21 @@ def test_it_resolves_names_and_sizes() -> None:
     assert (found.device.type, found.dtype) == ("cpu", torch.float32)
     assert (found.tile, found.memory) == (64, 2_000_000)
     assert Compute(torch.device("cpu")).resolve().device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800M", 8 * 10**8), ("7", 7), (5, 5)],
+)
+def test_sizes_are_read_as_people_write_them(text: str | int, count: int) -> None:
+    assert parse_bytes(text) == count
+    assert parse_bytes(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "2 GBs", "-1", "much", "0", 0, "1e9"])
+def test_other_words_are_refused_with_one_that_works(text: str | int) -> None:
+    with pytest.raises(InputError, match="write it like"):
+        parse_bytes(text)
 
 
 def test_several_devices_share_the_memory() -> None:

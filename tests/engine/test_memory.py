@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine.compute import Resources
+from restore.engine.compute import Resources, parse_bytes
 from restore.engine.memory import (
     check_room,
     for_network,
     format_bytes,
     free_memory,
     held_bytes,
-    parse_bytes,
     tile_pixels,
 )
 from restore.engine.rows.backend import columns_within
@@ -34,21 +33,6 @@ from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import denoise, upscale
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("800M", 8 * 10**8), ("7", 7), (5, 5)],
-)
-def test_sizes_are_read_as_people_write_them(text: str | int, count: int) -> None:
-    assert parse_bytes(text) == count
-    assert parse_bytes(None) is None
-
-
-@pytest.mark.parametrize("text", ["", "2 GBs", "-1", "much", "0", 0, "1e9"])
-def test_other_words_are_refused_with_one_that_works(text: str | int) -> None:
-    with pytest.raises(InputError, match="write it like"):
-        parse_bytes(text)
 
 
 def test_a_size_in_words_is_never_less_than_the_size() -> None:

@@ -11,7 +11,8 @@ import pytest
 from restore.evaluation.benchmark import evaluate, summarise
 from restore.evaluation.testsets import PAIRS, Degradation
 from restore.image.read import load_image
-from restore.models.weights import available_models, read_card
+from restore.models.folders import available_models
+from restore.models.weights import read_card
 from restore.pipeline.picture import denoise
 
 MODEL = "denoise-photo"

@@ -10,7 +10,8 @@ import pytest
 from restore.evaluation.benchmark import evaluate, summarise
 from restore.evaluation.testsets import Degradation
 from restore.image.read import load_image
-from restore.models.weights import available_models, load_model, read_card
+from restore.models.folders import available_models
+from restore.models.weights import load_model, read_card
 from restore.pipeline.picture import denoise
 from restore.tasks.denoise import FAST, of_size
 

@@ -21,6 +21,7 @@ from restore.models.denoiser import Denoiser
 from restore.models.export import FORMATS, TOLERANCE, description, export_model
 from restore.models.network import BaseNetwork
 from restore.models.upscaler import Upscaler
+from restore.models.weights import load_model
 
 CARD = ModelCard("small", "denoise", "Denoiser", {}, licence="Apache-2.0")
 
@@ -102,6 +103,20 @@ def test_a_fresh_process_without_this_package_gives_the_same(
     assert about["card"]["licence"] == "Apache-2.0" and about["card"]["name"] == "small"
     assert (about["multiple_of"], about["noise_inputs"], about["border"]) == (2, 3, 8)
     assert about.get("opset") == (None if kind == "torch-export" else export.OPSET)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("denoise-photo-fast", "onnx"), ("upscale-x4", "torch-export")]
+)
+def test_shipped_models_are_exported_at_their_full_size(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    needs(kind)
+    network = load_model(name)
+    done = export_model(network, kind, tmp_path / f"{name}{FORMATS[kind]}")
+    assert done.difference <= TOLERANCE
+    kernels = sum(parameter.numel() for parameter in network.parameters())  # type: ignore[attr-defined]
+    assert done.path.stat().st_size > 4 * kernels  # all of them, in float32
 
 
 def test_an_upscaler_in_both_runtimes(tmp_path: Path, small_upscaler: Upscaler) -> None:

@@ -10,13 +10,9 @@ import torch
 from restore.errors import WeightsError
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
+from restore.models.folders import available_models
 from restore.models.noise_level import LEVELS, NoiseEstimator, noise_levels
-from restore.models.weights import (
-    available_models,
-    load_estimator,
-    load_model,
-    save_weights,
-)
+from restore.models.weights import load_estimator, load_model, save_weights
 from restore.training.degradations.noise import spread_noise
 
 

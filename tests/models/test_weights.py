@@ -15,13 +15,8 @@ from safetensors.torch import save
 from restore.errors import UnknownModelError, WeightsError
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
-from restore.models.weights import (
-    available_models,
-    load_model,
-    read_card,
-    replace_scores,
-    save_weights,
-)
+from restore.models.folders import available_models
+from restore.models.weights import load_model, read_card, replace_scores, save_weights
 
 ARGUMENTS = {"channels": 3, "widths": [4, 8], "blocks": [1, 1]}
 
@@ -236,9 +231,3 @@ def test_a_deep_or_endless_header_is_one_sentence(tmp_path: Path, header: bytes)
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(WeightsError, match="not a weights file"):
         read_card(path)
-
-
-def test_a_name_that_cannot_be_one_of_a_file_is_an_unknown_model() -> None:
-    for name in ("x" * 5000, "\0"):
-        with pytest.raises(UnknownModelError, match="there is no model"):
-            load_model(name)

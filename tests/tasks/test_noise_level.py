@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from restore.models.folders import weights_folder
 from restore.models.noise_level import FAINTEST
-from restore.models.weights import weights_folder
 from restore.tasks.noise_level import (
     BINS,
     SIDE,

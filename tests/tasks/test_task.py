@@ -13,7 +13,7 @@ from restore.errors import InputError, UnknownModelError
 from restore.image.color import as_grey
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
-from restore.models.weights import find_weights
+from restore.models.folders import find_weights
 from restore.tasks.task import check_strength, find_network, fit_channels, parse_sigma
 
 

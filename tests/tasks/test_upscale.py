@@ -234,7 +234,7 @@ def test_models_for_the_other_task_are_refused_in_words(
 def test_without_shipped_weights_the_default_says_what_would_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("restore.models.weights.available_models", dict)
+    monkeypatch.setattr("restore.models.folders.available_models", dict)
     with pytest.raises(UnknownModelError, match=r"--model bicubic.*restore train upscale-x4"):
         upscale(np.zeros((8, 8, 3), np.uint8), 2)
 
@@ -243,7 +243,7 @@ def test_the_shipped_models_are_found_by_their_names(
     monkeypatch: pytest.MonkeyPatch, upscaling_weights: Path
 ) -> None:
     found = {"upscale-x3": upscaling_weights, "denoise-x": Path("d"), "upscale-photo-x4": Path("p")}
-    monkeypatch.setattr("restore.models.weights.available_models", lambda: found)
+    monkeypatch.setattr("restore.models.folders.available_models", lambda: found)
     result = upscale(np.zeros((8, 8, 3), np.uint8), 2.5, **FP32)
     assert (result.model, result.image.shape) == ("tiny-x3", (20, 20, 3))
     assert Interpolation().card is not None

@@ -9,19 +9,8 @@ from restore.engine.rows import layers as laid_out
 from restore.engine.rows.layers import Layers, can_stream
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
-from restore.models.upscaler import Upscaler
-
-NETWORKS = [
-    Denoiser(widths=(4, 8, 8), blocks=(1, 2, 1), seed=1),
-    Denoiser(widths=(6,), blocks=(1,), seed=1),
-    Denoiser(channels=1, widths=(4, 8), blocks=(2, 1), seed=1),
-    Upscaler(2, widths=(4, 8), blocks=(2, 1), seed=1),
-    Upscaler(3, channels=1, widths=(4, 8), blocks=(1, 1), seed=1),
-    Upscaler(4, widths=(6,), blocks=(1,), seed=1),
-]
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}")
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("narrow", [1000, 1], ids=["", "narrow"])
 @pytest.mark.parametrize("framed", [(4, 6, 8), ()], ids=["framed", "not framed"])

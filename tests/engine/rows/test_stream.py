@@ -13,16 +13,6 @@ from restore.engine.rows.stream import NotFiniteError, Stream
 from restore.engine.rows.workers import Workers
 from restore.models.denoiser import Denoiser
 from restore.models.unet import UNet
-from restore.models.upscaler import Upscaler
-
-NETWORKS = [
-    Denoiser(widths=(4, 8, 8), blocks=(1, 2, 1), seed=1),
-    Denoiser(widths=(6,), blocks=(1,), seed=1),
-    Denoiser(channels=1, widths=(4, 8), blocks=(2, 1), seed=1),
-    Upscaler(2, widths=(4, 8), blocks=(2, 1), seed=1),
-    Upscaler(3, channels=1, widths=(4, 8), blocks=(1, 1), seed=1),
-    Upscaler(4, widths=(6,), blocks=(1,), seed=1),
-]
 
 
 def streamed(layers: Layers, picture: torch.Tensor, threads: int = 1) -> torch.Tensor:
@@ -58,9 +48,6 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 @pytest.mark.parametrize("narrow", [1000, 2], ids=["", "some narrow"])
 @pytest.mark.parametrize(
     "framed", [(4, 6, 8), (8,), ()], ids=["framed", "some framed", "not framed"]
-)
-@pytest.mark.parametrize(
-    "network", NETWORKS, ids=lambda n: f"{type(n).__name__}-{n.scale}-{n.arguments['widths']}"
 )
 @torch.inference_mode()
 def test_streamed_equals_untiled_over_random_sizes(
