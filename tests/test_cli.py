@@ -100,7 +100,7 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
         (["{noisy}", "--quality", "-5"], "from 1 to 100"),
         (["{noisy}", "--quality", "good"], "from 1 to 100"),
         (["{noisy}", "--quality", "fast"], "--fast"),
-        (["{noisy}", "--model", "nonesuch", "--fast"], "no fast version"),
+        (["{noisy}", "--model", "nonesuch", "--fast"], "no model 'nonesuch'"),
         (["{noisy}", "--format", "gif"], "PNG"),
         (["{noisy}", "-o", "{noisy}", "--overwrite"], "itself"),
         (["{noisy}", "-o", "{folder}/empty.png/out.png"], "no folder"),

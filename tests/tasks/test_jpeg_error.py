@@ -14,8 +14,8 @@ import restore
 from restore.engine.compute import Compute
 from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
+from restore.models.folders import weights_folder
 from restore.models.noise_level import LUMA
-from restore.models.weights import weights_folder
 from restore.pipeline.picture import restore_picture
 from restore.tasks.jpeg_error import jpeg_error
 from restore.tasks.noise_level import LEAST_ERROR, compressed, estimate_noise, white
