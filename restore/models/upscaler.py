@@ -75,9 +75,6 @@ class Upscaler(UNet):
         detail = self.features(self.preprocess(x).to(self.head.weight.dtype))
         return self.postprocess(x, detail.to(x.dtype))
 
-    # Torch's compiler would start the threads of a CPU anew for each pixel of this pooling (torch
-    # 2.14: 3 s a step of 0.1 s), so it is left out of what is compiled.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no types
     def preprocess(self, x: Tensor) -> Tensor:
         """The picture minus its local mean."""
         return x - local_mean(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,17 +114,3 @@ def test_the_file_gives_it_back_with_its_interpolation(tmp_path: Path) -> None:
 def test_other_scales_are_refused(scale: int) -> None:
     with pytest.raises(ValueError, match="2, 3 or 4"):
         Upscaler(scale)
-
-
-def test_the_pooling_is_left_out_of_what_is_compiled() -> None:
-    """Compiled, it takes more time on a CPU than all the rest; see `Upscaler.preprocess`."""
-    compiled: list[str] = []
-
-    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
-        compiled.extend(str(node.target) for node in graph.graph.nodes)
-        return graph.forward
-
-    network, x = Upscaler(2, 3, (4,), (1,), seed=2), torch.rand(1, 3, 8, 8)
-    torch.testing.assert_close(torch.compile(network, backend=backend)(x), network(x))
-    assert any("conv2d" in name for name in compiled)
-    assert not any("avg_pool2d" in name for name in compiled)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -231,3 +233,10 @@ def test_a_deep_or_endless_header_is_one_sentence(tmp_path: Path, header: bytes)
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(WeightsError, match="not a weights file"):
         read_card(path)
+
+
+def test_loading_a_model_does_not_import_torchs_compiler() -> None:
+    """It takes most of a second, which every command would pay."""
+    asked = "import sys, restore.models.weights; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from restore.errors import TrainingError
 from restore.models.upscaler import Upscaler
 from restore.models.weights import load_model, read_card
 from restore.training.crops import PictureStore
-from restore.training.degradations.pairs import ValidationSet
+from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.job import Job, run_job
-from restore.training.loop import Training, train
+from restore.training.loop import Training, compile_step, train
 from restore.training.recipe import Recipe, load_recipe, make_recipe, shipped_recipes
 from restore.training.sources import Degraded
 
@@ -90,3 +92,21 @@ def test_recipes_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         make_recipe({**tiny_recipe().to_dict(), **changes}, "t")
+
+
+@torch.no_grad()
+def test_the_pooling_is_left_out_of_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled, it takes more time on a CPU than all the rest; see `compile_step`."""
+    compiled: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
+        compiled.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    network, x = Upscaler(2, 3, (4,), (1,), seed=2), torch.rand(1, 3, 8, 8)
+    expected = network(x).mean()
+    found = compile_step(lambda pair: network(pair.degraded).mean(), network)(Pair(x, x))
+    torch.testing.assert_close(found, expected)
+    assert any("conv2d" in name for name in compiled)
+    assert not any("avg_pool2d" in name for name in compiled)
