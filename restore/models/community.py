@@ -117,6 +117,7 @@ class CommunityNetwork(nn.Module, BaseNetwork):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         """Move and cast the network; its kernels keep the usual layout if they need it."""
+        # torch gives `_apply` no types
         if self.form.channels_last:
             return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
         usual = lambda tensor: fn(tensor).contiguous()  # noqa: E731 (a function around another)

@@ -63,7 +63,6 @@ class Upscale:
     first: Task | None = None
     _loaded: dict[int, Network] = field(default_factory=dict, init=False, repr=False)
 
-    unchanged = False
     by_rows = False
 
     @property

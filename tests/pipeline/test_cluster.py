@@ -29,18 +29,6 @@ from restore.tasks.denoise import denoising
 MODEL = "denoise-gaussian-fast"
 
 
-@pytest.fixture
-def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
-    folder = tmp_path / "photos"
-    (folder / "deep").mkdir(parents=True)
-    for number in range(6):
-        pixels = rng.random((40, 48, 3), np.float32)
-        place = folder / "deep" if number == 5 else folder
-        save_image(Picture(pixels), place / f"{number}.png")
-    (folder / "broken.png").write_bytes(b"no picture")
-    return folder
-
-
 @pytest.mark.parametrize(("model", "detail"), [(MODEL, None), ("denoise-photo-fast", 0.5)])
 def test_strips_give_what_the_whole_gives(
     tmp_path: Path,

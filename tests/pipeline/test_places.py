@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from restore.errors import InputError, WriteError
-from restore.image.picture import Picture
-from restore.image.write import save_image
 from restore.pipeline.file import Saving
 from restore.pipeline.places import PlacedJob, place_jobs, why_kept
-
-
-@pytest.fixture
-def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
-    folder = tmp_path / "photos"
-    (folder / "deep").mkdir(parents=True)
-    for number in range(6):
-        pixels = rng.random((40, 48, 3), np.float32)
-        place = folder / "deep" if number == 5 else folder
-        save_image(Picture(pixels), place / f"{number}.png")
-    (folder / "broken.png").write_bytes(b"no picture")
-    return folder
 
 
 def test_results_are_placed_in_the_tree_of_the_inputs(photos: Path) -> None:
