@@ -38,19 +38,29 @@ class Teacher:
         that are conditioned on several numbers, see `helped`.
         """
         if pair.sigma is not None and pair.sigma.ndim == 2:
-            return self.helped(pair)
-        given = pair.degraded.to(self.device)
-        views = [given]
-        if self.antithetic:
-            noisy = add_gaussian_noise(given, self.antithetic, generator)
-            views = [noisy, 2 * given - noisy]
-        with autocast(self.device, self.dtype):
-            answers = [self.network(view).float() for view in views]
-        answer = sum(answers[1:], answers[0]) / len(views)
+            return self.helped(pair, generator)
+        answer = self.answer(pair.degraded.to(self.device), None, generator)
         if pair.sigma is not None:
             known = (pair.sigma.view(len(answer), -1) > 0).any(1).view(-1, 1, 1, 1)
             answer = torch.where(known, pair.clean, answer)
         return pair._replace(clean=answer)
+
+    def answer(self, given: Tensor, clean: Tensor | None, generator: torch.Generator) -> Tensor:
+        """The network's output; the mean over both signs of the added noise, if any is added.
+
+        clean: to condition the network on the levels of all the noise it sees, the added included
+        """
+        views = [given]
+        if self.antithetic:
+            noisy = add_gaussian_noise(given, self.antithetic, generator)
+            views = [noisy, 2 * given - noisy]
+        conditions = [() if clean is None else self._conditions(view - clean) for view in views]
+        with autocast(self.device, self.dtype):
+            answers = [
+                self.network(view, *known).float()
+                for view, known in zip(views, conditions, strict=True)
+            ]
+        return sum(answers[1:], answers[0]) / len(views)
 
     def _conditions(self, noise: Tensor) -> tuple[Tensor, ...]:
         """The numbers that the teacher takes about noise (N, 3, H, W): none, one or all of them."""
@@ -61,8 +71,7 @@ class Teacher:
             return (noise.square().mean((1, 2, 3)).sqrt() * 255,)
         return (noise_levels(noise * 255),)
 
-    @torch.no_grad()
-    def helped(self, pair: Pair) -> Pair:
+    def helped(self, pair: Pair, generator: torch.Generator) -> Pair:
         """The pair with the teacher's output as target where it has less than half of the noise.
 
         So a network learns what the teacher does to noise, and not what it does to patterns and to
@@ -73,9 +82,7 @@ class Teacher:
         noisy = (noise.sqrt() * 255 > LEAST_NOISE).nonzero().view(-1)
         if not len(noisy):
             return pair
-        conditions = self._conditions(given[noisy] - clean[noisy])
-        with autocast(self.device, self.dtype):
-            answer = self.network(given[noisy], *conditions).float()
+        answer = self.answer(given[noisy], clean[noisy], generator)
         left = (answer - clean[noisy]).square().mean((1, 2, 3))
         better = (left < noise[noisy] / 2).view(-1, 1, 1, 1)
         target = clean.clone()
