@@ -16,7 +16,8 @@ from torch import Tensor
 
 from restore.models.noise_level import FAINTEST, NoiseEstimator, noise_planes
 from restore.training.crops import PictureStore
-from restore.training.degradations.noise import add_common_noise, spread_noise
+from restore.training.degradations.downscale import shrink, to_levels
+from restore.training.degradations.noise import add_common_noise, blur, spread_noise
 from restore.training.degradations.pairs import Pair, as_strong, photo, spread_randomly
 from restore.training.precision import autocast
 from restore.training.recipe import Recipe
@@ -24,10 +25,11 @@ from restore.training.recipe import Recipe
 SIDE = 96  # pixels of a crop
 USES = 4  # steps on each batch: to draw one takes four times as long as a step
 PLAIN = 0.6  # the share of pairs with Gaussian noise of any level
-# The share of photographs that stay as sharp as they come, each where it has most detail of some
-# places, and without a degradation. Without them the texture of stone, fur and leaves, which is
-# hardly ever sharp and clean in the others, would be taken for noise.
+# The share of photographs as sharp as they come or sharper, each where it has most detail of some
+# places. Without them the texture of stone, fur and leaves, which is hardly ever sharp and clean in
+# the others, would be taken for noise.
 SHARP, PLACES = 0.3, 3
+SMALLER = 3  # times: how much smaller some of these are made
 # Of these, those with noise as the denoiser sees it spread, and with still coarser noise, which is
 # taken for texture otherwise: a real camera's lies at the end of what the denoiser sees.
 SPREAD = ((0.0, 0.2), (0.2, 0.8))
@@ -75,10 +77,25 @@ def with_plain_noise(pair: Pair, generator: torch.Generator) -> Pair:
     return Pair(clean, torch.where(chosen, noisy, degraded))
 
 
-def with_sharp_photographs(pair: Pair, crops: Tensor, generator: torch.Generator) -> Pair:
-    """Some pairs as crops of photographs with no degradation at all."""
-    chosen = torch.rand(len(crops), 1, 1, 1, generator=generator) < SHARP
-    clean, degraded = (torch.where(chosen, crops, part) for part in (pair.clean, pair.degraded))
+def sharp_photographs(
+    pictures: PictureStore, count: int, side: int, generator: torch.Generator
+) -> Tensor:
+    """Crops without noise, as people put them on the web: made smaller, and sharpened.
+
+    Returns float32 (count, 3, side, side) in [0, 1], rounded to 8 bits.
+    """
+    scale = int(torch.randint(1, SMALLER + 1, (), generator=generator))
+    crops = pictures.crops(count, side * scale, generator, PLACES)
+    crops = shrink(crops, scale) if scale > 1 else crops
+    width, amount = torch.rand(2, count, generator=generator)
+    amount = (4 * amount - 1).clamp(min=0).view(-1, 1, 1, 1)  # a quarter stays as it is
+    return to_levels(crops + amount * (crops - blur(crops, 0.5 + width)))
+
+
+def with_sharp_photographs(pair: Pair, sharp: Tensor, generator: torch.Generator) -> Pair:
+    """The pairs, some of them a sharp photograph with no degradation at all instead."""
+    chosen = torch.rand(len(sharp), 1, 1, 1, generator=generator) < SHARP
+    clean, degraded = (torch.where(chosen, sharp, part) for part in (pair.clean, pair.degraded))
     return Pair(clean, degraded)
 
 
@@ -108,7 +125,7 @@ def train_estimator(  # noqa: PLR0913 (settings of one training)
     for step in range(1, steps + 1):
         if step % USES == 1 or len(pool) < POOL // USES:
             drawn = photo(draw, side, recipe, generator)
-            sharp = pictures.crops(batch, side, generator, PLACES)
+            sharp = sharp_photographs(pictures, batch, side, generator)
             drawn = with_sharp_photographs(drawn, sharp, generator)
             pool = [*pool, with_plain_noise(drawn, generator)][-POOL:]
         pair = _any_turned(pool, generator)

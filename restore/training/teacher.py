@@ -60,7 +60,8 @@ class Teacher:
                 self.network(view, *known).float()
                 for view, known in zip(views, conditions, strict=True)
             ]
-        return sum(answers[1:], answers[0]) / len(views)
+        mean: Tensor = sum(answers[1:], answers[0]) / len(views)
+        return mean
 
     def _conditions(self, noise: Tensor) -> tuple[Tensor, ...]:
         """The numbers that the teacher takes about noise (N, 3, H, W): none, one or all of them."""
