@@ -1,7 +1,7 @@
 """The way over a GPU: whether it is right, and how near it comes to what the card allows.
 
     python benchmarks/gpu.py check [--models ...] [--json check.json]
-    python benchmarks/gpu.py speed [--models ...] [--megapixels 1,12,24,100]
+    python benchmarks/gpu.py speed [--models ...] [--megapixels 1,12,24,100] [--repeats 5]
                                    [--teraflops 989 --terabytes 3.35] [--json speed.json]
 
 check: in float32 the picture of the CPU, within 1e-5; tiles as the whole; the same bits with and
@@ -13,7 +13,8 @@ for the fastest kernels, as a CUDA graph and compiled; the engine, array to arra
 8 bits to 8 bits. Beside each the share of what arithmetic or memory would allow (`floors.py`; the
 defaults are the maker's figures for an NVIDIA H100 SXM: dense half precision, and memory).
 
-With `--device cpu` both run on a CPU, which shows no more than that the script works.
+The file is written anew after each row, so that what was found is kept if the time ends. With
+`--device cpu` both run on a CPU, which shows no more than that the script works.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from speed import picture
 from restore.engine import transfer
 from restore.engine.backend import padded_array
 from restore.engine.compute import Resources
-from restore.engine.device import choose_device, choose_precision, device_name, exact_float32
-from restore.engine.memory import MOST_CUDA_PIXELS
+from restore.engine.device import choose_device, choose_precision, device_name
+from restore.engine.memory import cuda_pixels
 from restore.engine.prepare import CachedNetwork, prepare
 from restore.engine.run import run_array
 from restore.models.weights import load_model
@@ -91,6 +92,7 @@ def check_memory(
 ) -> Iterator[tuple[str, float, bool]]:
     """Memory as planned; and the same picture where the card has a fifth of what it would take."""
     device = exact.device
+    index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -99,11 +101,11 @@ def check_memory(
     yield "bytes taken, of those planned", taken / plan.memory, taken <= plan.memory
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction((before + taken / 5) / total, device)
+    torch.cuda.set_per_process_memory_fraction((before + taken / 5) / total, index)
     try:
         found = run_array(network, pixels, exact)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
     apart, smaller = apart_of(found.pixels, whole), found.plan.tiles > plan.tiles
     holds = smaller and apart <= WITHIN
     yield f"out of memory, then {found.plan.tiles} tiles: difference", apart, holds
@@ -148,15 +150,16 @@ def wait(device: torch.device) -> None:
 
 def graphed(network: Any, x: torch.Tensor) -> Callable[[], Any]:
     """The network as a CUDA graph: all its kernels started at once."""
-    side = torch.cuda.Stream(x.device)
-    side.wait_stream(torch.cuda.current_stream(x.device))
-    with torch.cuda.stream(side):
-        for _ in range(3):
+    with torch.cuda.device(x.device):  # a graph is captured on the current device
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                network(x)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             network(x)
-    torch.cuda.current_stream(x.device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        network(x)
     return graph.replay
 
 
@@ -167,8 +170,10 @@ def alone(name: str, x: torch.Tensor, repeats: int) -> Iterator[tuple[str, float
     if x.device.type != "cuda":
         return
     yield "network, CUDA graph", timed(graphed(network, x), x.device, repeats)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-        yield "network, cuDNN's search", timed(lambda: network(x), x.device, repeats)
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, True
+    yield "network, cuDNN's search", timed(lambda: network(x), x.device, repeats)
+    cudnn.benchmark = before
     compiled: Any = torch.compile(network, mode="max-autotune-no-cudagraphs")
     yield "network, compiled", timed(lambda: compiled(x), x.device, repeats)
 
@@ -180,9 +185,9 @@ def speed(
     _, noisy = picture(size)
     network = told(name)
     pixels = noisy.astype(np.float32) / 255
-    with torch.inference_mode(), exact_float32(device):
+    with torch.inference_mode():
         padded = padded_array(pixels, network.multiple_of, network.border)
-        rows = max(8, MOST_CUDA_PIXELS // padded.shape[1] // 8 * 8)
+        rows = max(8, cuda_pixels(network) // padded.shape[1] // 8 * 8)
         x = torch.from_numpy(padded[:rows]).to(device).permute(2, 0, 1)[None]
         for way, seconds in alone(name, x, repeats):
             yield way, x.shape[2] * x.shape[3] / 1e6 / seconds
@@ -236,11 +241,13 @@ def main() -> None:
     parser.add_argument("--terabytes", type=float, default=3.35)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    device = choose_device(asked.device)
-    rows = list((checks if asked.task == "check" else speeds)(asked, device))
-    if asked.json:
-        found = {"device": device_name(device), "torch": torch.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    device, rows = choose_device(asked.device), list[Row]()
+    for row in (checks if asked.task == "check" else speeds)(asked, device):
+        rows.append(row)
+        if asked.json:
+            found = {"device": device_name(device), "torch": torch.__version__, "rows": rows}
+            asked.json.parent.mkdir(parents=True, exist_ok=True)
+            asked.json.write_text(json.dumps(found, indent=1) + "\n")
     if not all(row.get("holds", True) for row in rows):
         raise SystemExit("not all holds")
 
