@@ -3,6 +3,7 @@
     python benchmarks/gpu.py check [--models ...] [--json check.json]
     python benchmarks/gpu.py speed [--models ...] [--megapixels 1,12,24,100] [--repeats 5]
                                    [--teraflops 989 --terabytes 3.35] [--json speed.json]
+    python benchmarks/gpu.py profile [--models ...] [--megapixels 64] --json trace.json.gz
 
 check: in float32 the picture of the CPU, within 1e-5; tiles as the whole; the same bits with and
 without streams of its own; the same picture after memory ran out; no more memory than planned; and
@@ -13,6 +14,8 @@ for the fastest kernels, as a CUDA graph and compiled; the engine, array to arra
 8 bits to 8 bits. Beside each the share of what arithmetic or memory would allow (`floors.py`; the
 defaults are the maker's figures for an NVIDIA H100 SXM: dense half precision, and memory).
 
+profile: one run of the engine in tiles, as torch's profiler saw it, for a viewer of Chrome traces.
+
 The file is written anew after each row, so that what was found is kept if the time ends. With
 `--device cpu` both run on a CPU, which shows no more than that the script works.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +50,7 @@ from restore.pipeline.picture import denoise, upscale
 CPU, FP32 = torch.device("cpu"), torch.float32
 MODELS = "denoise-gaussian,denoise-gaussian-fast"
 WITHIN = 1e-5
+TILE = 1024  # pixels; so small that many copies are seen in a profile
 Row = dict[str, Any]
 
 
@@ -80,7 +85,7 @@ def check(name: str, device: torch.device, megapixels: float) -> Iterator[tuple[
     half = Resources(device, choose_precision("auto", device), engine="torch")
     found = run_array(network, pixels, half)
     error = float(np.square(found.pixels - whole).mean())
-    decibels, apart = -10 * np.log10(max(error, 1e-20)), apart_of(found.pixels, whole)
+    decibels, apart = -10 * math.log10(max(error, 1e-20)), apart_of(found.pixels, whole)
     yield f"{found.plan.dtype}: decibels to float32", decibels, decibels > 50
     yield f"{found.plan.dtype}: largest difference", apart, apart < 4 / 255
     if device.type == "cuda":
@@ -229,10 +234,21 @@ def checks(asked: argparse.Namespace, device: torch.device) -> Iterator[Row]:
             print(f"{'ok  ' if holds else 'NOT '} {name:<22} {what:<50} {figure:.3g}", flush=True)
 
 
+def profile(asked: argparse.Namespace, device: torch.device) -> None:
+    """Write what the device and the CPU did, and when, in the second of two runs."""
+    network = CachedNetwork(told(asked.models.split(",")[0]))
+    pixels = picture(float(asked.megapixels))[1].astype(np.float32) / 255
+    resources = Resources(device, choose_precision("auto", device), tile=TILE, engine="torch")
+    run_array(network, pixels, resources)
+    with torch.profiler.profile() as seen:
+        run_array(network, pixels, resources)
+    seen.export_chrome_trace(str(asked.json))
+
+
 def main() -> None:
     """Check or measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=["check", "speed"])
+    parser.add_argument("task", choices=["check", "speed", "profile"])
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--megapixels", default="1")
     parser.add_argument("--repeats", type=int, default=5)
@@ -241,12 +257,18 @@ def main() -> None:
     parser.add_argument("--terabytes", type=float, default=3.35)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    if asked.task == "profile" and not asked.json:
+        parser.error("a profile needs --json FILE, for example --json trace.json.gz")
     device, rows = choose_device(asked.device), list[Row]()
+    if asked.json:
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+    if asked.task == "profile":
+        profile(asked, device)
+        return
     for row in (checks if asked.task == "check" else speeds)(asked, device):
         rows.append(row)
         if asked.json:
             found = {"device": device_name(device), "torch": torch.__version__, "rows": rows}
-            asked.json.parent.mkdir(parents=True, exist_ok=True)
             asked.json.write_text(json.dumps(found, indent=1) + "\n")
     if not all(row.get("holds", True) for row in rows):
         raise SystemExit("not all holds")

@@ -25,17 +25,21 @@ import restore
 from restore.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+GPU = ROOT / "benchmarks" / "gpu.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), GPU]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
-ELSEWHERE = ("pip install", "python -m venv")  # .ci/run installs in a fresh environment
-SHORTER = {  # instead of minutes or hours
-    "restore train": "--steps 2 --no-compile",
+# .ci/run installs in a fresh environment; the tests for a GPU are looked for below
+ELSEWHERE = ("pip install", "python -m venv", "python -m pytest")
+SHORTER = {  # instead of minutes or hours, and on a CPU
+    "restore train": "--steps 2 --no-compile --device cpu",
+    "python benchmarks/gpu.py": "--device cpu --models BEST.safetensors --megapixels 0.01",
     "restore finetune": "--steps 40",
     "restore autoencoder train": "--epochs 1",
     "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
     "restore anomaly fit": "--epochs 1",
 }
 NEEDED = {"community": ("spandrel", "onnx", "onnxscript", "onnxruntime", "openvino")}
+MARK = "@pytest.mark." + "gpu"
 SIDE = 128  # of the crops of the samples that the commands get
 
 
@@ -80,10 +84,35 @@ def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         os.link(path, tmp_path / "samples" / path.name)
     write_digits(tmp_path / "digits")
     write_community(tmp_path)
+    write_for_a_gpu(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_for_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """What `benchmarks/gpu.md` names in capitals, small; and small models for `restore devices`."""
+    from restore.cli import devices
+    from restore.models.card import ModelCard
+    from restore.models.denoiser import Denoiser
+    from restore.models.upscaler import Upscaler
+    from restore.models.weights import save_weights
+
+    for name in ("TRAIN", "VAL"):
+        shutil.copytree(folder / name.lower(), folder / name)
+    recipe = (ROOT / "restore" / "training" / "recipes" / "upscale-x4.toml").read_text()
+    recipe = re.sub(r"^widths = .*$", "widths = [4]", recipe, flags=re.M)
+    (folder / "RECIPE.toml").write_text(re.sub(r"^blocks = .*$", "blocks = [1]", recipe, flags=re.M))
+    for name, network in (
+        ("BEST", Upscaler(4, 3, (4,), (1,))),
+        ("tiny", Denoiser(3, (4,), (1,), noise_inputs=3)),
+    ):
+        task, kind = ("upscale", "denoise")[network.scale == 1], type(network).__name__
+        card = ModelCard(name, task, kind, network.arguments, scale=network.scale)
+        save_weights(network, card, folder / f"{name}.safetensors")
+    patch.setattr(devices, "MODELS", (str(folder / "tiny.safetensors"),))
+    patch.setattr(devices, "SIDES", (24, 32))
 
 
 def write_community(folder: Path) -> None:
@@ -134,11 +163,28 @@ def run_line(line: str) -> None:
     words = shlex.split(line, comments=True)
     if not words or line.startswith(ELSEWHERE):
         return
-    assert words[0] == "restore", f"nothing here runs {line!r}"
+    words, target = (words[:-2], words[-1]) if ">" in words[-2:-1] else (words, None)
     for start, more in SHORTER.items():
         words += shlex.split(more) if line.startswith(start) else []
-    done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
-    assert done.exit_code == 0, f"{line}\n{done.output}"
+    if words[0] in ("mkdir", "tar"):
+        subprocess.run(words, check=True)
+    elif words[0] == "python":
+        run_script(words[1:])
+    else:
+        assert words[0] == "restore", f"nothing here runs {line!r}"
+        done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+        if target is not None:
+            Path(target).write_text(done.stdout)
+
+
+def run_script(words: list[str]) -> None:
+    """A script of the repository with its arguments, in this process."""
+    script = ROOT / words[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(script.parent)
+        patch.setattr(sys, "argv", words)
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.parametrize("page", [*filter(is_run, PAGES)], ids=lambda page: page.stem)
@@ -151,6 +197,14 @@ def test_commands_and_examples_run(page: Path, checkout: Path) -> None:
                 run_line(line)
         elif language == "python":
             exec(compile(text, str(page), "exec"), {"__name__": "example"})
+
+
+def test_the_first_command_on_a_gpu_finds_tests() -> None:
+    assert "python -m pytest -q -m gpu" in GPU.read_text(encoding="utf-8")
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text()]
+    assert len(marked) > 3
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r"^markers = \[.*gpu", settings, re.M | re.S)
 
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
