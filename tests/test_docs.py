@@ -103,7 +103,9 @@ def write_for_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
         shutil.copytree(folder / name.lower(), folder / name)
     recipe = (ROOT / "restore" / "training" / "recipes" / "upscale-x4.toml").read_text()
     recipe = re.sub(r"^widths = .*$", "widths = [4]", recipe, flags=re.M)
-    (folder / "RECIPE.toml").write_text(re.sub(r"^blocks = .*$", "blocks = [1]", recipe, flags=re.M))
+    (folder / "RECIPE.toml").write_text(
+        re.sub(r"^blocks = .*$", "blocks = [1]", recipe, flags=re.M)
+    )
     for name, network in (
         ("BEST", Upscaler(4, 3, (4,), (1,))),
         ("tiny", Denoiser(3, (4,), (1,), noise_inputs=3)),

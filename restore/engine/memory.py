@@ -141,11 +141,11 @@ def cuda_pixels(network: Network) -> int:
 
 
 def give_back(device: torch.device) -> None:
-    """Give back what torch keeps without using it: on a CUDA device, and, if it can, on the host."""
+    """Give back what torch keeps without using it, on a CUDA device and page-locked beside it."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         if hasattr(torch, "accelerator") and hasattr(torch.accelerator, "empty_host_cache"):
-            torch.accelerator.empty_host_cache()  # page-locked memory
+            torch.accelerator.empty_host_cache()
 
 
 def pixels_together(device: torch.device) -> int:
