@@ -16,7 +16,6 @@ from restore.engine.run import run, run_array
 from restore.errors import InputError
 from restore.image.picture import Pixels, quantise
 from restore.models.denoiser import Denoiser
-from restore.models.upscaler import Upscaler
 from restore.models.weights import load_model
 
 CPU, FP32 = torch.device("cpu"), torch.float32
