@@ -269,12 +269,20 @@ def test_the_numbers_are_the_measured_ones() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_number_that_was_not_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def numbers() -> Any:
+    """The script that fills in the numbers, as a module."""
     place = ROOT / "docs" / "fill_numbers.py"
     spec = importlib.util.spec_from_file_location("fill_numbers", place)
     assert spec is not None and spec.loader is not None
-    numbers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(numbers)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_number_that_was_not_measured_is_found(
+    numbers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for page in numbers.PAGES:
         text = page.read_text(encoding="utf-8")
         for name in (m[2] for m in numbers.BLOCK.finditer(text)):
@@ -285,6 +293,43 @@ def test_a_number_that_was_not_measured_is_found(monkeypatch: pytest.MonkeyPatch
     assert numbers.filled(text) != text
     with pytest.raises(KeyError):
         numbers.filled(text.replace("seconds-->", "hours-->"))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ((1.2, 1.1), "OpenVINO has 1.20 times .*; without them, 1.10 times. .* more at every size"),
+        ((1.2, 0.9), "more in 1 of the 2 cases. Its memory is 2.00 times"),
+        ((1.04, 0.9), "more nowhere"),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_said_of_the_engines_follows_from_what_was_measured(
+    numbers: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    ratios: tuple[float, float],
+    words: str,
+    threads: int,
+) -> None:
+    def measured(name: str) -> dict[str, Any]:
+        ratio, kept = (ratios[1], "AVX2") if name.endswith("avx512") else (ratios[0], "")
+        rates = {"torch, bf16": 1.0, "torch, fp32": 0.4, "openvino, bf16": ratio, "onnx, fp32": 9.0}
+        rows = [
+            {"model": "denoise-gaussian", "megapixels": 12.0, "way": way, "rate": rate,
+             "peak_bytes": 2 if "openvino" in way else 1}
+            for way, rate in rates.items()
+        ]  # fmt: skip
+        about = {"threads": threads, "load": 0.1, "processor": "Intel(R) X", "limit": kept}
+        return {**about, "rows": rows}
+
+    monkeypatch.setattr(numbers, "measured", measured)
+    said = numbers.engines_verdict()
+    assert re.search(words, said)
+    assert ("all cores" in said) == (threads == 1)
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in numbers.engine_limit()
+    machine = ("one thread", "2 threads")[threads - 1] + " of an Intel X, at a load of 0.1 before"
+    assert numbers.engine_machine("engines") == machine
+    assert f"| {ratios[0]:.2f} |" in numbers.engine_table("engines")
 
 
 def test_every_link_within_the_repository_leads_somewhere() -> None:
