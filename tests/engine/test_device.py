@@ -48,6 +48,14 @@ def test_auto_precision_on_a_cpu_follows_the_measured_speed(
     assert len(measured) == 1  # once a process, so that it cannot change within a batch
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 thread)"), (2, "2 threads)")])
+def test_a_cpu_is_named_with_its_threads(
+    monkeypatch: pytest.MonkeyPatch, count: int, words: str
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert runtime.device_name(CPU).endswith(words)
+
+
 def test_measuring_leaves_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     assert runtime._bf16_speedup() > 0
