@@ -94,3 +94,20 @@ def test_what_was_found_on_a_gpu_is_kept_when_the_time_ends(
         gpu.main()
     (row,) = json.loads(target.read_text())["rows"]
     assert row == {"model": "any", "what": "float32", "figure": 0.0, "holds": True}
+
+
+def test_a_community_network_is_compared_tiled_with_untiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("spandrel", reason="pip install spandrel")
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    torch.save(SRVGGNetCompact(num_feat=4, num_conv=1, upscale=2).state_dict(), tmp_path / "c.pth")
+    community, target = script("community", monkeypatch), tmp_path / "rows.json"
+    words = ["community.py", str(tmp_path / "c.pth"), "--json", str(target)]
+    monkeypatch.setattr(sys, "argv", words)
+    community.main()
+    (row,) = json.loads(target.read_text())
+    assert (row["architecture"], row["scale"]) == ("RealESRGAN Compact", 2)
+    assert row["tiles"] > 1 and row["most"] < 1e-3  # of 255
