@@ -78,6 +78,20 @@ def test_memory_on_a_gpu_is_checked_with_a_fifth_of_what_a_run_takes(
     assert [holds for _, _, holds in found] == [True, smaller]
 
 
+def test_what_may_fail_on_a_gpu_or_takes_long_is_timed_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = script("gpu", monkeypatch)
+    plain, search, graph, slow = gpu.ALONE
+    found = list(gpu.jobs(["large", "small"], [1.0, 12.0], cuda=True))
+    assert found[:4] == [("large", 1.0, way) for way in (plain, search, "engine", "pipeline")]
+    assert len(found) == len(set(found)) == 2 * 2 * 5 + 2
+    assert {way for _, _, way in found[-6:-2]} == {graph}
+    assert found[-2:] == [("large", 1.0, slow), ("small", 1.0, slow)]
+    on_a_cpu = {way for _, _, way in gpu.jobs(["large"], [1.0], cuda=False)}
+    assert on_a_cpu == {plain, "engine", "pipeline"}
+
+
 def test_what_was_found_on_a_gpu_is_kept_when_the_time_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -151,7 +151,11 @@ def test_float32_stays_exact_until_the_last_thread_is_done(settings: None) -> No
 
 @pytest.mark.parametrize(
     ("device", "words"),
-    [("cuda", "fp16"), ("mps", "every device"), ("cpu", r"\d\.\d times the speed|no fast bf16")],
+    [
+        ("cuda", "tensor cores"),
+        ("mps", "not been tried"),
+        ("cpu", r"\d\.\d times the speed|no fast bf16"),
+    ],
 )
 def test_the_reason_for_a_precision_is_told(device: str, words: str) -> None:
     assert re.search(words, runtime.why_precision(torch.device(device)))
