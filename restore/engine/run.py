@@ -49,9 +49,8 @@ BACKENDS: dict[str, tuple[Backend, ...]] = {
     "onnx": (OnnxBackend(),),
 }
 
-# Out of memory as MPS, torch on a CPU, oneDNN, C++, ONNX Runtime and libraries of CUDA report it:
-# as plain RuntimeErrors. Of cuDNN, torch tries one engine after the other, and says only that none
-# could be used, whose workspaces did not fit.
+# Out of memory as MPS, torch on a CPU, oneDNN, C++, the runtimes and libraries of CUDA report it, as
+# plain RuntimeErrors. Where none of cuDNN's workspaces fits, torch says that it found no engine.
 OUT_OF_MEMORY = (
     "MPS backend out of memory",
     "DefaultCPUAllocator: can't allocate",
@@ -59,7 +58,7 @@ OUT_OF_MEMORY = (
     "could not create a memory",
     "could not execute a primitive",
     "std::bad_alloc",
-    "Failed to allocate memory for requested buffer",
+    "Failed to allocate",
     "CUDA error: out of memory",
     "CUDA driver error: out of memory",
     "CUDA ran out of memory",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -229,3 +231,55 @@ def test_tiles_are_large_and_bounded(name: str, small_network: Denoiser) -> None
     assert 2**21 < height * width <= convert.TILE_PIXELS
     limited = Resources(CPU, FP32, memory=10**8, engine=name)
     assert backend.plan(small_network, source, limited, ordered=True).memory <= 10**8
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import numpy as np, torch
+torch.set_num_threads(1)
+import restore.engine.run as engine
+from restore.engine.compute import Resources
+from restore.models.denoiser import Denoiser
+
+def data():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
+
+def run(name, pixels):
+    resources = Resources(torch.device("cpu"), torch.float32, engine=name)
+    return engine.run_array(network, pixels, resources)
+
+def compare(name, pixels, expected):
+    found = run(name, pixels)
+    print(np.abs(found.pixels - expected.pixels).max(), found.plan.tiles)
+
+network = Denoiser(3, (32, 64), (1, 1), seed=1).eval().requires_grad_(False)
+draw, name = np.random.default_rng(0), sys.argv[1]
+sizes = (64, 64, 3), (450, 500, 3), (64, 64, 3)
+pictures = [draw.random(size, np.float32) for size in sizes]
+expected = [run("torch", pixels) for pixels in pictures]
+compare(name, pictures[0], expected[0])
+engine.check_room = lambda count, device: None  # the runtime itself must find out
+limit = data() + 5 * 10**7
+resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+compare(name, pictures[1], expected[1])
+resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY,) * 2)
+compare(name, pictures[2], expected[2])
+compare(name, pictures[1], expected[1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_a_runtime_that_is_out_of_memory_gives_the_same_picture_in_smaller_tiles(
+    engine: str,
+) -> None:
+    """And nothing wrong afterwards: OpenVINO then gave the result of an earlier picture."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, engine], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "smaller tiles" in done.stderr
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert max(float(difference) for difference, _ in found) < 1e-5
+    before, limited, after, whole = (int(tiles) for _, tiles in found)
+    assert limited > 1 == before == after == whole
