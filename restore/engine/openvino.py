@@ -55,9 +55,10 @@ class OpenVinoBackend(RuntimeBackend):
         def infer(*inputs: Tensor) -> Tensor:
             nonlocal request
             request = request or ready()
+            given = [x.contiguous().numpy() for x in inputs]
             try:
                 # Out of memory, `request.infer` raises nothing and gives the result before.
-                request.start_async([x.contiguous().numpy() for x in inputs], share_inputs=True)
+                request.start_async(given, share_inputs=True)
                 request.wait()
             except RuntimeError:
                 request = None  # what failed once is in disorder, and must be compiled anew

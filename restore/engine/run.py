@@ -49,8 +49,8 @@ BACKENDS: dict[str, tuple[Backend, ...]] = {
     "onnx": (OnnxBackend(),),
 }
 
-# Out of memory as MPS, torch on a CPU, oneDNN, C++, the runtimes and libraries of CUDA report it, as
-# plain RuntimeErrors. Where none of cuDNN's workspaces fits, torch says that it found no engine.
+# Out of memory in the words of MPS, torch on a CPU, oneDNN, C++, the other runtimes and CUDA's
+# libraries: plain RuntimeErrors. Where no workspace of cuDNN fits, torch says it found no engine.
 OUT_OF_MEMORY = (
     "MPS backend out of memory",
     "DefaultCPUAllocator: can't allocate",
