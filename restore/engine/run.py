@@ -53,7 +53,7 @@ BACKENDS: dict[str, tuple[Backend, ...]] = {
 # libraries: plain RuntimeErrors. Where no workspace of cuDNN fits, torch says it found no engine.
 OUT_OF_MEMORY = (
     "MPS backend out of memory",
-    "DefaultCPUAllocator: can't allocate",
+    "can't alloc",
     "could not create a primitive",
     "could not create a memory",
     "could not execute a primitive",
