@@ -35,6 +35,7 @@ GAUSSIANS = ("denoise-gaussian", "denoise-gaussian-fast")
 LEVELS = (15, 25, 50)
 SCALES = (2, 3, 4)
 MISSING = "\N{EN DASH}"
+GAIN = 1.05  # times as fast an engine must be to count as faster, as for `--engine auto`
 TOLD = ("tried", "lost")  # of an attack, in columns of their own
 
 # Published figures, from the papers named on the pages.
@@ -487,7 +488,7 @@ def engine_table(name: str) -> str:
         [fastest_of(found, model, engine, size) for engine in ("openvino", "torch")]
         for model, size in columns
     ]
-    ratios = (f"{one / other:.2f}" if one and other else MISSING for one, other in best)
+    ratios = (f"{a['rate'] / b['rate']:.2f}" if a and b else MISSING for a, b in best)
     rows.append(("openvino : torch, each in its faster precision", *ratios))
     heads = (f"{f'`{model}`, ' if size == sizes[0] else ''}{size} MP" for model, size in columns)
     return markdown(("megapixels/s", *heads), rows)
@@ -495,14 +496,14 @@ def engine_table(name: str) -> str:
 
 def fastest_of(
     found: dict[tuple[str, str, int], dict[str, Any]], model: str, engine: str, size: int
-) -> float:
-    """The rate of an engine in its faster precision; 0 where it was not measured."""
-    rates = (
-        row["rate"]
+) -> dict[str, Any] | None:
+    """What was measured of an engine in its faster precision; None where nothing was."""
+    rows = (
+        row
         for (of, way, megapixels), row in found.items()
         if (of, megapixels) == (model, size) and way.startswith(engine)
     )
-    return max(rates, default=0.0)
+    return max(rows, key=lambda row: float(row["rate"]), default=None)
 
 
 @table
@@ -531,6 +532,55 @@ def engine_machine(name: str) -> str:
     load = found["load"]
     others = "while others used both cores" if load is None else f"at a load of {load:.1f} before"
     return f"{threads} of an {found['processor'].replace('(R)', '')}, {others}"
+
+
+def engine_limit() -> str:
+    """What the second table of engines shows, in words."""
+    if limit := measured("engines-avx512")["limit"]:
+        return (
+            f"The same on a CPU that is kept from using its matrix units "
+            f"(`ONEDNN_MAX_CPU_ISA={limit}`, which torch and OpenVINO heed; ONNX Runtime has no "
+            "kernels for them in float32). That is no other machine, but computes like one"
+        )
+    return "The same on a CPU without matrix units"
+
+
+@table
+def engines_verdict() -> str:
+    """What the tables of engines say, in sentences that hold whatever was measured."""
+    names = ("engines", "engines-avx512")
+    speeds = {name: engine_ratios(name, lambda row: float(row["rate"])) for name in names}
+    memory = engine_ratios("engines", lambda row: float(row["peak_bytes"]))
+    every = [ratio for name in names for ratio in speeds[name]]
+    ahead = sum(ratio >= GAIN for ratio in every)
+    where = "at every size that was measured" if ahead == len(every) else "nowhere"
+    if 0 < ahead < len(every):
+        where = f"in {ahead} of the {len(every)} cases"
+    words = (
+        f"With matrix units OpenVINO has {spread(speeds['engines'])} times the speed of torch, the "
+        f"package's own engine; without them, {spread(speeds['engines-avx512'])} times. "
+        f"It is ahead by 5 % or more {where}. Its memory is {spread(memory)} times that of torch."
+    )
+    if measured("engines")["threads"] == 1:
+        words += " (OpenCV's filter takes all cores, whatever it is told.)"
+    return words + "\n"
+
+
+def engine_ratios(name: str, value: Callable[[dict[str, Any]], float]) -> list[float]:
+    """OpenVINO's value over torch's, each in its faster precision, by model and size."""
+    found = engine_rows(name)
+    cells = {(model, size) for model, _, size in found if size}
+    pairs = [
+        [fastest_of(found, model, engine, size) for engine in ("openvino", "torch")]
+        for model, size in sorted(cells)
+    ]
+    return [value(one) / value(other) for one, other in pairs if one and other]
+
+
+def spread(values: list[float]) -> str:
+    """The least and the most, in words."""
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 @table
@@ -643,6 +693,7 @@ def single_numbers() -> dict[str, str]:
     training, alone = measured("training_speed"), measured("autoencoders")["alone"]
     errors = {row["name"]: row["error"] for row in measured("autoencoders")["table"]}
     width, height = giant["size"]
+    large, fast, nlm = (speed_row(name, 12.0) for name in (*GAUSSIANS, "OpenCV NLM"))
     colour = [measured("upscaling")["colour"][f"upscale-x{scale}"] for scale in SCALES]
     low, high = alone["sparse, a tenth of the units below and above"]
     gaussian, masked = (
@@ -671,6 +722,11 @@ def single_numbers() -> dict[str, str]:
         "jpeg.pixel": f"{jpeg['bytes_of_a_pixel']:.0f}",
         "upscaling.colour": f"{max(colour):.1f}",
         "engines.machine": engine_machine("engines"),
+        "engines.machine-without": engine_machine("engines-avx512"),
+        "engines.limit": engine_limit(),
+        "speed.large": f"{large['seconds'] / nlm['seconds']:.2f}",
+        "speed.fast": f"{fast['seconds'] / nlm['seconds']:.2f}",
+        "speed.gain": f"{fast['psnr'] - nlm['psnr']:.1f}",
         "startup.ratio": " and ".join(
             f"{row['over_least']:.2f}" for row in measured("startup")["rows"]
         ),

@@ -1,33 +1,40 @@
-"""The benchmarks' own decisions, and that the commands on their pages exist."""
+"""The benchmarks' own decisions, and that what they find is kept."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
-import subprocess
+import json
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from restore.engine.compute import Resources
+from restore.models.denoiser import Denoiser
+
+CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parent.parent
-FENCE = re.compile(r"```text\n(.*?)```", re.S)
 
 
-@pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch) -> Any:
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A script as a module."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    spec = importlib.util.spec_from_file_location("engines", ROOT / "benchmarks" / "engines.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "engines", module)  # for its dataclasses
+    monkeypatch.setitem(sys.modules, name, module)  # for its dataclasses
     spec.loader.exec_module(module)
     return module
 
 
-def test_what_the_time_does_not_allow_is_left_out(engines: Any) -> None:
+def test_what_the_time_does_not_allow_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dearest cells first; what is left goes to more runs and engines, the cheapest first."""
+    engines = script("engines", monkeypatch)
     ours, other, slow = (engines.Way(name, "fp32") for name in ("torch", "openvino", "onnx"))
     rates = {("a", ours): 1.0, ("a", other): 2.0, ("a", slow): 0.1}
     cells = [engines.Cell("a", size, (ours, other)) for size in (12.0, 24.0, 100.0)]
@@ -42,22 +49,79 @@ def test_what_the_time_does_not_allow_is_left_out(engines: Any) -> None:
     assert sum(cell.cost(rates) for cell in some) <= 2 * cost[0]
 
 
-def scripts_on(page: Path) -> set[tuple[str, tuple[str, ...]]]:
-    """The scripts that a page has one run, and the options that it gives them."""
-    text = "\n".join(FENCE.findall(page.read_text(encoding="utf-8"))).replace("\\\n", " ")
-    lines = [line.split() for line in text.splitlines() if line.startswith("python benchmarks/")]
-    return {
-        (words[1], tuple(word for word in words[2:] if word.startswith("--"))) for words in lines
-    }
+@pytest.mark.parametrize("smaller", [True, False])
+def test_memory_on_a_gpu_is_checked_with_a_fifth_of_what_a_run_takes(
+    monkeypatch: pytest.MonkeyPatch, small_network: Denoiser, smaller: bool
+) -> None:
+    """Torch's own functions, without a device: one of them takes a device's number only."""
+    gpu, limits, cuda = script("gpu", monkeypatch), list[float](), torch.cuda
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda f, n: limits.append(f), False)
+    for module in (cuda, cuda.memory):
+        monkeypatch.setattr(module, "_lazy_init", lambda: None)
+    total = types.SimpleNamespace(total_memory=1000)
+    for name, value in {
+        "current_device": 0, "empty_cache": None, "reset_peak_memory_stats": None,
+        "memory_allocated": 100, "max_memory_allocated": 350, "get_device_properties": total,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(cuda, name, lambda *_, value=value: value)
+
+    def run_array(network: Any, pixels: Any, resources: Resources) -> Any:
+        tile = 26 if smaller and limits else None
+        return real(network, pixels, Resources(CPU, torch.float32, tile))
+
+    real, pixels = gpu.run_array, np.random.default_rng(0).random((40, 40, 3), np.float32)
+    monkeypatch.setattr(gpu, "run_array", run_array)
+    exact = Resources(torch.device("cuda"), torch.float32)
+    whole = run_array(small_network, pixels, exact).pixels
+    found = list(gpu.check_memory(small_network, pixels, exact, whole))
+    assert limits == [pytest.approx(0.15), 1.0]  # 100 were taken before, and 250 by the run
+    assert [holds for _, _, holds in found] == [True, smaller]
 
 
-def test_the_scripts_on_the_gpu_page_take_the_options_that_it_gives() -> None:
-    found = scripts_on(ROOT / "benchmarks" / "gpu.md")
-    assert {script for script, _ in found} >= {"benchmarks/gpu.py", "benchmarks/pack_data.py"}
-    for script in sorted({script for script, _ in found}):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        for options in (options for of, options in found if of == script):
-            assert all(option in done.stdout for option in options), (script, options)
+def test_what_may_fail_on_a_gpu_or_takes_long_is_timed_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = script("gpu", monkeypatch)
+    plain, search, graph, slow = gpu.ALONE
+    found = list(gpu.jobs(["large", "small"], [1.0, 12.0], cuda=True))
+    assert found[:4] == [("large", 1.0, way) for way in (plain, search, "engine", "pipeline")]
+    assert len(found) == len(set(found)) == 2 * 2 * 5 + 2
+    assert {way for _, _, way in found[-6:-2]} == {graph}
+    assert found[-2:] == [("large", 1.0, slow), ("small", 1.0, slow)]
+    on_a_cpu = {way for _, _, way in gpu.jobs(["large"], [1.0], cuda=False)}
+    assert on_a_cpu == {plain, "engine", "pipeline"}
+
+
+def test_what_was_found_on_a_gpu_is_kept_when_the_time_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpu, target = script("gpu", monkeypatch), tmp_path / "new" / "check.json"
+
+    def check(name: str, device: torch.device, megapixels: float) -> Iterator[Any]:
+        yield "float32", 0.0, True
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu, "check", check)
+    words = ["gpu.py", "check", "--device", "cpu", "--json", str(target), "--models", "any"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(KeyboardInterrupt):
+        gpu.main()
+    (row,) = json.loads(target.read_text())["rows"]
+    assert row == {"model": "any", "what": "float32", "figure": 0.0, "holds": True}
+
+
+def test_a_community_network_is_compared_tiled_with_untiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("spandrel", reason="pip install spandrel")
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    torch.save(SRVGGNetCompact(num_feat=4, num_conv=1, upscale=2).state_dict(), tmp_path / "c.pth")
+    community, target = script("community", monkeypatch), tmp_path / "rows.json"
+    words = ["community.py", str(tmp_path / "c.pth"), "--json", str(target)]
+    monkeypatch.setattr(sys, "argv", words)
+    community.main()
+    (row,) = json.loads(target.read_text())
+    assert (row["architecture"], row["scale"]) == ("RealESRGAN Compact", 2)
+    assert row["tiles"] > 1 and row["most"] < 1e-3  # of 255

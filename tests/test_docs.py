@@ -25,17 +25,21 @@ import restore
 from restore.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+GPU = ROOT / "benchmarks" / "gpu.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), GPU]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
-ELSEWHERE = ("pip install", "python -m venv")  # .ci/run installs in a fresh environment
-SHORTER = {  # instead of minutes or hours
-    "restore train": "--steps 2 --no-compile",
+# .ci/run installs in a fresh environment; the tests for a GPU are looked for below
+ELSEWHERE = ("pip install", "python -m venv", "python -m pytest")
+SHORTER = {  # instead of minutes or hours, and on a CPU
+    "restore train": "--steps 2 --no-compile --device cpu",
+    "python benchmarks/gpu.py": "--device cpu --models BEST.safetensors --megapixels 0.01",
     "restore finetune": "--steps 40",
     "restore autoencoder train": "--epochs 1",
     "restore autoencoder compare": "--epochs 1 --kinds linear,vanilla",
     "restore anomaly fit": "--epochs 1",
 }
 NEEDED = {"community": ("spandrel", "onnx", "onnxscript", "onnxruntime", "openvino")}
+MARK = "@pytest.mark." + "gpu"
 SIDE = 128  # of the crops of the samples that the commands get
 
 
@@ -80,10 +84,37 @@ def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         os.link(path, tmp_path / "samples" / path.name)
     write_digits(tmp_path / "digits")
     write_community(tmp_path)
+    write_for_a_gpu(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_for_a_gpu(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """What `benchmarks/gpu.md` names in capitals, small; and small models for `restore devices`."""
+    from restore.cli import devices
+    from restore.models.card import ModelCard
+    from restore.models.denoiser import Denoiser
+    from restore.models.upscaler import Upscaler
+    from restore.models.weights import save_weights
+
+    for name in ("TRAIN", "VAL"):
+        shutil.copytree(folder / name.lower(), folder / name)
+    recipe = (ROOT / "restore" / "training" / "recipes" / "upscale-x4.toml").read_text()
+    recipe = re.sub(r"^widths = .*$", "widths = [4]", recipe, flags=re.M)
+    (folder / "RECIPE.toml").write_text(
+        re.sub(r"^blocks = .*$", "blocks = [1]", recipe, flags=re.M)
+    )
+    for name, network in (
+        ("BEST", Upscaler(4, 3, (4,), (1,))),
+        ("tiny", Denoiser(3, (4,), (1,), noise_inputs=3)),
+    ):
+        task, kind = ("upscale", "denoise")[network.scale == 1], type(network).__name__
+        card = ModelCard(name, task, kind, network.arguments, scale=network.scale)
+        save_weights(network, card, folder / f"{name}.safetensors")
+    patch.setattr(devices, "MODELS", (str(folder / "tiny.safetensors"),))
+    patch.setattr(devices, "SIDES", (24, 32))
 
 
 def write_community(folder: Path) -> None:
@@ -134,11 +165,28 @@ def run_line(line: str) -> None:
     words = shlex.split(line, comments=True)
     if not words or line.startswith(ELSEWHERE):
         return
-    assert words[0] == "restore", f"nothing here runs {line!r}"
+    words, target = (words[:-2], words[-1]) if ">" in words[-2:-1] else (words, None)
     for start, more in SHORTER.items():
         words += shlex.split(more) if line.startswith(start) else []
-    done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
-    assert done.exit_code == 0, f"{line}\n{done.output}"
+    if words[0] in ("mkdir", "tar"):
+        subprocess.run(words, check=True)
+    elif words[0] == "python":
+        run_script(words[1:])
+    else:
+        assert words[0] == "restore", f"nothing here runs {line!r}"
+        done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+        if target is not None:
+            Path(target).write_text(done.stdout)
+
+
+def run_script(words: list[str]) -> None:
+    """A script of the repository with its arguments, in this process."""
+    script = ROOT / words[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(script.parent)
+        patch.setattr(sys, "argv", words)
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.parametrize("page", [*filter(is_run, PAGES)], ids=lambda page: page.stem)
@@ -151,6 +199,14 @@ def test_commands_and_examples_run(page: Path, checkout: Path) -> None:
                 run_line(line)
         elif language == "python":
             exec(compile(text, str(page), "exec"), {"__name__": "example"})
+
+
+def test_the_first_command_on_a_gpu_finds_tests() -> None:
+    assert "python -m pytest -q -m gpu" in GPU.read_text(encoding="utf-8")
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text()]
+    assert len(marked) > 3
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r"^markers = \[.*gpu", settings, re.M | re.S)
 
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -213,12 +269,20 @@ def test_the_numbers_are_the_measured_ones() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_number_that_was_not_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def numbers() -> Any:
+    """The script that fills in the numbers, as a module."""
     place = ROOT / "docs" / "fill_numbers.py"
     spec = importlib.util.spec_from_file_location("fill_numbers", place)
     assert spec is not None and spec.loader is not None
-    numbers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(numbers)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_number_that_was_not_measured_is_found(
+    numbers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for page in numbers.PAGES:
         text = page.read_text(encoding="utf-8")
         for name in (m[2] for m in numbers.BLOCK.finditer(text)):
@@ -229,6 +293,43 @@ def test_a_number_that_was_not_measured_is_found(monkeypatch: pytest.MonkeyPatch
     assert numbers.filled(text) != text
     with pytest.raises(KeyError):
         numbers.filled(text.replace("seconds-->", "hours-->"))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ((1.2, 1.1), "OpenVINO has 1.20 times .*; without them, 1.10 times. .* more at every size"),
+        ((1.2, 0.9), "more in 1 of the 2 cases. Its memory is 2.00 times"),
+        ((1.04, 0.9), "more nowhere"),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_said_of_the_engines_follows_from_what_was_measured(
+    numbers: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    ratios: tuple[float, float],
+    words: str,
+    threads: int,
+) -> None:
+    def measured(name: str) -> dict[str, Any]:
+        ratio, kept = (ratios[1], "AVX2") if name.endswith("avx512") else (ratios[0], "")
+        rates = {"torch, bf16": 1.0, "torch, fp32": 0.4, "openvino, bf16": ratio, "onnx, fp32": 9.0}
+        rows = [
+            {"model": "denoise-gaussian", "megapixels": 12.0, "way": way, "rate": rate,
+             "peak_bytes": 2 if "openvino" in way else 1}
+            for way, rate in rates.items()
+        ]  # fmt: skip
+        about = {"threads": threads, "load": 0.1, "processor": "Intel(R) X", "limit": kept}
+        return {**about, "rows": rows}
+
+    monkeypatch.setattr(numbers, "measured", measured)
+    said = numbers.engines_verdict()
+    assert re.search(words, said)
+    assert ("all cores" in said) == (threads == 1)
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in numbers.engine_limit()
+    machine = ("one thread", "2 threads")[threads - 1] + " of an Intel X, at a load of 0.1 before"
+    assert numbers.engine_machine("engines") == machine
+    assert f"| {ratios[0]:.2f} |" in numbers.engine_table("engines")
 
 
 def test_every_link_within_the_repository_leads_somewhere() -> None:

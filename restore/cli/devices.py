@@ -26,13 +26,14 @@ SIZES = (1, 12, 24, 100)  # megapixels for which it is told what auto takes
 
 
 def command(
-    again: Annotated[
-        bool, typer.Option("--measure", help="Measure the speeds again, which takes a minute.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--measure", help="Measure the speeds again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List the devices, with precision, memory and speed; the first time it measures."""
+    """List the devices: precision, memory, speed, and what --engine auto takes.
+
+    Speeds are measured the first time, which takes a minute, and kept.
+    """
     from restore.engine.device import available_devices, choose_devices
     from restore.engine.speeds import read_speeds
 

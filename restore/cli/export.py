@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Write a model as a file that other runtimes run, for pictures of any size.
 
-    The file holds the model card. It is run first, and written if it gives what PyTorch gives.
+    The file holds the model card. It is written only if it gives what PyTorch gives.
     """
     if file_format not in SUFFIXES:
         raise InputError(f"'{file_format}' is not a format; choose one of {', '.join(SUFFIXES)}")

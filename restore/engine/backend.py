@@ -132,8 +132,9 @@ class ArraySource:
         self.height, self.width, self.channels = pixels.shape
 
     def read(self, first: int, last: int) -> Pixels:
-        """A view of rows [first, last)."""
-        return self.pixels[first:last]
+        """Rows [first, last): a view, or a copy if the array is read-only, which torch warns of."""
+        rows = self.pixels[first:last]
+        return rows if rows.flags.writeable else rows.copy()
 
 
 class ArraySink:

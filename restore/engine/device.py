@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import platform
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -113,9 +113,9 @@ def has_fast_bf16() -> bool:
 def why_precision(device: torch.device) -> str:
     """Why "auto" takes the precision that it takes on a device, in a few words."""
     if device.type == "cuda":
-        return "matrix units take fp16"
+        return "tensor cores compute it as fast as bf16, and it is more exact"
     if device.type != "cpu":
-        return "the same result on every device of this kind"
+        return "half precision has not been tried on such a device"
     if not torch.backends.mkldnn.is_available():
         return "this build of torch has no fast bf16"
     return f"a small convolution in bf16 has {_bf16_speedup():.1f} times the speed of fp32"
@@ -146,22 +146,49 @@ def _bf16_speedup() -> float:
     return fastest[torch.float32] / fastest[torch.bfloat16]
 
 
-@contextmanager
-def exact_float32(device: torch.device) -> Iterator[None]:
-    """Convolutions in float32 that keep all its bits.
+class _WholeFloat32:
+    """Keeps torch from rounding float32 to TF32 on CUDA, an error of 1e-3.
 
-    On CUDA, torch lets cuDNN round their inputs to 10 bits (TF32), an error of 1e-3.
+    It is a setting of the whole process, and several threads may compute: the first to enter
+    changes it, and the last to leave restores it.
     """
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled,
-        benchmark=torch.backends.cudnn.benchmark,
-        deterministic=torch.backends.cudnn.deterministic,
-        allow_tf32=False,
-    ):
-        yield
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                wanted = _without_tf32()
+                self._before = [(place, name, getattr(place, name)) for place, name, _ in wanted]
+                for place, name, value in wanted:
+                    setattr(place, name, value)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for place, name, value in self._before:
+                    setattr(place, name, value)
+
+
+def _without_tf32() -> list[tuple[Any, str, Any]]:
+    """Where torch keeps the precision of convolutions and matrix products, and the exact value."""
+    backends: Any = torch.backends
+    if hasattr(backends.cudnn, "conv"):  # since torch 2.9; then `allow_tf32` can be overruled
+        name, value = "fp32_precision", "ieee"
+        return [(backends.cudnn.conv, name, value), (backends.cuda.matmul, name, value)]
+    return [(backends.cudnn, "allow_tf32", False), (backends.cuda.matmul, "allow_tf32", False)]
+
+
+_whole_float32 = _WholeFloat32()
+
+
+def exact_float32(device: torch.device) -> AbstractContextManager[None]:
+    """A context in which float32 keeps all its bits; on CUDA, torch rounds to 10 bits (TF32)."""
+    return _whole_float32 if device.type == "cuda" else nullcontext()
 
 
 def device_name(device: torch.device) -> str:
@@ -169,5 +196,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
-        return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        return f"cpu ({platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'})"
     return str(device)

@@ -21,8 +21,12 @@ TILE_CHANNELS = 5 * 32
 # Bytes per pixel of a picture that is read and written by rows, for the conversions.
 ROW_BYTES = 60
 # The most pixels of a tile on CUDA: cuDNN fails on tensors of 2^31 values, and the widest that the
-# networks have at full resolution are of 64 channels.
+# package's own networks have at full resolution are of 64 channels.
 MOST_CUDA_PIXELS = 3 * 2**23
+MOST_CUDA_VALUES = 2**31 - 1
+# The most bytes of a tile's result on CUDA: it comes back through page-locked memory, which torch
+# takes in powers of two, and keeps.
+MOST_RESULT_BYTES = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -115,15 +119,33 @@ def tile_pixels(
     """The number of pixels of the tiles that are computed at once.
 
     1 MP on a CPU, for its caches. On a CUDA device as many as half of its free memory holds,
-    up to 24 MP, so that few pixels are computed twice. 4 MP on other devices. Where tiles are
-    blended, as many as half of the free memory holds on any device, since the whole is better.
-    memory: limit in bytes, or None
+    up to `cuda_pixels`, so that few pixels are computed twice. 4 MP on other devices. Where tiles
+    are blended, as many as half of the free memory holds, since the whole is better.
+    memory: limit in bytes, or None. It is of the machine's memory: a CUDA device may have less
     """
     fitting = free_memory(device) // 2 if memory is None else memory
-    most = MOST_CUDA_PIXELS
-    if device.type != "cuda" and not network.blend:
+    if device.type == "cuda":
+        most, fitting = cuda_pixels(network), min(fitting, free_memory(device) // 2)
+    elif network.blend:
+        most = MOST_CUDA_PIXELS
+    else:
         most = 2**20 if device.type == "cpu" else 2**22
     return min(most, fitting // tile_bytes(network, dtype))
+
+
+def cuda_pixels(network: Network) -> int:
+    """The most pixels of a tile on CUDA: no tensor, and no result, may be too large."""
+    values = network.footprint or MOST_CUDA_VALUES // MOST_CUDA_PIXELS
+    result = 4 * network.channels * network.scale**2
+    return min(MOST_CUDA_PIXELS, MOST_CUDA_VALUES // values, MOST_RESULT_BYTES // result)
+
+
+def give_back(device: torch.device) -> None:
+    """Give back what torch keeps without using it, on a CUDA device and page-locked beside it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        if hasattr(torch, "accelerator") and hasattr(torch.accelerator, "empty_host_cache"):
+            torch.accelerator.empty_host_cache()
 
 
 def pixels_together(device: torch.device) -> int:

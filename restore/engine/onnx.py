@@ -48,7 +48,7 @@ class OnnxBackend(RuntimeBackend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.enable_cpu_mem_arena = False  # it takes twice what is in use
-        options.log_severity_level = 3  # errors only
+        options.log_severity_level = 4  # errors are raised
         session = onnxruntime.InferenceSession(
             _model(graph), options, providers=["CPUExecutionProvider"]
         )
@@ -57,7 +57,12 @@ class OnnxBackend(RuntimeBackend):
             given = {
                 name: x.contiguous().numpy() for name, x in zip(graph.names, inputs, strict=True)
             }
-            found: Any = session.run(None, given)[0]
+            try:
+                found: Any = session.run(None, given)[0]
+            except MemoryError:
+                raise
+            except Exception as error:  # its classes of errors have no other in common
+                raise RuntimeError(f"{error}") from error
             return torch.from_numpy(found)
 
         return infer

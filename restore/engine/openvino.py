@@ -44,13 +44,26 @@ class OpenVinoBackend(RuntimeBackend):
                 _save(convert(graph), path)
             model = core.read_model(path)
             settings["CACHE_DIR"] = str(path.parent)
-        compiled = core.compile_model(model or convert(graph), "CPU", settings)
-        request = compiled.create_infer_request()
+        if model is None:
+            model = convert(graph)
+
+        def ready() -> Any:
+            return core.compile_model(model, "CPU", settings).create_infer_request()
+
+        request = ready()
 
         def infer(*inputs: Tensor) -> Tensor:
+            nonlocal request
+            request = request or ready()
             given = [x.contiguous().numpy() for x in inputs]
-            found = request.infer(given, share_inputs=True)
-            return torch.from_numpy(found[0])
+            try:
+                # Out of memory, `request.infer` raises nothing and gives the result before.
+                request.start_async(given, share_inputs=True)
+                request.wait()
+            except RuntimeError:
+                request = None  # what failed once is in disorder, and must be compiled anew
+                raise
+            return torch.from_numpy(request.get_output_tensor(0).data.copy())
 
         return infer
 

@@ -29,7 +29,7 @@ from restore.engine.backend import (
 )
 from restore.engine.compute import Resources, installed_engines
 from restore.engine.device import exact_float32
-from restore.engine.memory import check_room, for_network, format_bytes, tile_bytes
+from restore.engine.memory import check_room, for_network, format_bytes, give_back, tile_bytes
 from restore.engine.onnx import OnnxBackend
 from restore.engine.openvino import OpenVinoBackend
 from restore.engine.rows.backend import RowBackend
@@ -49,18 +49,23 @@ BACKENDS: dict[str, tuple[Backend, ...]] = {
     "onnx": (OnnxBackend(),),
 }
 
-# Out of memory as MPS, torch on a CPU, oneDNN, C++, ONNX Runtime and libraries of CUDA report it:
-# as plain RuntimeErrors.
+# Out of memory in the words of MPS, torch on a CPU, oneDNN, C++, the other runtimes and CUDA's
+# libraries: plain RuntimeErrors. Where no workspace of cuDNN fits, torch says it found no engine.
 OUT_OF_MEMORY = (
     "MPS backend out of memory",
-    "DefaultCPUAllocator: can't allocate",
+    "can't alloc",
     "could not create a primitive",
     "could not create a memory",
     "could not execute a primitive",
     "std::bad_alloc",
-    "Failed to allocate memory for requested buffer",
+    "Failed to allocate",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "CUDA ran out of memory",
+    "unable to find an engine to execute this computation",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 
@@ -243,8 +248,8 @@ def _attempt(
     except RuntimeError as error:
         if not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+        log.info("%s", error)  # for whoever looks for another reason
+    give_back(device)
     return Failure.OUT_OF_MEMORY
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from restore.cli import app, devices
-from restore.engine.compute import installed_engines
+from restore.engine.backend import Plan
+from restore.engine.compute import Resources, installed_engines
+from restore.image.picture import Pixels
 from restore.models.card import ModelCard
 from restore.models.denoiser import Denoiser
+from restore.models.network import Network
 from restore.models.weights import save_weights
 
 
@@ -55,3 +60,30 @@ def test_json_holds_what_was_measured(tiny: str) -> None:
     (found,) = json.loads(run("--json"))
     assert {row["engine"] for row in found["speeds"]} == set(installed_engines())
     assert all(row["rate"] > 0 for row in found["speeds"])
+
+
+def test_a_gpu_comes_first_with_its_memory_precision_and_speed(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one: what torch tells of it, and the runs on it, are replaced."""
+    monkeypatch.setattr("restore.engine.device.available_devices", lambda: ["cuda", "cpu"])
+    for name, value in {
+        "device_count": 1, "get_device_name": "NVIDIA H100", "mem_get_info": (80 * 10**9, 10**11),
+        "memory_reserved": 0, "memory_allocated": 0,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    planned, seen = devices.planned, list[Resources]()
+
+    def on_the_cpu(network: Network, pixels: Pixels, resources: Resources) -> Plan:
+        seen.append(resources)
+        return planned(network, pixels, Resources(torch.device("cpu"), torch.float32))
+
+    monkeypatch.setattr(devices, "planned", on_the_cpu)
+    gpu, cpu = json.loads(re.sub(r"(?m)^measuring.*\n", "", run("--json")))
+    assert gpu["device"] == "cuda:0 (NVIDIA H100)" and gpu["memory"] == "80.00 GB free"
+    assert gpu["precision"].startswith("fp16: ") and gpu["auto"] == {}
+    assert [speed["engine"] for speed in gpu["speeds"]] == ["torch"] and len(cpu["auto"]) == 1
+    assert {(r.device, r.dtype) for r in seen if r.device.type == "cuda"} == {
+        (torch.device("cuda:0"), torch.float16)
+    }
+    assert run().count("measuring") == 1  # the CPU's speeds are kept

@@ -46,6 +46,16 @@ def test_rows_that_were_delivered_are_not_delivered_again() -> None:
     np.testing.assert_array_equal(np.concatenate([band for _, band in rows]), PIXELS[2:])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_read_only_array_is_given_in_a_form_that_torch_takes() -> None:
+    pixels = PIXELS.view()
+    pixels.flags.writeable = False
+    rows = ArraySource(pixels).read(3, 9)
+    torch.from_numpy(rows)
+    np.testing.assert_array_equal(rows, PIXELS[3:9])
+    assert ArraySource(PIXELS).read(3, 9).base is PIXELS  # nothing is copied without need
+
+
 def test_an_array_takes_any_part_again_and_again() -> None:
     target = np.zeros_like(PIXELS)
     sink = ArraySink(target)

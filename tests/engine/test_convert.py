@@ -229,3 +229,62 @@ def test_tiles_are_large_and_bounded(name: str, small_network: Denoiser) -> None
     assert 2**21 < height * width <= convert.TILE_PIXELS
     limited = Resources(CPU, FP32, memory=10**8, engine=name)
     assert backend.plan(small_network, source, limited, ordered=True).memory <= 10**8
+
+
+FITTING = 3 * 4000  # values of an input
+
+
+class Short:
+    """A request of OpenVINO's in a memory that holds little; one that failed is in disorder."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.failed = real, False
+
+    def infer(self, *given: Any, **more: Any) -> None:
+        pytest.fail("it raises nothing when memory runs out, and gives the result before")
+
+    def start_async(self, inputs: list[Any], **more: Any) -> None:
+        self.failed |= inputs[0].size > FITTING
+        if not self.failed:
+            self.real.start_async(inputs, **more)
+
+    def wait(self) -> None:
+        if self.failed:
+            raise RuntimeError("Check 'ptr' failed:\nFailed to allocate 23592960 bytes of memory")
+        self.real.wait()
+
+    def get_output_tensor(self, number: int) -> Any:
+        return self.real.get_output_tensor(number)
+
+
+def memory_runs_out(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime computes no more than `FITTING` at once, and fails as the real one does."""
+    if engine == "openvino":
+        openvino = importlib.import_module("openvino")
+        make = openvino.CompiledModel.create_infer_request
+        monkeypatch.setattr(
+            openvino.CompiledModel, "create_infer_request", lambda model: Short(make(model))
+        )
+        return
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    real = onnxruntime.InferenceSession.run
+
+    def run(session: Any, names: Any, given: dict[str, Any]) -> Any:
+        if given["x"].size > FITTING:
+            raise RuntimeException("while running Conv node. Status Message: std::bad_alloc")
+        return real(session, names, given)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
+
+
+def test_a_runtime_that_is_out_of_memory_gives_the_same_picture_in_smaller_tiles(
+    engine: str, small_network: Denoiser, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory_runs_out(engine, monkeypatch)
+    for part in (pixels, pixels[:20, :20], pixels):
+        expected = run_array(small_network, part, Resources(CPU, FP32, engine="torch")).pixels
+        found = run_array(small_network, part, Resources(CPU, FP32, engine=engine))
+        assert (found.plan.tiles > 1) == (part is pixels)
+        np.testing.assert_allclose(found.pixels, expected, rtol=0, atol=1e-5)

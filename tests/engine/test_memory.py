@@ -21,6 +21,7 @@ from restore.engine.memory import (
     format_bytes,
     free_memory,
     held_bytes,
+    tile_bytes,
     tile_pixels,
 )
 from restore.engine.rows.backend import columns_within
@@ -29,6 +30,7 @@ from restore.engine.run import OUT_OF_MEMORY, run_array
 from restore.errors import InputError
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
+from restore.models.upscaler import Upscaler
 from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import denoise, upscale
 
@@ -62,6 +64,24 @@ def test_on_cuda_what_torch_keeps_without_using_it_is_free(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**40, 2**40))
     pixels = tile_pixels(small_network, cuda, torch.float16, None)
     assert pixels > 2**24 and 64 * pixels < 2**31  # the limit of cuDNN's indices
+
+
+def test_tiles_on_cuda_are_bounded_by_the_device_and_by_what_comes_back(
+    monkeypatch: pytest.MonkeyPatch, small_network: Denoiser, small_upscaler: Upscaler
+) -> None:
+    cuda, half = torch.device("cuda"), torch.float16
+    free = [2**40]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 2**40))
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+    back = 4 * 3 * small_upscaler.scale**2 * tile_pixels(small_upscaler, cuda, half, None)
+    assert 2**28 < back <= 2**30  # bytes in page-locked memory, which torch never gives back
+    monkeypatch.setattr(small_network, "footprint", 4000)  # as a wide network's was measured
+    assert 2**29 < 4000 * tile_pixels(small_network, cuda, half, None) < 2**31
+    free[0] = 2**30  # far less than a limit of the machine's memory
+    fitting = tile_pixels(small_network, cuda, half, 2**38)
+    assert 0 < fitting * tile_bytes(small_network, half) <= free[0] // 2
+    assert tile_pixels(small_network, cuda, half, 2**28) < fitting
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_smallest_that_works() -> None:

@@ -59,6 +59,8 @@ OUT_OF_MEMORY = [
     RuntimeError("could not execute a primitive"),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
     MemoryError(),
 ]
 
@@ -76,6 +78,23 @@ def test_out_of_memory_gives_the_same_picture_in_smaller_pieces(
     assert limited.refused > 0
     assert "smaller tiles" in caplog.text
     np.testing.assert_allclose(output.pixels, whole, rtol=0, atol=1e-5)
+
+
+def test_before_another_try_the_device_and_the_host_get_back_what_is_not_used(
+    small_network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("device"))
+    if hasattr(torch, "accelerator"):
+        host = lambda: calls.append("host")  # noqa: E731 (a name for what follows)
+        monkeypatch.setattr(torch.accelerator, "empty_host_cache", host, raising=False)
+
+    def fails() -> None:
+        raise torch.OutOfMemoryError
+
+    attempt = restore.engine.run._attempt
+    assert attempt(fails, CPU) is attempt(fails, torch.device("cuda"))
+    assert calls == ["device", "host"][: 1 + hasattr(torch, "accelerator")]
 
 
 def test_a_plan_for_which_there_is_no_room_is_not_run(

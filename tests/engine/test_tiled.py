@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from restore.engine.backend import ArraySink, ArraySource, OrderedSink
 from restore.engine.compute import Resources
-from restore.engine.run import run_array
+from restore.engine.run import run, run_array
 from restore.errors import InputError
 from restore.image.picture import Pixels, quantise
 from restore.models.denoiser import Denoiser
@@ -97,3 +98,23 @@ def test_progress_counts_every_tile(identity: Any) -> None:
     )
     assert seen[-1] == (output.plan.tiles,) * 2
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["small_network", "small_upscaler"])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_on_cuda_tiles_are_the_cpus_picture(
+    name: str, ordered: bool, request: pytest.FixtureRequest
+) -> None:
+    network, cuda = request.getfixturevalue(name), torch.device("cuda")
+    pixels, bands = picture(300, 310), list[Pixels]()
+    wanted = run_array(network, pixels, Resources(CPU, FP32)).pixels
+    found = np.empty_like(wanted)
+    in_order = OrderedSink(wanted.shape[1], lambda first, rows: bands.append(rows.copy()))
+    sink = in_order if ordered else ArraySink(found)
+    assert run(network, ArraySource(pixels), sink, Resources(cuda, FP32, tile=96)).tiles > 9
+    found = np.concatenate(bands) if ordered else found
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+    half = run_array(network, pixels, Resources(cuda, torch.float16)).pixels
+    assert np.abs(half - wanted).max() < 4 / 255
