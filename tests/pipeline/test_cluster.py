@@ -84,6 +84,12 @@ def test_without_a_cluster_or_ray_it_is_said(
         list(batch)
 
 
+def test_pictures_of_kinds_that_are_not_read_are_named(photos: Path, tmp_path: Path) -> None:
+    (photos / "layers.psd").touch()
+    batch = denoise_files(photos, "memory://out", MODEL, cluster="auto")
+    assert batch.unread == [photos / "layers.psd"]
+
+
 @pytest.fixture
 def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Ray cluster of two nodes with a core each, on this machine."""
