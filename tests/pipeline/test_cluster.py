@@ -138,24 +138,6 @@ def test_two_nodes_give_what_one_machine_gives_though_one_is_lost(
     assert sorted(o.status for o in again) == ["failed", *["skipped"] * 6]
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a real S3 server on this machine."""
-    server_of = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs")
-    s3fs = pytest.importorskip("s3fs", reason="pip install s3fs")
-    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("photos")
-    yield "s3://photos"
-    server.stop()
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_pictures_are_upscaled_from_store_to_store(
     bucket: str, two_nodes: Any, photos: Path, tmp_path: Path, assert_same_picture: Any
