@@ -4,10 +4,14 @@
     python benchmarks/cluster.py --only losses [--json benchmarks/cluster.json]
 
 The pictures lie in a bucket of moto's S3 server, and so do the results, which are compared with
-those of one machine. `scaling` needs two idle cores and at most four minutes:
+those of one machine. `scaling` needs Linux, two idle cores and at most four minutes:
 
 - one worker of one core and two of them in turns; seconds of the whole batch, with the start of
   the workers, and pictures a second once each worker has given its first; medians and their ratio.
+  All processes of a node are kept on a core of their own. The store, the command and Ray's head
+  are not, and so have the other core beside one worker, and share both cores with two.
+- CPU seconds a picture of the workers and of all else, which hold on a busy machine, too. All else
+  is what keeps two workers from twice the speed of one on such a machine.
 
 `losses`:
 
@@ -20,14 +24,14 @@ What the commands print is printed, the kill among it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,6 +47,7 @@ from restore.pipeline.store import list_store, read_store
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL, SIDE = "denoise-photo-fast", 640
+FIRST = 4  # pictures after which CPU seconds are counted: the two that each of two workers begins
 SETTINGS: dict[str, Any] = {"device": "cpu", "precision": "fp32", "recursive": True}
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -53,7 +58,7 @@ KEYS = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def s3() -> Iterator[str]:
     """A bucket of an S3 server on this machine; its address."""
     from moto.server import ThreadedMotoServer
@@ -72,7 +77,7 @@ def s3() -> Iterator[str]:
         server.stop()
 
 
-@contextmanager
+@contextlib.contextmanager
 def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
     """A Ray cluster of nodes with one core each; its handle and the nodes."""
     from ray.cluster_utils import Cluster
@@ -80,7 +85,12 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
-    workers = [cluster.add_node(num_cpus=1) for _ in range(count)]
+    workers = []
+    ours = sorted(os.sched_getaffinity(0))
+    for number in range(count):  # a node keeps to the core of the thread that starts it
+        os.sched_setaffinity(0, {ours[number % len(ours)]})
+        workers.append(cluster.add_node(num_cpus=1))
+        os.sched_setaffinity(0, ours)
     try:
         yield cluster, workers
     finally:
@@ -98,13 +108,36 @@ def make_pictures(folder: Path, count: int) -> None:
         save_image(Picture(noisy), folder / f"{number:03}.png")
 
 
+def cpu_seconds() -> dict[str, float]:
+    """CPU seconds so far of the workers, and of this process and all others that it started."""
+    parents, spent, names = {}, {}, {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            name, _, rest = place.read_text().partition("(")[2].rpartition(")")
+            fields, process = rest.split(), int(place.parent.name)
+            parents[process], names[process] = int(fields[1]), name
+            spent[process] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ours, more = set[int](), {os.getpid()}
+    while more:
+        ours |= more
+        more = {process for process, parent in parents.items() if parent in ours} - ours
+    found = {"workers": 0.0, "rest": 0.0}
+    for process in ours & spent.keys():
+        found["workers" if names[process] == "ray::Worker" else "rest"] += spent[process]
+    return found
+
+
 @dataclass
 class Run:
-    """How many of each status, and the seconds at which each outcome came."""
+    """How many of each status, and the seconds at which each outcome came.
+
+    cpu: CPU seconds a picture of the workers, and of the rest, over all but the first pictures
+    """
 
     done: dict[str, int]
     times: list[float]
     seconds: float
+    cpu: dict[str, float] = field(default_factory=dict)
 
     def rate(self, workers: int) -> float:
         """Pictures a second, once each of so many workers has given its first."""
@@ -114,15 +147,20 @@ class Run:
 
 def shown(batch: Any, killed_after: int | None = None, kill: Any = None) -> Run:
     """Run a batch as the command does, and kill in the middle of it."""
-    times = []
+    times: list[float] = []
+    spent: list[dict[str, float]] = []
     with Display(batch, False, False) as display:
         for number, outcome in enumerate(batch, 1):
             display.add(outcome)
             times.append(batch.seconds)
+            if number in (FIRST, len(batch)):  # after it the workers are gone
+                spent.append(cpu_seconds())
             if number == killed_after:
                 kill()
     display.summary()
-    return Run(display.done, times, batch.seconds)
+    before, after = spent[0], spent[-1]
+    cpu = {kind: (after[kind] - before[kind]) / max(1, len(times) - FIRST) for kind in after}
+    return Run(display.done, times, batch.seconds, cpu)
 
 
 def largest_difference(expected: Path, address: str) -> int:
@@ -163,6 +201,9 @@ def scaling(bucket: str, here: Path, turns: int, seconds: float) -> dict[str, An
             **found[-1].done,
             "seconds": round(median(run.seconds for run in found), 1),
             "pictures_per_second": round(median(run.rate(count) for run in found), 3),
+            "cpu_seconds_a_picture": {
+                kind: round(median(run.cpu[kind] for run in found), 3) for kind in found[0].cpu
+            },
         }
         for count, found in runs.items()
     }
@@ -215,7 +256,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("scaling", "losses"))
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--turns", type=int, default=3, help="at most; of scaling")
-    parser.add_argument("--seconds", type=float, default=200, help="for the turns")
+    parser.add_argument("--seconds", type=float, default=180, help="for the turns")
     parser.add_argument("--side", type=int, default=4000, help="height of the TIFF")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()

@@ -74,6 +74,12 @@ def measured(name: str) -> Any:
     return json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def cluster_cpu(kind: str) -> float:
+    """CPU seconds a picture with two workers, of "workers" or of the "rest"."""
+    found: dict[str, float] = measured("cluster")["workers_2"]["cpu_seconds_a_picture"]
+    return found[kind]
+
+
 @functools.cache
 def header(model: str) -> dict[str, Any]:
     """The header of a weights file: a tensor's shape by its name, and the card."""
@@ -739,6 +745,8 @@ def single_numbers() -> dict[str, str]:
         "cluster.pictures": str(measured("cluster")["pictures"]),
         "cluster.difference": str(measured("cluster")["largest_difference"]),
         "cluster.speedup": f"{measured('cluster')['speedup']:.2f}",
+        "cluster.worker": f"{cluster_cpu('workers'):.2f}",
+        "cluster.rest": f"{cluster_cpu('rest'):.2f}",
         "cluster.written": str(measured("cluster")["killed"]["written"]),
         "cluster.failed": str(measured("cluster")["killed"]["failed"]),
         "finetune.before": f"{measured('finetune')['held out']['before']:.2f}",

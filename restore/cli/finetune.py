@@ -23,21 +23,22 @@ EPILOG = examples(
 
 def command(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A name from `restore models`, or weights.")
+        str,
+        typer.Argument(metavar="MODEL", help="A name from `restore models`, or a weights file."),
     ],
     data: Annotated[
         Path,
         option(
             "Data",
-            "A folder of clean pictures; or of pairs, in its sub-folders noisy and clean, each "
-            "of two files of one name.",
+            "A folder of clean pictures, or of pairs: files of the same names in its subfolders "
+            "noisy and clean.",
         ),
     ],
     time_limit: Annotated[
         str, option("Training", "How long to train, such as 10m; decides the number of steps.")
     ] = "10m",
     steps: Annotated[
-        int | None, option("Training", "Number of steps, in place of a time.", min=1)
+        int | None, option("Training", "Number of steps, instead of a time limit.", min=1)
     ] = None,
     seed: Annotated[int, option("Training", "Random seed.")] = 0,
     output: Annotated[
@@ -51,8 +52,8 @@ def command(
 ) -> None:
     """Train a model further for your own pictures, and say what that gained.
 
-    A fifth of the pictures is held out to judge by. Beside the weights lie a sheet with both
-    models' results, the table and picture of the training.
+    A fifth of the pictures is held out for scoring. A sheet of results before and after, and the
+    record of the training, are written beside the weights.
     """
     checks.check_compute(precision)
     model = checks.check_model(model)

@@ -88,7 +88,7 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Work on a Ray cluster: auto, or ray://HOST:10001. PICTURES and -o may be s3://...",
+        help="Restore on a Ray cluster: auto, or ray://HOST:10001. PICTURES and -o may be s3://...",
         rich_help_panel=MANY,
         show_default=False,
     ),

@@ -60,14 +60,14 @@ def command(
         bool,
         option(
             "Training",
-            "The pictures are noisy, and there are no clean ones: alone in one folder, or several "
-            "shots of each scene in a sub-folder of its own.",
+            "Learn from noisy pictures alone: all in one folder, or several shots of each scene "
+            "in a subfolder of its own.",
             "--self-supervised",
         ),
     ] = False,
     accumulate: Annotated[
         int,
-        option("Training", "Compute each batch in so many passes, which need less memory.", min=1),
+        option("Training", "Compute each batch in this many passes, to save memory.", min=1),
     ] = 1,
     resume: Annotated[
         bool, option("Training", "Continue from the checkpoint of a stopped training.", "--resume")
@@ -86,7 +86,7 @@ def command(
         bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Compile the training step; default: where it pays, from ten minutes on.",
+            help="Compile the training step; default: if training takes ten minutes or more.",
         ),
     ] = None,
     device: Device = "auto",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
+from restore.engine.cores import use_threads
 from restore.errors import InputError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -124,9 +125,8 @@ def why_precision(device: torch.device) -> str:
 @functools.cache
 def _bf16_speedup() -> float:
     """The speed of a small convolution in bf16 divided by that in fp32, on one core."""
-    threads = torch.get_num_threads()
     fastest = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    torch.set_num_threads(1)  # starting several threads would take longer than the convolution
+    threads = use_threads(1)  # starting several would take longer than the convolution
     try:
         with torch.inference_mode():
             x, weight = torch.ones(1, 64, 32, 32), torch.full((64, 64, 3, 3), 0.01)
@@ -142,7 +142,7 @@ def _bf16_speedup() -> float:
                     F.conv2d(pair[0], pair[1], padding=1)
                     fastest[dtype] = min(fastest[dtype], time.perf_counter() - started)
     finally:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     return fastest[torch.float32] / fastest[torch.bfloat16]
 
 

@@ -8,13 +8,10 @@ another.
 from __future__ import annotations
 
 import logging
-import posixpath
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from restore.engine.compute import Compute
@@ -24,9 +21,10 @@ from restore.image.picture import Picture
 from restore.image.read import decode_image
 from restore.image.write import check_writable, format_of
 from restore.pipeline.file import Saving, encode_result, fitting
-from restore.pipeline.large import as_samples
+from restore.pipeline.flow import Outcome
+from restore.pipeline.large import as_samples, check_fits
 from restore.pipeline.picture import restore_picture
-from restore.pipeline.places import PlacedJob, why_kept
+from restore.pipeline.places import PlacedJob, name_of, why_kept
 from restore.pipeline.store import is_shared, read_store, write_store
 from restore.tasks.task import PictureTask, Task
 
@@ -54,26 +52,6 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What a worker sends back.
-
-    content: the file of the result; None where the worker has written it, or there was one
-    reason:  why the picture was skipped, if it was
-    The others are as for `Outcome`.
-    """
-
-    content: bytes | None
-    width: int = 0
-    height: int = 0
-    seconds: float = 0.0
-    model: str = ""
-    sigma: float | None = None
-    unchanged: bool = False
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Strip:
     """Rows of a picture, for a worker.
 
@@ -91,35 +69,50 @@ class Strip:
 
 
 class Worker:
-    """What runs on the machines of the cluster, one for each GPU or group of cores."""
+    """What runs on the machines of the cluster, one for each GPU or group of cores.
 
-    def __init__(self, settings: tuple[Task, Compute, Saving], threads: int) -> None:
-        """Take the model; `threads` for the convolutions on a CPU."""
-        import torch
+    Several pictures are read from stores and written to them at once. They are computed on no more
+    cores than Ray has set aside for this worker, for others on the machine count on the rest.
+    """
 
-        torch.set_num_threads(threads)
+    def __init__(self, settings: tuple[Task, Compute, Saving], cores: int) -> None:
+        """Take the model, and so many cores."""
+        import cv2
+
+        from restore.engine.cores import Cores
+
+        cv2.setNumThreads(cores)
         self.task, self.compute, self.saving = settings
-        self.computing = threading.Lock()  # the network; all else is done for several at once
+        self.cores = Cores(cores)
 
     def ready(self) -> str:
         """The version of the package, once the model is there."""
         return installed_version()
 
     def restore(
-        self, source: str, target: str, data: bytes | None, skip_existing: bool
-    ) -> Restored:
+        self, job: PlacedJob, data: bytes | None, skip_existing: bool
+    ) -> tuple[Outcome, bytes | None]:
         """Restore a picture; `data` are its bytes, or None to read them from its store.
 
         A result that belongs into a store that all machines see is written here, unless it is
-        there already.
+        there already; another one is returned, as the bytes of its file.
         """
-        stored = is_shared(source) and is_shared(target)
-        job = PlacedJob(source, target)
+        stored = is_shared(job.source) and is_shared(job.target)
         if stored and (reason := why_kept(job, self.saving, skip_existing)):
-            return Restored(None, reason=reason)
-        content = read_store(source) if data is None else data
-        picture = decode_image(content, name=source)
-        name = Path(posixpath.basename(target))
+            return Outcome(job.source, job.target, "skipped", reason), None
+        content = read_store(str(job.source)) if data is None else data
+        with self.cores.one():
+            outcome, result = self._restored(job, content)
+        if is_shared(job.target):
+            write_store(str(job.target), result)
+            return outcome, None
+        return outcome, result
+
+    def _restored(self, job: PlacedJob, content: bytes) -> tuple[Outcome, bytes]:
+        """The outcome of a picture, and the file of its result; both from the bytes of its file."""
+        check_fits(content, str(job.source), self.compute)
+        picture = decode_image(content, name=str(job.source))
+        name = name_of(job.target)
         saving = fitting(self.saving, name)
         check_writable(
             name,
@@ -129,25 +122,23 @@ class Worker:
             quality=saving.quality,
             overwrite=True,
         )
-        done = restore_picture(
-            picture, self.task, self.compute, output="picture", turn=self.computing
-        )
+        turn = self.cores.turn()
+        done = restore_picture(picture, self.task, self.compute, output="picture", turn=turn)
         kind = format_of(name, saving.file_format)
         same = done.unchanged and kind == picture.format
-        result = encode_result(done.picture, kind, saving, content if same else None)
-        shared = is_shared(target)
-        if shared:
-            write_store(target, result)
-        return Restored(
-            None if shared else result,
-            done.picture.width,
-            done.picture.height,
-            done.seconds,
-            done.model,
-            done.sigma,
-            done.unchanged,
-            picture.notes,
+        outcome = Outcome(
+            job.source,
+            job.target,
+            "written",
+            width=done.picture.width,
+            height=done.picture.height,
+            seconds=turn.seconds,
+            model=done.model,
+            sigma=done.sigma,
+            unchanged=done.unchanged,
+            notes=done.notes,
         )
+        return outcome, encode_result(done.picture, kind, saving, content if same else None)
 
     def restore_strip(self, strip: Strip) -> Any:
         """Restore rows of a picture: their samples, in the type of the file."""
@@ -155,13 +146,14 @@ class Worker:
             return strip.samples[strip.inner][strip.keep]
         from restore.engine.run import run_array
 
-        picture = Picture(*color.split(strip.samples))
-        pixels = strip.task.preprocess(picture)
-        with self.computing:
-            output = run_array(strip.task.network, pixels, self.compute.resolve()).pixels
-        inner = Picture(*color.split(strip.samples[strip.inner]))
-        restored = strip.task.postprocess(inner, output[strip.inner], strip.bounds)
-        return as_samples(restored, strip.samples.dtype)[strip.keep]
+        with self.cores.one():
+            picture = Picture(*color.split(strip.samples))
+            pixels = strip.task.preprocess(picture)
+            with self.cores.turn():
+                output = run_array(strip.task.network, pixels, self.compute.resolve()).pixels
+            inner = Picture(*color.split(strip.samples[strip.inner]))
+            restored = strip.task.postprocess(inner, output[strip.inner], strip.bounds)
+            return as_samples(restored, strip.samples.dtype)[strip.keep]
 
 
 class Workers:
@@ -185,8 +177,8 @@ class Workers:
             self._start(options)
 
     def _start(self, options: dict[str, Any]) -> None:
-        threads = max(1, int(options["num_cpus"]))
-        actor = self.ray.remote(Worker).options(**options).remote(self.settings, threads)
+        cores = max(1, int(options["num_cpus"]))
+        actor = self.ray.remote(Worker).options(**options).remote(self.settings, cores)
         self.options[actor] = options
         self.starting[actor.ready.remote()] = actor
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from restore.pipeline.journal import settings_of
 from restore.pipeline.places import place_jobs
 from restore.pipeline.plan import Job, plan_jobs
 from restore.pipeline.processes import restore_in_processes
+from restore.pipeline.store import is_address
 from restore.pipeline.timed import TimedBatch
 from restore.tasks.denoise import DEFAULT_MODEL, Sigma, denoising
 from restore.tasks.target_size import make_size
@@ -81,20 +83,9 @@ def denoise_files(  # noqa: PLR0913 (a public keyword API)
     """
     saving = _checked(Saving(file_format, quality, overwrite, strip_metadata, in_place), backup)
     compute = Compute(device, precision, tile, memory, engine)
-    if cluster is not None:
-        jobs = place_jobs(_listed(inputs), output, saving, recursive)
-        task = denoising(model, strength, ensemble, sigma, detail)
-        return ClusterBatch(cluster, jobs, (task, compute, saving), skip_existing)
-    return _batch(
-        inputs,
-        output,
-        lambda: denoising(model, strength, ensemble, sigma, detail),
-        saving,
-        recursive=recursive,
-        skip_existing=skip_existing,
-        compute=compute,
-        report=report,
-    )
+    task = denoising(model, strength, ensemble, sigma, detail)
+    files = _Files(_listed(inputs), output, recursive, skip_existing)
+    return _batch(files, task, saving, compute, report, cluster)
 
 
 def upscale_files(  # noqa: PLR0913 (a public keyword API)
@@ -134,38 +125,52 @@ def upscale_files(  # noqa: PLR0913 (a public keyword API)
     size = make_size(scale, width, height, fit)
     saving = Saving(file_format, quality, overwrite, strip_metadata, in_place, MARK)
     saving, compute = _checked(saving, backup), Compute(device, precision, tile, memory, engine)
-    if cluster is not None:
-        jobs = place_jobs(_listed(inputs), output, saving, recursive)
-        task = upscaling(size, model, back_projection, ensemble, strength)
-        return ClusterBatch(cluster, jobs, (task, compute, saving), skip_existing)
-    return _batch(
-        inputs,
-        output,
-        lambda: upscaling(size, model, back_projection, ensemble, strength),
-        saving,
-        recursive=recursive,
-        skip_existing=skip_existing,
-        compute=compute,
-        report=report,
-    )
+    task = upscaling(size, model, back_projection, ensemble, strength)
+    files = _Files(_listed(inputs), output, recursive, skip_existing)
+    return _batch(files, task, saving, compute, report, cluster)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Which pictures are restored, and where their results go, as for `denoise_files`."""
+
+    inputs: list[str | os.PathLike[str]]
+    output: str | os.PathLike[str] | None
+    recursive: bool
+    skip_existing: bool
 
 
 def _batch(
-    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    output: str | os.PathLike[str] | None,
-    make_task: Callable[[], Task],
+    files: _Files,
+    task: Task,
     saving: Saving,
-    *,
-    recursive: bool,
-    skip_existing: bool,
     compute: Compute,
     report: Tiles | None,
-) -> Batch:
-    """A batch of any task; settings and names are checked before any picture is read."""
-    task = make_task()
-    sources = _listed(inputs)
-    jobs = plan_jobs(sources, output, saving, recursive=recursive)
-    settings = [
+    cluster: str | None,
+) -> Batch | ClusterBatch:
+    """A batch of any task, here or on a cluster; names are checked before any picture is read."""
+    inputs, output, recursive = files.inputs, files.output, files.recursive
+    batch: Batch | ClusterBatch
+    if cluster is not None:
+        placed = place_jobs(inputs, output, saving, recursive)
+        batch = ClusterBatch(cluster, placed, (task, compute, saving), files.skip_existing)
+    else:
+        jobs = plan_jobs(inputs, output, saving, recursive=recursive)
+        devices = _for_each_device(task, compute, saving, files.skip_existing)
+        batch = Batch(jobs, devices[0], report, devices if len(devices) > 1 else ())
+    folder = None
+    if output is not None and not is_address(output) and not is_output_pattern(output):
+        folder = Path(output)
+    paths = [given for given in inputs if not is_address(given)]
+    batch.unread = find_unread(paths, recursive=recursive, leave_out=folder)
+    return batch
+
+
+def _for_each_device(
+    task: Task, compute: Compute, saving: Saving, skip_existing: bool
+) -> list[Settings]:
+    """The settings of each device that was asked for."""
+    return [
         Settings(
             task,
             dataclasses.replace(compute, device=str(each.device), memory=each.memory),
@@ -176,10 +181,6 @@ def _batch(
         )
         for each in compute.resolve_each()
     ]
-    batch = Batch(jobs, settings[0], report, settings if len(settings) > 1 else ())
-    folder = Path(output) if output is not None and not is_output_pattern(output) else None
-    batch.unread = find_unread(sources, recursive=recursive, leave_out=folder)
-    return batch
 
 
 def _listed(

@@ -88,30 +88,17 @@ class ClusterBatch(TimedBatch[PlacedJob]):
 
     def _finished(self, job: PlacedJob, result: Any) -> Outcome:
         """The outcome of a picture; what came back is written."""
-        saving = self.settings[2]
         try:
             if isinstance(result, Exception):
                 raise result
-            if result.reason:
-                return Outcome(job.source, job.target, "skipped", result.reason)
-            if result.content is not None:
-                _write(job, result.content, saving)
+            outcome: Outcome
+            outcome, content = result
+            if content is not None:
+                _write(job, content, self.settings[2])
         except Exception as error:
             return failure(job.source, job.target, error)
-        self.network_seconds += result.seconds
-        return Outcome(
-            job.source,
-            job.target,
-            "written",
-            "",
-            result.width,
-            result.height,
-            seconds=result.seconds,
-            model=result.model,
-            sigma=result.sigma,
-            unchanged=result.unchanged,
-            notes=result.notes,
-        )
+        self.network_seconds += outcome.seconds
+        return outcome
 
     def _split(self, workers: Workers, job: PlacedJob) -> Outcome:
         """Restore a picture that is larger than memory: strips of it on all workers at once."""
@@ -187,12 +174,12 @@ def _strip(picture: RowPicture, rows: tuple[int, int], bounds: Any) -> tuple[Str
     return (Strip(picture.task, picture.samples_of(above, below), inner, keep, bounds),)
 
 
-def _arguments(job: PlacedJob, skip_existing: bool) -> tuple[str, str, bytes | None, bool]:
+def _arguments(job: PlacedJob, skip_existing: bool) -> tuple[PlacedJob, bytes | None, bool]:
     """What a worker is given of a picture; its bytes, unless it can read them itself."""
     data = None
     if not is_shared(job.source):
         data = read_store(job.source) if isinstance(job.source, str) else read_bytes(job.source)
-    return str(job.source), str(job.target), data, skip_existing
+    return job, data, skip_existing
 
 
 def _write(job: PlacedJob, content: bytes, saving: Saving) -> None:

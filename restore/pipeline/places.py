@@ -26,6 +26,11 @@ class PlacedJob:
     target: Place
 
 
+def name_of(place: Place) -> Path:
+    """The name of a picture, without where it is."""
+    return Path(posixpath.basename(place) if isinstance(place, str) else place.name)
+
+
 def why_kept(job: PlacedJob, saving: Saving, skip_existing: bool) -> str:
     """Why a picture is skipped, or ""; as `why_skipped` for files, by the same rules for stores."""
     source, target = job.source, job.target
@@ -81,7 +86,7 @@ def place_jobs(
     jobs: list[PlacedJob] = []
     taken: dict[Place, Place] = {}
     for source, tree in _sources(inputs, recursive):
-        path = Path(posixpath.basename(source) if isinstance(source, str) else source.name)
+        path = name_of(source)
         place: Place
         if isinstance(folder, str):
             place = posixpath.join(folder, tree.replace(os.sep, "/")).rstrip("/")

@@ -160,7 +160,7 @@ def run_job(
     yield f"{recipe.name}: {describe(training)}"
     yield from ASSUMED.get(recipe.degradation, ())
     if recipe.degradation in ALONE:
-        yield from doubts(job.data)
+        yield from doubts(job.data, recipe.degradation)
     source, pictures = open_source(recipe, job.data)
     if isinstance(source, Recorrupted):
         yield f"noise measured: {source.noise}"

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.image.find import list_pictures
 from restore.image.read import load_image
+from restore.models.noise_level import LUMA
+from restore.tasks.jpeg_error import jpeg_error
 from restore.training.degradations.pairs import Pair
 from restore.training.noise_model import autocorrelation
 
@@ -31,6 +34,7 @@ ADDED = 0.5  # times the noise is added to the input; the paper's
 
 CORRELATED = 0.12  # of neighbours' noise: above it the noise is not independent from pixel to pixel
 MOST_LOOKED_AT = 24  # pictures
+LOOKED_AT = 512  # pixels of the middle of each, for traces of JPEG
 
 
 def part(noisy: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,18 +90,43 @@ def recorrupted(noisy: Tensor, noise: Tensor) -> Pair:
 
 def scheme_for(folder: Path) -> str:
     """Which of the two fits the noise in these pictures: "neighbours" or "recorrupted"."""
+    return "recorrupted" if correlation_in(folder) > CORRELATED else "neighbours"
+
+
+def correlation_in(folder: Path) -> float:
+    """How alike the noise of neighbouring pixels is in these pictures, 0 to 1."""
+    return autocorrelation(255 * load_image(file).pixels for file in _some(folder))
+
+
+def _some(folder: Path) -> list[Path]:
     files = list_pictures(folder)
-    looked_at = files[:: max(1, len(files) // MOST_LOOKED_AT)][:MOST_LOOKED_AT]
-    correlation = autocorrelation(255 * load_image(file).pixels for file in looked_at)
-    return "recorrupted" if correlation > CORRELATED else "neighbours"
+    return files[:: max(1, len(files) // MOST_LOOKED_AT)][:MOST_LOOKED_AT]
 
 
-def doubts(folder: Path) -> list[str]:
-    """Sentences on why the noise may not be as either scheme assumes; often none."""
-    if all(file.suffix.lower() not in (".jpg", ".jpeg") for file in list_pictures(folder)):
-        return []
-    return [
-        "warning: some of the pictures are JPEG files, whose compression makes the noise of "
-        "neighbouring pixels depend on each other and on the picture; PNG or TIFF from raw files "
-        "is better"
-    ]
+def doubts(folder: Path, scheme: str) -> list[str]:
+    """Sentences on why the noise may not be as the scheme assumes; often none."""
+    found = []
+    if any(was_jpeg(file) for file in _some(folder)):
+        found.append(
+            "warning: some of the pictures are or were JPEG files, whose compression makes the "
+            "noise of neighbouring pixels depend on each other and on the picture; PNG or TIFF "
+            "from raw files is better"
+        )
+    if scheme == "neighbours" and (correlation := correlation_in(folder)) > CORRELATED:
+        found.append(
+            f"warning: the noise of neighbouring pixels correlates with {correlation:.2f}, and the "
+            "recipe takes it for independent: it will be kept as if it were detail; set "
+            'degradation = "recorrupted" in the recipe, or leave it out'
+        )
+    return found
+
+
+def was_jpeg(file: Path) -> bool:
+    """Whether a picture is a JPEG file, or has the traces of one in its pixels."""
+    if file.suffix.lower() in (".jpg", ".jpeg"):
+        return True
+    pixels = load_image(file).pixels
+    height, width = (max(0, side - LOOKED_AT) // 2 for side in pixels.shape[:2])
+    crop = pixels[height : height + LOOKED_AT, width : width + LOOKED_AT]
+    weights = np.array(LUMA if crop.shape[2] == 3 else [1], np.float32)
+    return jpeg_error([crop @ weights], [(height, width)]) > 0

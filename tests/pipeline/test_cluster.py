@@ -84,6 +84,12 @@ def test_without_a_cluster_or_ray_it_is_said(
         list(batch)
 
 
+def test_pictures_of_kinds_that_are_not_read_are_named(photos: Path, tmp_path: Path) -> None:
+    (photos / "layers.psd").touch()
+    batch = denoise_files(photos, "memory://out", MODEL, cluster="auto")
+    assert batch.unread == [photos / "layers.psd"]
+
+
 @pytest.fixture
 def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Ray cluster of two nodes with a core each, on this machine."""
@@ -130,24 +136,6 @@ def test_two_nodes_give_what_one_machine_gives_though_one_is_lost(
             assert str(source) in outcome.reason
     again = denoise_files(photos, tmp_path / "there", MODEL, cluster=nodes.address, **settings)
     assert sorted(o.status for o in again) == ["failed", *["skipped"] * 6]
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a real S3 server on this machine."""
-    server_of = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs")
-    s3fs = pytest.importorskip("s3fs", reason="pip install s3fs")
-    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("photos")
-    yield "s3://photos"
-    server.stop()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -27,9 +27,13 @@ def test_addresses_are_told_from_paths() -> None:
     assert is_shared("file:///mnt/a.png") and not is_shared("memory://a.png")
 
 
-@pytest.mark.parametrize("kind", ["memory", "file"])
-def test_what_is_written_is_listed_and_read(kind: str, tmp_path: Path) -> None:
-    base = f"file://{tmp_path}/photos" if kind == "file" else f"memory:///{tmp_path.name}"
+@pytest.mark.filterwarnings("ignore")  # those of the server
+@pytest.mark.parametrize("kind", ["memory", "file", "s3"])
+def test_what_is_written_is_listed_and_read(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    base = {"file": f"file://{tmp_path}/photos", "memory": f"memory:///{tmp_path.name}"}.get(kind)
+    base = base or request.getfixturevalue("bucket")
     assert modified(f"{base}/a.png") is None
     for name in ("a.png", "deep/b.JPG", "deep/notes.txt"):
         write_store(f"{base}/{name}", name.encode())

@@ -54,6 +54,7 @@ def test_it_gains_on_what_was_held_out_and_says_so(
     model: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "VALIDATIONS", 2)
+    monkeypatch.setattr(tuning, "HARM", -99.0)  # so that any change is one
     asked = FineTuning(str(model), pairs, model.with_name("own.safetensors"), 40, device="cpu")
     events = list(finetune(asked, Limits()))
     assert "held out to judge by: 2.png" in str(events[0])
@@ -61,6 +62,7 @@ def test_it_gains_on_what_was_held_out_and_says_so(
     held_out, others = gains["held out"], gains["other pictures"]
     assert held_out.after > held_out.before + 0.3
     assert held_out.before == pytest.approx(held_out.given, abs=0.01)  # the identity
+    assert any(str(event).startswith("warning: on other pictures it is worse") for event in events)
     weights = events[-1]
     assert isinstance(weights, Path)
     network = load_model(weights)

@@ -13,6 +13,7 @@ from torch import Tensor
 from restore.errors import TrainingError
 from restore.image.metrics import psnr
 from restore.image.picture import Picture
+from restore.image.read import load_image
 from restore.image.write import save_image
 from restore.models.weights import load_model
 from restore.training.crops import PictureStore, build_store
@@ -30,6 +31,7 @@ from restore.training.self_supervised import (
     part,
     recorrupted,
     scheme_for,
+    was_jpeg,
 )
 from restore.training.sources import (
     Given,
@@ -150,7 +152,10 @@ def test_the_scheme_follows_from_the_noise(
                 Picture((picture / 255).clip(0, 1).astype(np.float32)), folder / f"{name}.png"
             )
         assert scheme_for(folder) == kind
-    assert doubts(folders["neighbours"]) == []
+    assert doubts(folders["neighbours"], "neighbours") == []
+    assert doubts(folders["recorrupted"], "recorrupted") == []
+    warned = doubts(folders["recorrupted"], "neighbours")
+    assert len(warned) == 1 and "correlates with 0." in warned[0]
     out = tmp_path / "out.safetensors"
     job = Job(
         str(tiny_toml), {}, folders["recorrupted"], output=out, self_supervised=True, device="cpu"
@@ -164,7 +169,22 @@ def test_the_scheme_follows_from_the_noise(
     tiny_toml.write_text(tiny_toml.read_text() + 'degradation = "neighbours"\n')
     assert job_recipe(job).degradation == "neighbours"  # a recipe that says so has its way
     save_image(Picture(np.float32(ground) / 255), folders["neighbours"] / "c.jpg", quality=90)
-    assert "JPEG" in doubts(folders["neighbours"])[0]
+    assert "JPEG" in doubts(folders["neighbours"], "neighbours")[0]
+
+
+def test_a_jpeg_that_was_saved_losslessly_is_told_by_its_pixels(
+    samples: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    clean = load_image(samples / "fur-clean.png").pixels
+    noisy = (clean + rng.normal(0, 10 / 255, clean.shape)).clip(0, 1).astype(np.float32)
+    save_image(Picture(noisy), tmp_path / "raw.png")
+    save_image(Picture(noisy), tmp_path / "a.jpg", quality=75)
+    save_image(load_image(tmp_path / "a.jpg"), tmp_path / "was.png")
+    assert [was_jpeg(tmp_path / name) for name in ("raw.png", "a.jpg", "was.png")] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_pictures_without_noise_are_refused(tiny_toml: Path, tmp_path: Path) -> None:

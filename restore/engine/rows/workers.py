@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import torch
 
+from restore.engine.cores import use_threads
+
 Found = TypeVar("Found")
 
 
@@ -63,13 +65,12 @@ class Workers:
         for waiting in [self._pool.submit(_alone, barrier) for _ in range(self.count)]:
             waiting.result()
         # The caller too: the threads that help it would keep spinning on the workers' cores.
-        self._stack.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)
+        self._stack.callback(use_threads, use_threads(1))
         return self._pool
 
 
 def _alone(barrier: Barrier) -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     barrier.wait()
 
 
