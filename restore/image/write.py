@@ -22,7 +22,7 @@ from restore.image.arrays import to_picture
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
 from restore.image.metadata import iptc_of
-from restore.image.picture import Depth, Picture, quantise
+from restore.image.picture import Depth, Picture
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
 
@@ -216,7 +216,7 @@ def encode_image(
     check_format(kind, picture, quality=quality, depth=depth)
     depths = _depths(kind, picture)
     stored = depth or (picture.depth if picture.depth in depths else depths[-1])
-    samples = quantise(color.join(picture.pixels, picture.alpha), stored)
+    samples = color.join(picture.pixels, picture.alpha, stored)
     try:
         if kind == "PNG":
             return _encode_png(samples, picture)
