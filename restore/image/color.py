@@ -129,6 +129,12 @@ def split(samples: np.typing.NDArray[np.generic]) -> Planes:
     return Planes(dequantise(samples), None, depth)
 
 
+def as_16_bits(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+    """Samples of 8 to 16 bits as 16, so that white, which is all ones, becomes 65535."""
+    wide = samples.astype(np.uint16)
+    return wide << (16 - bits) | wide >> (2 * bits - 16)
+
+
 def join(pixels: Pixels, alpha: Pixels | None, depth: Depth) -> npt.NDArray[Any]:
     """Planes as one new array `(height, width, 1..4)` of stored samples, alpha last.
 
