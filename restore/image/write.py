@@ -253,6 +253,7 @@ def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         picture.source.get("dpi"),
         picture.source.get("chunks", ()),
         picture.source.get("cicp"),
+        picture.source.get("app13", ()),
     )
     return png.with_chunks(plain, chunks)
 
