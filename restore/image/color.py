@@ -132,7 +132,8 @@ def split(samples: np.typing.NDArray[np.generic]) -> Planes:
 def as_16_bits(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
     """Samples of 8 to 16 bits as 16, so that white, which is all ones, becomes 65535."""
     wide = samples.astype(np.uint16)
-    return wide << np.uint16(16 - bits) | wide >> np.uint16(2 * bits - 16)
+    filled: npt.NDArray[np.uint16] = wide << np.uint16(16 - bits) | wide >> np.uint16(2 * bits - 16)
+    return filled
 
 
 def join(pixels: Pixels, alpha: Pixels | None, depth: Depth) -> npt.NDArray[Any]:
