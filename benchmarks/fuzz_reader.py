@@ -66,6 +66,8 @@ def seeds() -> dict[str, bytes]:
     made["TIFF LZW"] = encoded(rgb, "TIFF", compression="tiff_lzw")
     made["TIFF JPEG"] = encoded(rgb, "TIFF", compression="jpeg")
     made["JPEG2000 grey 16"] = encoded(Image.fromarray(deep[..., 0].copy()), "JPEG2000")
+    made["JPEG2000 16"] = imagecodecs.jpeg2k_encode(deep, level=0, codecformat="jp2")
+    made["JPEG 12"] = imagecodecs.jpeg8_encode(deep >> 4, lossless=True, bitspersample=12)
     made["PGM 16"] = b"P5 24 24 65535\n" + deep[..., 0].astype(">u2").tobytes()
     made["PNG 16"] = cv2.imencode(".png", deep)[1].tobytes()
     made["BMP grey"] = encoded(grey, "BMP")

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from restore.image.jp2 import bits_of_samples
+from restore.image import jpeg
+from restore.image.jp2 import deepest
 from restore.image.picture import Picture
 from restore.image.read import turn
 
@@ -132,9 +133,10 @@ def _to_white(array: npt.NDArray[Any], data: bytes, kind: str) -> npt.NDArray[An
     """Samples that do not fill their type, which these libraries leave as they are, up to 1."""
     if kind == "AVIF" and array.dtype == np.uint16:
         return array / np.float32(1023 if array.max() < 1024 else 4095)
-    if kind != "JPEG2000":
+    if kind not in ("JPEG", "JPEG2000"):
         return array
-    bits = max(bits_of_samples(data), default=8 * array.itemsize)
+    most = jpeg.bits_of_samples(data) if kind == "JPEG" else deepest(data)
+    bits = most if array.itemsize > 1 else min(most, 8)
     lowest = 1 << (bits - 1) if array.dtype.kind == "i" else 0
     if not lowest and (bits >= 8 * array.itemsize or array.max() >= 1 << bits):
         return array

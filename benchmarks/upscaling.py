@@ -8,6 +8,9 @@ bits is compared, a border of the scale shaved. Speed is in megapixels of the re
 array, the best of three, beside OpenCV's and Pillow's interpolations of the same picture. Colour is
 the mean difference between a picture and its result shrunk back to its size, in levels of 255, the
 largest over the channels and the pictures. The figure is made of the samples.
+
+Speed and colour are measured in the precision that is chosen where none is given: it depends on the
+machine and on the model's card, and is stored with them.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from restore.engine.device import choose_device, choose_precision, precision_name
 from restore.evaluation.benchmark import evaluate_scale, make_small
 from restore.image.find import list_pictures
 from restore.image.picture import Picture, quantise
@@ -52,7 +54,8 @@ def quality(folders: list[Path], precision: str) -> list[dict[str, Any]]:
             names = {"psnr": "psnr", "ssim": "ssim"}
             names |= {"bicubic_psnr": "noisy_psnr", "bicubic_ssim": "noisy_ssim"}
             mean = {n: round(fmean(getattr(s, f) for s in found), 4) for n, f in names.items()}
-            rows.append({"data": folder.name, "scale": scale, **mean})
+            about = {"data": folder.name, "scale": scale, "precision": precision}
+            rows.append({**about, **mean})
             print(
                 f"{folder.name:<8} x{scale}  {mean['psnr']:.3f} / {mean['ssim']:.4f}   "
                 f"bicubic {mean['bicubic_psnr']:.3f} / {mean['bicubic_ssim']:.4f}",
@@ -61,8 +64,8 @@ def quality(folders: list[Path], precision: str) -> list[dict[str, Any]]:
     return rows
 
 
-def speed(repeats: int = 3) -> dict[str, dict[str, float]]:
-    """Megapixels of the result per second, by scale and method."""
+def speed(repeats: int = 3) -> dict[str, dict[str, Any]]:
+    """Megapixels of the result per second by scale and method, and the network's precision."""
     sample = load_image(SAMPLES / "fur-clean.png").pixels
     table = {}
     for scale in sorted(shipped_upscalers()):
@@ -71,9 +74,11 @@ def speed(repeats: int = 3) -> dict[str, dict[str, float]]:
         small = np.pad(sample, ((0, max(0, down)), (0, max(0, right)), (0, 0)), "symmetric")
         small = quantise(np.ascontiguousarray(small[:height, :width]), 8)
         found = {name: timed(go, repeats) for name, go in methods(small, scale).items()}
-        table[f"x{scale}"] = {name: round(value, 2) for name, value in found.items()}
+        used = upscale(small, scale).precision
+        rounded = {name: round(value, 2) for name, value in found.items()}
+        table[f"x{scale}"] = {"precision": used, **rounded}
         words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-        print(f"x{scale} megapixels per second: {words}", flush=True)
+        print(f"x{scale} megapixels per second, the network in {used}: {words}", flush=True)
     return table
 
 
@@ -101,7 +106,7 @@ def timed(go: Callable[[], np.ndarray], repeats: int) -> float:
     return result.shape[0] * result.shape[1] / 1e6 / min(seconds)
 
 
-def colour(folders: list[Path]) -> dict[str, float]:
+def colour(folders: list[Path]) -> dict[str, dict[str, Any]]:
     """By model, the largest mean difference of a channel after shrinking, in levels of 255."""
     pictures = [load_image(f) for folder in folders for f in list_pictures(folder)]
     table = {}
@@ -109,19 +114,20 @@ def colour(folders: list[Path]) -> dict[str, float]:
         card = read_card(name)
         if card.task != "upscale":
             continue
-        moved = [shift(make_small(p, card.scale)[1], name, card.scale) for p in pictures]
-        table[name] = round(max(moved), 3)
+        found = [shift(make_small(p, card.scale)[1], name, card.scale) for p in pictures]
+        moved, used = max(m for m, _ in found), " and ".join(sorted({p for _, p in found}))
+        table[name] = {"levels": round(moved, 3), "precision": used}
         print(
-            f"{name}: the mean of a channel moves by at most {table[name]:.3f} levels", flush=True
+            f"{name}, {used}: the mean of a channel moves by at most {moved:.3f} levels", flush=True
         )
     return table
 
 
-def shift(small: Picture, model: str, scale: int) -> float:
-    """How far the mean of a channel moves."""
-    large = upscale(small, scale, model).picture.pixels
-    back = resize(large, small.height, small.width)
-    return float(np.abs((back - small.pixels).mean((0, 1))).max() * 255)
+def shift(small: Picture, model: str, scale: int) -> tuple[float, str]:
+    """How far the mean of a channel moves, and the network's precision."""
+    done = upscale(small, scale, model)
+    back = resize(done.picture.pixels, small.height, small.width)
+    return float(np.abs((back - small.pixels).mean((0, 1))).max() * 255), done.precision
 
 
 def figure(target: Path) -> None:
@@ -146,10 +152,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
-    device = choose_device("auto")
-    used = precision_name(choose_precision("auto", device))
     found = {
-        "precision": {"quality": asked.precision, "speed": used, "colour": used},
         "quality": quality(asked.data, asked.precision),
         "colour": colour(asked.data) if asked.data else {},
         "speed": speed(),

@@ -366,6 +366,14 @@ def upscaling_speed() -> str:
     return markdown(("megapixels of the result per second", "x2", "x3", "x4"), rows)
 
 
+def upscaling_precision() -> str:
+    """The precision of the timed networks; by scale where it differs."""
+    found = {f"x{s}": measured("upscaling")["speed"][f"x{s}"]["precision"] for s in SCALES}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{used} ({scale})" for scale, used in found.items())
+
+
 # --- files and batches
 
 
@@ -700,7 +708,7 @@ def single_numbers() -> dict[str, str]:
     errors = {row["name"]: row["error"] for row in measured("autoencoders")["table"]}
     width, height = giant["size"]
     large, fast, nlm = (speed_row(name, 12.0) for name in (*GAUSSIANS, "OpenCV NLM"))
-    colour = [measured("upscaling")["colour"][f"upscale-x{scale}"] for scale in SCALES]
+    colour = [measured("upscaling")["colour"][f"upscale-x{s}"]["levels"] for s in SCALES]
     low, high = alone["sparse, a tenth of the units below and above"]
     gaussian, masked = (
         alone["vanilla and denoising on gaussian 0.3"],
@@ -727,6 +735,7 @@ def single_numbers() -> dict[str, str]:
         "jpeg.peak": f"{jpeg['peak_of_the_process_bytes'] / 1e9:.1f} GB",
         "jpeg.pixel": f"{jpeg['bytes_of_a_pixel']:.0f}",
         "upscaling.colour": f"{max(colour):.1f}",
+        "upscaling.precision": upscaling_precision(),
         "engines.machine": engine_machine("engines"),
         "engines.machine-without": engine_machine("engines-avx512"),
         "engines.limit": engine_limit(),

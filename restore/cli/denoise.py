@@ -14,7 +14,6 @@ from restore.cli.console import (
     Engine,
     Ensemble,
     Memory,
-    Messages,
     Precision,
     Tile,
     examples,
@@ -38,12 +37,9 @@ from restore.cli.restoring import (
     SkipExisting,
     StripMetadata,
     Verbose,
-    check_files,
-    check_on_cluster,
-    restore_all,
-    restore_on_cluster,
+    check_request,
 )
-from restore.cli.showing import Compare, ReportFile, check_shown
+from restore.cli.showing import Compare, ReportFile
 
 DEFAULT_MODEL = "denoise-photo"
 EPILOG = examples(
@@ -118,54 +114,20 @@ def command(
     """Remove noise from pictures. Each result is a new file; the originals are kept."""
     from restore.tasks.task import check_detail, check_strength, parse_sigma
 
-    saving: dict[str, Any] = {
-        "file_format": file_format,
-        "quality": quality,
-        "overwrite": overwrite,
-        "strip_metadata": strip_metadata,
-    }
-    batch = {
-        "recursive": recursive,
-        "skip_existing": skip_existing,
-        "in_place": in_place,
-        "backup": backup,
-    }
-    files = None
-    if cluster is None:
-        files = check_files(pictures, output, reference, saving, batch)
-        places = (*files.pictures, files.output, files.reference)
-        shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
-    else:
-        check_on_cluster(reference, compare, report)
+    restore_pictures = check_request(context)  # with the parameters that both commands have
     check_strength(strength)
     if detail is not None:
         check_detail(detail)
     if sigma is not None:
         parse_sigma(sigma)
-    checks.check_compute(precision, engine, tile, memory)
     model = checks.check_model(model)
     settings: dict[str, Any] = {
         "model": fast_version(model) if fast else model,
         "sigma": sigma,
         "strength": strength,
         "detail": detail,
-        "ensemble": ensemble,
-        "device": device,
-        "precision": precision,
-        "engine": engine,
-        "tile": tile,
-        "memory": memory,
     }
-    messages = Messages(json_lines, quiet, verbose, debug)
-    if files is not None:
-        restore_all(files, functions, settings, messages, shown)
-        return
-    assert cluster is not None
-
-    def many() -> Many:
-        return functions()[1]
-
-    restore_on_cluster(cluster, pictures, output, saving, batch, many, settings, messages)
+    restore_pictures(functions, settings)
 
 
 def fast_version(model: str) -> str:

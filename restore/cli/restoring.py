@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib
 import logging
@@ -16,7 +17,7 @@ import typer
 
 from restore.cli import checks
 from restore.cli.console import MANY, MESSAGES, OUTPUT, Messages, err, flag, out, rows
-from restore.cli.showing import PANEL, ShowFiles, Showing, noise_words
+from restore.cli.showing import PANEL, ShowFiles, Showing, check_shown, noise_words
 from restore.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,6 +104,37 @@ One = Callable[..., "tuple[Result | LargeResult, Path]"]  # `denoise_file` or `u
 Many = Callable[..., "Batch | ClusterBatch"]  # `denoise_files` or `upscale_files`
 
 
+Find = Callable[[], tuple[One, Many]]  # called late, for it imports NumPy
+# The parameters of both commands that go on as they were given, by what takes them.
+SAVING = ("file_format", "quality", "overwrite", "strip_metadata")
+BATCH = ("recursive", "skip_existing", "in_place", "backup")
+COMPUTE = ("ensemble", "device", "precision", "engine", "tile", "memory")
+
+
+def check_request(context: typer.Context) -> Callable[[Find, dict[str, Any]], None]:
+    """All that the commands have in common: mistakes in it are refused now.
+
+    Returns what does the work then, given the functions and the settings of the command's own.
+    """
+    given = context.params
+    saving, batch, compute = (
+        {name: given[name] for name in names} for names in (SAVING, BATCH, COMPUTE)
+    )
+    messages = Messages(*(given[field.name] for field in dataclasses.fields(Messages)))
+    pictures, output, reference = list(given["pictures"]), given["output"], given["reference"]
+    checks.check_compute(*(given[name] for name in ("precision", "engine", "tile", "memory")))
+    address, compare, report = given["cluster"], given["compare"], given["report"]
+    if address is not None:
+        check_on_cluster(reference, compare, report)
+        return lambda find, settings: restore_on_cluster(
+            address, pictures, output, saving, batch, find, {**settings, **compute}, messages
+        )
+    files = check_files(pictures, output, reference, saving, batch)
+    places = (*files.pictures, files.output, files.reference)
+    shown = check_shown(context, compare, report, saving["overwrite"], *places, single=files.single)
+    return lambda find, settings: restore_all(files, find, {**settings, **compute}, messages, shown)
+
+
 @dataclass(frozen=True)
 class Files:
     """The files of a command, and what is to happen to them.
@@ -173,14 +205,13 @@ def check_files(
 
 def restore_all(
     files: Files,
-    find: Callable[[], tuple[One, Many]],
+    find: Find,
     settings: dict[str, Any],
     messages: Messages,
     shown: ShowFiles,
 ) -> None:
     """Restore one picture or many, and print the outcome.
 
-    find:     gives the functions for one file and for many; called late, for it imports NumPy
     settings: what both functions take besides the files
     shown:    the sheet and the report that are asked for
     """
@@ -227,14 +258,11 @@ def restore_on_cluster(  # what `check_files` and `restore_all` do here, for pla
     output: str | None,
     saving: dict[str, Any],
     batch: dict[str, bool],
-    many: Callable[[], Many],
+    find: Find,
     settings: dict[str, Any],
     messages: Messages,
 ) -> None:
-    """Do a command's work on a Ray cluster, and print what became of the pictures.
-
-    many: gives the function for many files; called late, for it imports torch
-    """
+    """Do a command's work on a Ray cluster, and print what became of the pictures."""
     checks.check_switches(
         overwrite=saving["overwrite"],
         skip_existing=batch["skip_existing"],
@@ -247,7 +275,8 @@ def restore_on_cluster(  # what `check_files` and `restore_all` do here, for pla
     from restore.cli.batch import run_batch
 
     target = None if output is None else checks.place(output)
-    work = many()(places, target, cluster=address, **batch, **settings, **saving)
+    _, many = find()
+    work = many(places, target, cluster=address, **batch, **settings, **saving)
     if run_batch(work, messages, lambda _: None):
         raise typer.Exit(1)
 

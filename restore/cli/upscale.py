@@ -14,7 +14,6 @@ from restore.cli.console import (
     Engine,
     Ensemble,
     Memory,
-    Messages,
     Precision,
     Tile,
     examples,
@@ -37,12 +36,9 @@ from restore.cli.restoring import (
     SkipExisting,
     StripMetadata,
     Verbose,
-    check_files,
-    check_on_cluster,
-    restore_all,
-    restore_on_cluster,
+    check_request,
 )
-from restore.cli.showing import Compare, ReportFile, check_shown
+from restore.cli.showing import Compare, ReportFile
 
 EPILOG = examples(
     "restore upscale small.png --scale 2",
@@ -127,28 +123,9 @@ def command(
     from restore.tasks.target_size import make_size
     from restore.tasks.task import check_strength
 
-    saving: dict[str, Any] = {
-        "file_format": file_format,
-        "quality": quality,
-        "overwrite": overwrite,
-        "strip_metadata": strip_metadata,
-    }
-    batch = {
-        "recursive": recursive,
-        "skip_existing": skip_existing,
-        "in_place": in_place,
-        "backup": backup,
-    }
-    files = None
-    if cluster is None:
-        files = check_files(pictures, output, reference, saving, batch)
-        places = (*files.pictures, files.output, files.reference)
-        shown = check_shown(context, compare, report, overwrite, *places, single=files.single)
-    else:
-        check_on_cluster(reference, compare, report)
+    restore_pictures = check_request(context)  # with the parameters that both commands have
     make_size(scale, width, height, fit)
     check_strength(strength)
-    checks.check_compute(precision, engine, tile, memory)
     settings: dict[str, Any] = {
         "model": model and checks.check_model(model, "bicubic"),
         "scale": scale,
@@ -156,24 +133,9 @@ def command(
         "height": height,
         "fit": fit,
         "back_projection": back_projection,
-        "ensemble": ensemble,
         "strength": strength,
-        "device": device,
-        "precision": precision,
-        "engine": engine,
-        "tile": tile,
-        "memory": memory,
     }
-    messages = Messages(json_lines, quiet, verbose, debug)
-    if files is not None:
-        restore_all(files, functions, settings, messages, shown)
-        return
-    assert cluster is not None
-
-    def many() -> Many:
-        return functions()[1]
-
-    restore_on_cluster(cluster, pictures, output, saving, batch, many, settings, messages)
+    restore_pictures(functions, settings)
 
 
 def functions() -> tuple[One, Many]:

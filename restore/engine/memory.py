@@ -9,11 +9,14 @@ from pathlib import Path
 import torch
 
 from restore.errors import InputError
+from restore.image.picture import Depth
 from restore.models.network import Network
 
-# Bytes per RGB pixel of a picture in memory: its file's samples, float32 before and after, and the
-# result's samples, with a margin. A test measures it.
-HELD_BYTES = 36
+# Bytes per RGB pixel by the depth of the samples. Of a picture: its file, and float32. Of its
+# result: float32, the samples, and what coding noisy ones takes: of 8 bits WebP the most, but for
+# JPEG 2000, which takes another 15. A test measures them.
+PICTURE_BYTES: dict[Depth, int] = {8: 16, 16: 18, "float": 24}
+RESULT_BYTES: dict[Depth, int] = {8: 31, 16: 48, "float": 50}
 # Values per pixel of a tile of a network that is not streamed by rows: the tensors alive at once
 # in the widest part of the shipped network (32 channels at full resolution: input, two outputs, a
 # skip, a workspace).
@@ -70,18 +73,24 @@ def _available() -> int:
     return 2**31
 
 
-def held_bytes(height: int, width: int, channels: int) -> int:
-    """Bytes to restore a picture in memory, without the network's own tensors."""
-    return height * width * HELD_BYTES * channels // 3
+def held_bytes(height: int, width: int, channels: int, depth: Depth = 8, results: int = 1) -> int:
+    """Bytes to restore a picture in memory, without the network's own tensors.
+
+    results: pixels of the result, and of others that are held beside it, for each of the picture's
+    """
+    pixel = PICTURE_BYTES[depth] + RESULT_BYTES[depth] * results
+    return height * width * pixel * channels // 3
 
 
-def for_network(memory: int, shape: tuple[int, int, int], least: int) -> int:
+def for_network(
+    memory: int, shape: tuple[int, int, int], least: int, depth: Depth = 8, results: int = 1
+) -> int:
     """Bytes of a limit that are left for the network beside a picture `(height, width, channels)`.
 
-    least: bytes that the network needs
+    least: bytes that the network needs; depth, results: as for `held_bytes`
     Raises InputError with the smallest limit that works, if they are not left.
     """
-    held = held_bytes(*shape)
+    held = held_bytes(*shape, depth, results)
     if memory < held + least:
         raise InputError(
             f"{format_bytes(memory)} of memory is too little for this picture of "

@@ -37,7 +37,7 @@ from restore.engine.speeds import choose, speeds_of
 from restore.engine.tiled import TileBackend, run_stack
 from restore.engine.tiling import round_up
 from restore.errors import InputError, ModelError
-from restore.image.picture import Pixels
+from restore.image.picture import Depth, Pixels
 from restore.models.network import Network
 
 log = logging.getLogger(__name__)
@@ -205,12 +205,17 @@ def plans_of(
 
 
 def network_memory(
-    network: Network, shape: tuple[int, ...], resources: Resources, passes: int = 1
+    network: Network,
+    shape: tuple[int, ...],
+    resources: Resources,
+    passes: int = 1,
+    depth: Depth = 8,
 ) -> int | None:
     """The part of `resources.memory` left for the network beside a picture held in memory.
 
     shape:  (height, width, channels) of the network's input
     passes: how many outputs are averaged
+    depth:  of the picture's samples
     None if there is no limit. Raises InputError with the smallest memory that works.
     """
     memory, resources = resources.memory, resources.fitting(network)
@@ -223,9 +228,8 @@ def network_memory(
     least = backend.least_memory(network, padded[0], padded[1], resources.dtype)
     if resources.tile is not None:
         least = max(least, resources.tile**2 * tile_bytes(network, resources.dtype))
-    larger = (1 + network.scale**2) // 2 or 1  # an upscaler's result is held too
-    larger += passes > 1  # as is the output of another pass
-    return for_network(memory, (height, width, channels * larger), least)
+    results = network.scale**2 + (passes > 1)  # the output of another pass is held, too
+    return for_network(memory, (height, width, channels), least, depth, results)
 
 
 def _attempt(

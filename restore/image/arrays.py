@@ -147,7 +147,7 @@ def _samples(picture: Picture, channels: int) -> Array:
             raise InputError("the picture has alpha; ask for 2 or 4 channels to keep it")
         return adapted
     opaque = np.ones(adapted.shape[:2], np.float32)
-    return color.join(adapted, opaque if picture.alpha is None else picture.alpha)
+    return color.join(adapted, opaque if picture.alpha is None else picture.alpha, "float")
 
 
 def _stored(samples: Array, dtype: np.dtype[Any]) -> Array:

@@ -6,13 +6,14 @@ The luma that scores are measured on is in `metrics`.
 from __future__ import annotations
 
 import io
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from restore.errors import InputError
-from restore.image.picture import Depth, Pixels, dequantise
+from restore.image.picture import Depth, Pixels, dequantise, quantise
 
 # BT.601 luma of full-range RGB, as Pillow's mode "L" and JPEG have it.
 LUMA = (0.299, 0.587, 0.114)
@@ -103,8 +104,10 @@ def simplify(image: Image.Image) -> Image.Image:
     if mode in ("F", "LA", "RGBA") or mode.startswith("I;16"):
         return image
     if mode in ("1", "L", "La"):
-        return image.convert("LA" if mode == "La" or "transparency" in image.info else "L")
-    return image.convert("RGBA" if image.has_transparency_data or mode == "RGBa" else "RGB")
+        wanted = "LA" if mode == "La" or "transparency" in image.info else "L"
+    else:
+        wanted = "RGBA" if image.has_transparency_data or mode == "RGBa" else "RGB"
+    return image if mode == wanted else image.convert(wanted)
 
 
 def planes(image: Image.Image) -> Planes:
@@ -118,18 +121,30 @@ def planes(image: Image.Image) -> Planes:
 
 def split(samples: np.typing.NDArray[np.generic]) -> Planes:
     """Samples `(height, width, 1..4)` as planes: grey, grey and alpha, RGB, RGB and alpha."""
-    floats = dequantise(samples)
     depth: Depth = "float"
     if samples.dtype.kind in "ub":
         depth = 16 if samples.dtype.itemsize == 2 else 8
-    if floats.shape[2] in (2, 4):
-        return Planes(np.ascontiguousarray(floats[:, :, :-1]), floats[:, :, -1].copy(), depth)
-    return Planes(floats, None, depth)
+    if samples.shape[2] in (2, 4):
+        return Planes(dequantise(samples[:, :, :-1]), dequantise(samples[:, :, -1]), depth)
+    return Planes(dequantise(samples), None, depth)
 
 
-def join(pixels: Pixels, alpha: Pixels | None) -> Pixels:
-    """Pixels and alpha as one new array `(height, width, 1..4)`, alpha last."""
-    return pixels.copy() if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
+def as_16_bits(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+    """Samples of 8 to 16 bits as 16, so that white, which is all ones, becomes 65535."""
+    wide = samples.astype(np.uint16)
+    filled: npt.NDArray[np.uint16] = wide << np.uint16(16 - bits) | wide >> np.uint16(2 * bits - 16)
+    return filled
+
+
+def join(pixels: Pixels, alpha: Pixels | None, depth: Depth) -> npt.NDArray[Any]:
+    """Planes as one new array `(height, width, 1..4)` of stored samples, alpha last.
+
+    Each plane is stored by itself: the floats of a large picture are not copied.
+    """
+    samples = quantise(pixels, depth)
+    if alpha is None:
+        return samples
+    return np.concatenate([samples, quantise(alpha[:, :, np.newaxis], depth)], axis=2)
 
 
 def bleed(pixels: Pixels, alpha: Pixels) -> Pixels:

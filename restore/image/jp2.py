@@ -1,7 +1,7 @@
-"""The boxes of a JPEG 2000 file that hold its profile, resolution, EXIF, XMP and IPTC.
+"""JPEG 2000: the boxes that hold profile, resolution, EXIF, XMP and IPTC; and deep samples.
 
-Pillow codes the pixels and ignores these boxes. Sources: JPEG 2000 part 1, annex I; for EXIF, XMP
-and IPTC the UUIDs that Adobe and ExifTool use.
+Pillow codes pixels of 8 bits and ignores these boxes; imagecodecs codes deeper ones. Sources: JPEG
+2000 part 1, annexes A and I; for EXIF, XMP and IPTC the UUIDs that Adobe and ExifTool use.
 """
 
 from __future__ import annotations
@@ -9,12 +9,22 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from restore.errors import ReadError
+from restore.image import color
 from restore.image.boxes import boxes, pack
 
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 EXIF = b"JpgTiffExif->JP2"
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+# What each channel is, where the last one is alpha: number, kind, and the colour that it is of.
+ALPHA = {
+    2: struct.pack(">H6H", 2, 0, 0, 1, 1, 1, 0),
+    4: struct.pack(">H12H", 4, 0, 0, 1, 1, 0, 2, 2, 0, 3, 3, 1, 0),
+}
 ICC_METHOD = b"\x02\x00\x00"  # a restricted profile, precedence 0, no approximation
 
 
@@ -43,28 +53,77 @@ def read_metadata(data: bytes) -> Metadata:
     return Metadata(icc, exif, xmp, iptc)
 
 
-def bits_of_samples(data: bytes) -> list[int]:
-    """Bits of a sample of each channel, by the first code stream; a cut header may end anywhere."""
+class Channel(NamedTuple):
+    """How the samples of a channel are stored; steps: pixels between them, down and across."""
+
+    bits: int
+    signed: bool
+    steps: bytes
+
+
+def channels_of(data: bytes) -> list[Channel]:
+    """The channels of the first code stream; a cut header may end anywhere."""
     start = data.find(b"\xff\x4f\xff\x51")
     rest = data[start + 41 :] if start >= 0 else b""
-    return [(p & 0x7F) + 1 for p in rest[1 : 1 + 3 * rest[0] : 3]] if rest else []
+    parts = [rest[at : at + 3] for at in range(1, 1 + 3 * rest[0], 3)] if rest else []
+    return [Channel((p[0] & 0x7F) + 1, p[0] > 0x7F, p[1:]) for p in parts if p]
+
+
+def bits_of_samples(data: bytes) -> list[int]:
+    """Bits of a sample of each channel."""
+    return [channel.bits for channel in channels_of(data)]
+
+
+def deepest(data: bytes) -> int:
+    """The most bits that a sample has; 8 where the header does not say."""
+    return max(bits_of_samples(data), default=8)
+
+
+def decode_deep(data: bytes, name: str) -> npt.NDArray[np.uint16]:
+    """Samples of 9 to 16 bits as 16: `(height, width, 1..4)`, grey or RGB, alpha last.
+
+    Raises ReadError for channels that are stored in different ways; other errors are the library's.
+    """
+    import imagecodecs
+
+    stored = channels_of(data)
+    bits, signed, _ = stored[0]
+    if len(set(stored)) > 1 or len(stored) > 4 or bits > 16:
+        raise ReadError(
+            f"{name} is a JPEG2000 of more than 8 bits whose channels differ in their samples, or "
+            "have more than 16 bits, which is not read; save it as PNG or TIFF"
+        )
+    samples = np.asarray(imagecodecs.jpeg2k_decode(data))
+    samples = samples[:, :, np.newaxis] if samples.ndim == 2 else samples
+    shifted = samples.astype(np.int32) + (1 << (bits - 1)) if signed else samples
+    return color.as_16_bits(shifted, bits)
+
+
+def encode_deep(samples: npt.NDArray[np.uint16]) -> bytes:
+    """A lossless file of `(height, width, 1..4)` samples of 16 bits, alpha last."""
+    from imagecodecs import jpeg2k_encode
+
+    plain = samples[:, :, 0] if samples.shape[2] == 1 else np.ascontiguousarray(samples)
+    try:
+        data = bytes(jpeg2k_encode(plain, level=0, codecformat="jp2", reversible=True))
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+    alpha = ALPHA.get(samples.shape[2], b"")
+    return b"".join(
+        pack(kind, body + pack(b"cdef", alpha) if alpha and kind == b"jp2h" else body)
+        for kind, body, *_ in boxes(data)
+    )
 
 
 def up_to_white(data: bytes, channels: int) -> list[float]:
-    """By how much the samples of each channel fall short of white: Pillow only shifts them.
+    """By how much samples of less than 8 bits fall short of white: Pillow only shifts them.
 
-    To 8 bits those of fewer, to 16 those of 9 to 15. Those of a palette (more channels than the
-    code stream has) are whole.
+    Those of a palette (more channels than the code stream has) are whole.
     """
     bits = bits_of_samples(data)
     if len(bits) < channels:
         return [1.0] * channels
-    return [_short_of_white(each) for each in bits[:channels]]
-
-
-def _short_of_white(bits: int) -> float:
-    to = 8 if bits <= 8 else 16
-    return ((1 << to) - 1) / ((1 << to) - (1 << max(0, to - bits)))
+    return [255 / (256 - (1 << max(0, 8 - each))) for each in bits[:channels]]
 
 
 def with_metadata(data: bytes, metadata: Metadata, dpi: tuple[float, float] | None) -> bytes:

@@ -1,4 +1,6 @@
-"""The segments of a JPEG file that hold its metadata, also where they hold it in several pieces.
+"""The segments of a JPEG file that hold its metadata, also in several pieces; and deep samples.
+
+Pillow decodes 8 bits, imagecodecs 12 bits, and up to 16 that are coded without loss.
 
 Sources: ITU-T T.81 (markers); XMP specification part 3; Exif 3.0; Adobe, Photoshop file formats.
 """
@@ -8,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from restore.image import color
 from restore.image import xmp as xmp_module
 
 APP1, APP13, COMMENT, SCAN = 0xE1, 0xED, 0xFE, 0xDA
@@ -39,6 +45,35 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     for marker, begin, end in _markers(data):
         if marker != SCAN:
             yield marker, data[begin + 4 : end]
+
+
+def frame(data: bytes) -> int:
+    """Where the marker of the frame is, behind which are bits and size; 0 where there is none."""
+    for marker, begin, _ in _markers(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return begin
+    return 0
+
+
+def bits_of_samples(data: bytes) -> int:
+    """Bits of a sample; 8 where the header does not say."""
+    at = frame(data)
+    return data[at + 4] if at and at + 4 < len(data) else 8
+
+
+def as_of_8_bits(data: bytes) -> bytes:
+    """A file whose header says 8 bits, as Pillow wants it, for all but the pixels."""
+    at = frame(data) + 4
+    return data[:at] + b"\x08" + data[at + 1 :]
+
+
+def decode_deep(data: bytes, name: str) -> npt.NDArray[np.uint16]:
+    """Samples of 9 to 16 bits as 16: `(height, width, 1 or 3)`. Errors are the library's."""
+    import imagecodecs
+
+    samples = np.asarray(imagecodecs.jpeg8_decode(data))
+    samples = samples[:, :, np.newaxis] if samples.ndim == 2 else samples
+    return color.as_16_bits(samples, bits_of_samples(data))
 
 
 def start_of_scan(data: bytes) -> int:

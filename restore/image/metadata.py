@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from restore.image import calibration, exif, xmp
+from restore.image.jpeg import RESOURCES_START
 from restore.image.picture import Picture
 
 WORDS = (b"tEXt", b"zTXt", b"iTXt")
-RESOURCES = b"Photoshop 3.0\0"
 IPTC = 1028  # number of the image resource that holds IPTC's records
 SMALL_PICTURES = (1033, 1036)  # numbers of the image resources that are thumbnails
 
@@ -65,8 +65,12 @@ def resources(block: bytes) -> list[tuple[int, bytes]]:
     An invalid block is parsed as far as possible. Source: Adobe Photoshop
     file formats specification, "Image Resource Blocks".
     """
-    found, at = [], len(RESOURCES)
-    while block.startswith(RESOURCES) and block[at : at + 4] == b"8BIM" and at + 12 <= len(block):
+    found, at = [], len(RESOURCES_START)
+    while (
+        block.startswith(RESOURCES_START)
+        and block[at : at + 4] == b"8BIM"
+        and at + 12 <= len(block)
+    ):
         name = block[at + 6] + 1
         head = at + 6 + name + name % 2
         end = head + 4 + int.from_bytes(block[head : head + 4], "big")
@@ -90,11 +94,13 @@ def iptc_of(blocks: Iterable[bytes]) -> bytes | None:
 def block_of_iptc(records: bytes) -> bytes:
     """An APP13 block that holds records of IPTC."""
     resource = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0" + len(records).to_bytes(4, "big")
-    return RESOURCES + resource + records + bytes(len(records) % 2)
+    return RESOURCES_START + resource + records + bytes(len(records) % 2)
 
 
 def _without_resources(block: bytes) -> bytes:
     parts = resources(block)
     if not any(number in SMALL_PICTURES for number, _ in parts):
         return block
-    return RESOURCES + b"".join(part for number, part in parts if number not in SMALL_PICTURES)
+    return RESOURCES_START + b"".join(
+        part for number, part in parts if number not in SMALL_PICTURES
+    )

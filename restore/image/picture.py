@@ -107,7 +107,7 @@ def dequantise(samples: npt.NDArray[Any]) -> Pixels:
             f"samples of type {samples.dtype} have no known range; "
             "give uint8, uint16, or floats in [0, 1]"
         )
-    floats: Pixels = samples.astype(np.float32)
+    floats: Pixels = samples.astype(np.float32, order="C")
     if whole:
         floats /= np.float32(np.iinfo(samples.dtype).max)
     return floats

@@ -16,19 +16,23 @@ import numpy.typing as npt
 
 from restore.errors import ReadError
 from restore.image import icc as icc_module
+from restore.image.jpeg import RESOURCES_START
+from restore.image.metadata import block_of_iptc
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 # Chunks that stay true when the pixels change: colour, and text.
 KEPT = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
 LARGEST_TEXT = 2**26  # bytes that a text or a profile may unpack to
+IPTC_KEYWORD = b"Raw profile type iptc"  # of all of Photoshop's resources
 RAW_PROFILES = {
     b"Raw profile type exif": "exif",
     b"Raw profile type APP1": "exif",
     b"Raw profile type xmp": "xmp",
-    b"Raw profile type iptc": "iptc",
+    IPTC_KEYWORD: "iptc",
 }
-XMP_START, IPTC_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+DIGITS = 72  # hexadecimal ones in a line of a raw profile
+XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Deflate cannot shrink by more than 1032:1 (zlib's technical notes).
 MOST_SHRUNK = 1032
@@ -188,9 +192,10 @@ def read_metadata(parts: list[Chunk], name: str) -> Metadata:
                 exif = exif or block
             elif what == "xmp":
                 xmp = xmp or block
-            else:
-                kept.append(chunk)
-                source.setdefault("app13", [IPTC_START + block] if block else [])
+            elif block:
+                alone = block.startswith(b"\x1c")  # records of IPTC without a resource around them
+                resources = block_of_iptc(block) if alone else RESOURCES_START + block
+                source.setdefault("app13", [resources])
         else:
             kept.append(chunk)
     resolution = first.get(b"pHYs", b"")
@@ -238,6 +243,14 @@ def _raw_profile(keyword: bytes, text: bytes) -> tuple[str, bytes]:
     return what, block.removeprefix(b"Exif\0\0") if what == "exif" else block
 
 
+def _iptc_chunk(resources: bytes) -> Chunk:
+    """Photoshop's resources as ImageMagick and ExifTool write and read them in a PNG file."""
+    digits = resources.hex()
+    lines = [digits[at : at + DIGITS] for at in range(0, len(digits), DIGITS)]
+    text = "\n".join(["", "iptc", f"{len(resources):8}", *lines, ""])
+    return Chunk(b"zTXt", IPTC_KEYWORD + b"\0\0" + zlib.compress(text.encode()))
+
+
 def without_metadata(data: bytes) -> bytes:
     """The file with only the chunks that its pixels need, so that no decoder's limit is met."""
     needed: list[bytes | memoryview] = [SIGNATURE]
@@ -249,18 +262,13 @@ def without_metadata(data: bytes) -> bytes:
 
 def encode16(samples: npt.NDArray[np.uint16]) -> bytes:
     """A PNG file of `(height, width, 1..4)` samples of 16 bits, alpha last, without metadata."""
-    if samples.shape[2] == 2:  # which OpenCV does not write
-        import imagecodecs
+    from imagecodecs import PNG, png_encode
 
-        return bytes(imagecodecs.png_encode(samples, level=1))
-    import cv2
-
-    order = [0] if samples.shape[2] == 1 else [2, 1, 0, 3][: samples.shape[2]]
+    packing = {"level": 1, "strategy": PNG.STRATEGY.RLE, "filter": PNG.FILTER.SUB}  # the fastest
     try:
-        _, data = cv2.imencode(".png", samples[:, :, order])
-    except cv2.error as error:
-        raise OSError(str(error)) from error
-    return bytes(data)
+        return bytes(png_encode(np.ascontiguousarray(samples), **packing))
+    except RuntimeError as error:
+        raise OSError(f"{error}; libpng takes up to 1,000,000 pixels to a side") from error
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -284,8 +292,12 @@ def metadata_chunks(
     dpi: tuple[float, float] | None,
     kept: Iterable[Chunk] = (),
     cicp: tuple[int, int] | None = None,
+    app13: Iterable[bytes] = (),
 ) -> list[Chunk]:
-    """The chunks that hold a picture's metadata, in an order allowed by the specification."""
+    """The chunks that hold a picture's metadata, in an order allowed by the specification.
+
+    app13: of which Photoshop's resources are kept
+    """
     found = []
     if icc:
         found.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
@@ -299,4 +311,7 @@ def metadata_chunks(
         found.append(Chunk(b"eXIf", exif))
     if xmp:
         found.append(Chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
+    for block in app13:
+        if block.startswith(RESOURCES_START):
+            found.append(_iptc_chunk(block.removeprefix(RESOURCES_START)))
     return found

@@ -1,8 +1,8 @@
 """Picture files read whole or refused: every pixel at its depth, upright, with its metadata.
 
 Pillow decodes 8 bits. `png` and `tiff` decode 16 bits and floats, which Pillow would cut to 8
-silently; imagecodecs decodes AVIF of 10 and 12 bits. Of a phone's multi-picture JPEG only the
-picture itself is read.
+silently; imagecodecs decodes AVIF, JPEG and JPEG 2000 of more than 8 bits. Of a phone's
+multi-picture JPEG only the picture itself is read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError, UnknownFormatError
@@ -35,6 +36,11 @@ HEAD = 2**20  # bytes of a file that tell its size, at most
 MOST_BYTES_OF_A_PIXEL, MOST_BYTES_BESIDE_PIXELS = 16, 2**29
 READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+# Formats of which Pillow decodes 8 bits: how many a file has, and what decodes more.
+DEEP: dict[str, tuple[Callable[[bytes], int], Callable[[bytes, str], npt.NDArray[np.uint16]]]] = {
+    "JPEG": (jpeg.bits_of_samples, jpeg.decode_deep),
+    "JPEG2000": (jp2.deepest, jp2.decode_deep),
+}
 MONOCHROME, TWELVE_BITS, HIGH_BIT_DEPTH = 0x10, 0x20, 0x40  # in an AV1 configuration
 EXR_START = b"\x76\x2f\x31\x01"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -188,13 +194,17 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
         raise ReadError(f"{name} is truncated: its end is missing; copy it again")
     if kind == "BMP" and bmp.has_bit_fields(data):
         return _decode_bit_fields(data, name, max_pixels)
-    with _open(data, kind, name) as image:
+    deep = kind in DEEP and DEEP[kind][0](data) > 8
+    with _open(jpeg.as_of_8_bits(data) if deep and kind == "JPEG" else data, kind, name) as image:
         _check_size(image.height, image.width, max_pixels, name)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ReadError(_several(name, image.n_frames, "frames"))
-        _check_depth(data, kind, image.mode, name)
-        image.load()
-        planes = _checked(lambda: color.planes(image), name)
+        _check_depth(data, kind, image.mode, name, deep)
+        if deep:
+            planes = color.split(DEEP[kind][1](data, name))
+        else:
+            image.load()
+            planes = _checked(lambda: color.planes(image), name)
         info, source = dict(image.info), _source(image, kind, data)
     notes: tuple[str, ...] = ()
     if kind == "AVIF":
@@ -219,7 +229,7 @@ def _decode_by_pillow(data: bytes, kind: str, name: str, max_pixels: int) -> Pic
 
 
 def _up_to_white(planes: color.Planes, data: bytes) -> color.Planes:
-    """The samples of a JPEG 2000 with white at 1, whatever their number of bits."""
+    """The samples of a JPEG 2000 with white at 1, whatever their number of bits up to 8."""
     channels, alpha = planes.pixels.shape[2], planes.alpha
     factors = np.array(jp2.up_to_white(data, channels + (alpha is not None)), np.float32)
     return planes._replace(
@@ -253,10 +263,8 @@ def _with_depth_of_avif(planes: color.Planes, data: bytes, source: dict[str, Any
         import imagecodecs
 
         samples = np.asarray(imagecodecs.avif_decode(data))
-        bits = 12 if flags & TWELVE_BITS else 10
         samples = samples[:, :, np.newaxis] if samples.ndim == 2 else samples
-        samples = samples << (16 - bits) | samples >> (2 * bits - 16)  # white becomes 65535
-        planes = color.split(samples.astype(np.uint16))
+        planes = color.split(color.as_16_bits(samples, 12 if flags & TWELVE_BITS else 10))
     if flags & MONOCHROME:  # which is spread over three channels
         planes = planes._replace(pixels=np.ascontiguousarray(planes.pixels[:, :, :1]))
     return planes
@@ -341,15 +349,18 @@ def _scaled_key(key: Any, header: bytes) -> Any:
     return key * (255 // (2**bits - 1)) if colour == 0 and bits in (2, 4) else key
 
 
-def _check_depth(data: bytes, kind: str, mode: str, name: str) -> None:
-    """ReadError for samples of more than 8 bits of which Pillow, in this mode, decodes 8."""
-    cut = False
+def _check_depth(data: bytes, kind: str, mode: str, name: str, deep: bool) -> None:
+    """ReadError for samples of more than 8 bits of which 8 would be left.
+
+    mode: in which Pillow would decode them; deep: whether another decoder is to do it, which knows
+    grey, RGB and alpha
+    """
+    cut = deep and mode not in ("I;16", *MODES.values())
     if kind == "PPM" and data[:2] in (b"P3", b"P6"):
         words = b" ".join(line.split(b"#")[0] for line in data[:4096].split(b"\n")).split()
         cut = int(words[3]) > 255
     elif kind == "JPEG2000":
         bits = jp2.bits_of_samples(data)
-        cut = max(bits, default=8) > 8 and (len(bits) > 1 or mode != "I;16")
         if mode in ("P", "PA") and bits and bits[0] < 8:  # Pillow shifts places in the palette
             raise ReadError(
                 f"{name} is a JPEG2000 with a palette of less than 8 bits, which is not read; "

@@ -47,11 +47,9 @@ def _webp(data: bytes) -> Size | None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    for marker, body in jpeg.segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", body, 1)
-            return height, width
-    return None
+    at = jpeg.frame(data)
+    height, width = struct.unpack_from(">HH", data, at + 5) if at else (0, 0)
+    return (height, width) if at else None
 
 
 def _codestream(data: bytes) -> Size:

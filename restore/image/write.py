@@ -1,7 +1,7 @@
 """Picture files written whole or not at all, similar to their source, with its metadata.
 
-What a format cannot hold is refused before anything is written. PNG, TIFF and grey JPEG 2000 hold
-16 bits, TIFF holds floats; the others hold 8 bits. BMP holds no metadata but its profile.
+What a format cannot hold is refused before anything is written. PNG, TIFF and JPEG 2000 hold 16
+bits, TIFF holds floats; the others hold 8 bits. BMP holds no metadata but its profile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from restore.image.arrays import to_picture
 from restore.image.atomic import exists_words, write_aside
 from restore.image.boxes import primary_properties
 from restore.image.metadata import iptc_of
-from restore.image.picture import Depth, Picture, quantise
+from restore.image.picture import Depth, Picture
 
 WEBP_QUALITY, JPEG_QUALITY, AVIF_QUALITY = 90, 95, 90
 
@@ -154,8 +154,8 @@ def check_format(
             raise InputError(f"quality is a whole number from 1 to 100, not {quality!r}")
         if not limits.lossy:
             raise InputError(f"{kind} is lossless and has no quality; leave quality out")
-    if depth is not None and depth not in _depths(kind, picture):
-        held = " or ".join(str(d) for d in _depths(kind, picture))
+    if depth is not None and depth not in limits.depths:
+        held = " or ".join(str(d) for d in limits.depths)
         raise WriteError(f"{name}: {kind} holds samples of {held} bits, not {depth!r}")
     if picture is None:
         return
@@ -195,12 +195,6 @@ def _check_jpeg_metadata(picture: Picture, name: str) -> None:
         raise WriteError(f"{name}: {error}; use PNG or TIFF, or leave metadata out") from None
 
 
-def _depths(kind: str, picture: Picture | None) -> tuple[Depth, ...]:
-    """Bits to a sample; of JPEG 2000, Pillow writes 16 only for grey without alpha."""
-    plain = picture is None or (picture.channels == 1 and picture.alpha is None)
-    return FORMATS[kind].depths if plain or kind != "JPEG2000" else (8,)
-
-
 def _check_picture(picture: Picture) -> None:
     shape = picture.pixels.shape
     if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
@@ -214,9 +208,9 @@ def encode_image(
 ) -> bytes:
     """The bytes of a file of the format `kind` ("JPEG", "PNG" ...), as `save_image` writes them."""
     check_format(kind, picture, quality=quality, depth=depth)
-    depths = _depths(kind, picture)
+    depths = FORMATS[kind].depths
     stored = depth or (picture.depth if picture.depth in depths else depths[-1])
-    samples = quantise(color.join(picture.pixels, picture.alpha), stored)
+    samples = color.join(picture.pixels, picture.alpha, stored)
     try:
         if kind == "PNG":
             return _encode_png(samples, picture)
@@ -225,7 +219,7 @@ def encode_image(
         if kind == "JPEG2000":
             iptc = iptc_of(picture.source.get("app13", ()))
             boxes = jp2.Metadata(icc.profile_of(picture, kind), picture.exif, picture.xmp, iptc)
-            plain = _encode(samples, kind, {})
+            plain = jp2.encode_deep(samples) if stored == 16 else _encode(samples, kind, {})
             return jp2.with_metadata(plain, boxes, picture.source.get("dpi"))
         if kind == "BMP" and (picture.alpha is not None or icc.profile_of(picture, kind)):
             if samples.shape[2] == 2:  # alpha needs colour
@@ -259,6 +253,7 @@ def _encode_png(samples: npt.NDArray[Any], picture: Picture) -> bytes:
         picture.source.get("dpi"),
         picture.source.get("chunks", ()),
         picture.source.get("cicp"),
+        picture.source.get("app13", ()),
     )
     return png.with_chunks(plain, chunks)
 

@@ -56,8 +56,9 @@ def added_models() -> dict[str, Path]:
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a model by its name, or the path itself; UnknownModelError says what exists."""
     shipped, added = available_models(), added_models()
-    if str(name_or_path) in shipped | added:
-        return (added | shipped)[str(name_or_path)]
+    known = added | shipped  # a name that is shipped stays what it is
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
     if str(name_or_path) in ESTIMATORS:
         return weights_folder() / f"{name_or_path}.safetensors"
     path = Path(name_or_path)

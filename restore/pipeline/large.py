@@ -21,7 +21,7 @@ from restore.errors import InputError, ReadError
 from restore.image import color
 from restore.image.atomic import Note, private_as
 from restore.image.metadata import without_metadata, without_thumbnails
-from restore.image.picture import Depth, Picture, Pixels, check_range, quantise
+from restore.image.picture import Depth, Picture, Pixels, check_range
 from restore.image.read import TIFF_STARTS, load_image, promised_size
 from restore.image.tiff import TiffRows
 from restore.image.tiff_write import TiffStrips
@@ -155,11 +155,12 @@ def needs_rows(source: Path, task: Task, compute: Compute) -> bool:
 
     if not task.by_rows or compute.tile is not None:
         return False
-    size = _tiff_size(source)
-    if size is None:
+    header = _tiff_header(source)
+    if header is None:
         return False
+    height, width, depth = header
     # a quarter must be left for the network
-    return held_bytes(size[0], size[1], 3) > _budget(compute.memory) * 3 // 4
+    return held_bytes(height, width, 3, depth) > _budget(compute.memory) * 3 // 4
 
 
 def _budget(memory: int | str | None) -> int:
@@ -180,10 +181,10 @@ def read_pair(
     memory: as for `Compute`. Of files that do not fit into it, the rows in the middle are read.
     Raises ReadError.
     """
-    from restore.engine.memory import HELD_BYTES
+    from restore.engine.memory import held_bytes
 
-    pixels = _budget(memory) // (2 * HELD_BYTES)
-    sizes = [size for path in (source, restored) if (size := _tiff_size(path))]
+    pixels = _budget(memory) // (2 * held_bytes(1, 1, 3))
+    sizes = [header[:2] for path in (source, restored) if (header := _tiff_header(path))]
     height, width = sizes[0] if sizes else (0, 0)
     if sizes == [(height, width)] * 2 and height * width > pixels:
         count = max(1, min(height, pixels // width, SHOWN_PIXELS // width))
@@ -500,7 +501,7 @@ def _store(source: Rows, target: Any) -> Deliver:
 
 def as_samples(band: Picture, dtype: Any) -> Samples:
     """Rows of a picture as samples of a file's type, (height, width, samples)."""
-    stored: Samples = quantise(color.join(band.pixels, band.alpha), band.depth)
+    stored: Samples = color.join(band.pixels, band.alpha, band.depth)
     return stored.astype(dtype, copy=False)
 
 
@@ -521,8 +522,8 @@ def _mapped(shape: tuple[int, ...]) -> Pixels:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
-def _tiff_size(source: Path) -> tuple[int, int] | None:
-    """Height and width from the header of a TIFF; None for any other file."""
+def _tiff_header(source: Path) -> tuple[int, int, Depth] | None:
+    """Height, width and depth from the header of a TIFF; None for any other file."""
     import tifffile
 
     try:
@@ -533,7 +534,7 @@ def _tiff_size(source: Path) -> tuple[int, int] | None:
                 return None
         with tifffile.TiffFile(source) as tiff:
             page = tiff.pages[0]
-            return int(page.imagelength), int(page.imagewidth)
+            return int(page.imagelength), int(page.imagewidth), _depth(page.dtype or np.uint8)
     except (OSError, ReadError):
         return None
     except Exception:  # a damaged file, which raises when it is read

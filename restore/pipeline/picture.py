@@ -251,7 +251,7 @@ def run_passes(
     count, total = task.passes, None
     for index in range(count):
         pixels = task.preprocess(picture, index)
-        memory = network_memory(network, pixels.shape, resources, count)
+        memory = network_memory(network, pixels.shape, resources, count, picture.depth)
         progress = report if report is None or count == 1 else _part(report, index, count)
         limits = dataclasses.replace(resources, memory=memory)
         output = run_array(network, pixels, limits, progress)

@@ -56,9 +56,8 @@ class TimedBatch(ABC, Generic[AnyJob]):
         for folder in {job.target.parent for job in self.jobs if isinstance(job.target, Path)}:
             tidy(folder)
         self._began, self._ended, self.network_seconds = time.perf_counter(), None, 0.0
-        outcomes = self._restore()
         try:
-            yield from outcomes
+            yield from self._restore()
         finally:
             self._ended = time.perf_counter()
 

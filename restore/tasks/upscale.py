@@ -17,7 +17,7 @@ import numpy as np
 from restore.errors import InputError, UnknownModelError
 from restore.image.color import bleed
 from restore.image.metadata import with_size, without_thumbnails
-from restore.image.picture import Picture, Pixels
+from restore.image.picture import BAND, Picture, Pixels
 from restore.image.resize import resize
 from restore.models.card import ModelCard
 from restore.models.network import BaseNetwork
@@ -128,13 +128,14 @@ class UpscalePicture:
             alpha = resize(alpha[:, :, None], height, width)[:, :, 0].clip(0, 1)
         about = with_size(without_thumbnails(picture), height, width)
         low, high = min(0.0, float(picture.pixels.min())), max(1.0, float(picture.pixels.max()))
-        return about.replace(pixels=fine.clip(np.float32(low), np.float32(high)), alpha=alpha)
+        np.clip(fine, np.float32(low), np.float32(high), out=fine)
+        return about.replace(pixels=fine, alpha=alpha)
 
 
 def interpolated(picture: Picture, height: int, width: int) -> Picture:
     """The bicubic interpolation of a picture to a size, without a network."""
     bicubic = UpscalePicture(Interpolation(), (height, width))
-    return bicubic.postprocess(picture, _opaque(picture))
+    return bicubic.postprocess(picture, _opaque(picture).copy())
 
 
 def upscaling(
@@ -210,12 +211,12 @@ def project_back(fine: Pixels, picture: Pixels, steps: int) -> Pixels:
 
     Each step adds the upscaled difference between the picture and the downscaled result (Irani and
     Peleg, "Improving resolution by image registration", CVGIP 1991). This undoes small changes of
-    colour and brightness, and assumes that the picture has no noise. Returns new pixels.
+    colour and brightness, and assumes that the picture has no noise. The result is written over.
     """
     height, width = fine.shape[:2]
     for _ in range(steps):
         missing = picture - resize(fine, picture.shape[0], picture.shape[1])
-        fine = fine + resize(missing, height, width)
+        fine += resize(missing, height, width)
     return fine
 
 
@@ -224,8 +225,8 @@ def faithful(fine: Pixels, picture: Pixels) -> Pixels:
 
     A network that removes noise and JPEG artefacts also takes what looks like them: fine patterns,
     and a part of the colour. Of what the downscaled result lacks, the structure is given back, and
-    the rest blurred, which corrects the mean over some pixels without bringing noise back. Returns
-    new pixels.
+    the rest blurred, which corrects the mean over some pixels without bringing noise back. The
+    result is written over.
     """
     import cv2
 
@@ -236,7 +237,8 @@ def faithful(fine: Pixels, picture: Pixels) -> Pixels:
     border = cv2.BORDER_REFLECT
     missing = picture - small - added
     smooth: Any = cv2.GaussianBlur(missing, (0, 0), COLOUR_RADIUS, borderType=border)
-    return fine + resize(added + smooth.reshape(picture.shape), fine.shape[0], fine.shape[1])
+    fine += resize(added + smooth.reshape(picture.shape), fine.shape[0], fine.shape[1])
+    return fine
 
 
 def within_range(fine: Pixels, picture: Pixels) -> Pixels:
@@ -244,17 +246,31 @@ def within_range(fine: Pixels, picture: Pixels) -> Pixels:
 
     In each channel a result may exceed the lowest and the highest of 3x3 pixels by the difference
     between them. So a uniform colour is kept, and white beside orange stays white, because both
-    have the same red. On photographs this changes the PSNR by 0.001 dB. Returns new pixels.
+    have the same red. On photographs this changes the PSNR by 0.001 dB. The result is written over,
+    some rows at a time: the range of each of its pixels would take twice its memory.
     """
+    rows, columns = (
+        np.arange(large) * small // large
+        for large, small in zip(fine.shape[:2], picture.shape[:2], strict=True)
+    )
+    for top in range(0, len(fine), BAND):
+        band, below = fine[top : top + BAND], rows[top : top + BAND]
+        first = max(0, below[0] - 1)  # a row more at each end, on which the range depends
+        low, high = _range_around(picture[first : below[-1] + 2])
+        inside = (below - first)[:, None], columns
+        np.clip(band, low[inside], high[inside], out=band)
+    return fine
+
+
+def _range_around(picture: Pixels) -> tuple[Pixels, Pixels]:
+    """What a result's pixels may be at least and at most, by the 3x3 pixels around each."""
     import cv2
 
     around = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(picture, around), cv2.dilate(picture, around)
-    limits = low - (high - low), high + (high - low)
-    size = fine.shape[1], fine.shape[0]
-    low, high = (cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in limits)
-    result: Pixels = np.clip(fine, low.reshape(fine.shape), high.reshape(fine.shape))
-    return result
+    lowest: Any = cv2.erode(picture, around)
+    highest: Any = cv2.dilate(picture, around)
+    spread = highest - lowest
+    return (lowest - spread).reshape(picture.shape), (highest + spread).reshape(picture.shape)
 
 
 def _opaque(picture: Picture) -> Pixels:

@@ -31,6 +31,6 @@ def close_precisions(network: Upscaler) -> list[str]:
     for given in pictures:
         given = given[:, : network.channels]
         difference = (network(given).clamp(0, 1) - half(given).clamp(0, 1)).abs() * 255
-        if torch.quantile(difference.flatten()[:: network.scale], SHARE) > 1:
+        if torch.quantile(difference.flatten(), SHARE) > 1:
             return []
     return ["bf16"]

@@ -17,8 +17,7 @@ from restore.view.pair import Pair, Samples, displayed
 from restore.view.windows import Window, choose_windows
 
 LOSSLESS = 0  # in place of a JPEG quality
-WHOLE = (LOSSLESS, 95, 88, 80, 70)
-PARTS = (LOSSLESS, 95, 88, 80, 70)
+CODINGS = (LOSSLESS, 95, 88, 80, 70)  # the most exact first
 SIDES = (1024, 768, 512, 384, 256, 192, 128)  # of windows, in pixels
 PROBE = 128  # pixels to a side of the samples by which sizes are foretold
 TOO_MUCH = 1.5  # times the limit: a foretold size of which the encoding itself is not tried
@@ -55,7 +54,7 @@ def embed(pair: Pair, budget: int) -> list[View]:
     A whole picture stands first where it fits; windows follow unless it was stored without loss.
     """
     probes = choose_windows(pair.before, pair.after, PROBE, 4)
-    rates = {quality: _rate(pair, probes, quality) for quality in {*WHOLE, *PARTS}}
+    rates = {quality: _rate(pair, probes, quality) for quality in CODINGS}
     whole = _whole(pair, rates, budget)
     if whole is None:
         return _windows(pair, rates, budget)
@@ -81,7 +80,7 @@ def _whole(pair: Pair, rates: dict[int, float], budget: int) -> View | None:
     window = Window(0, 0, pair.after.height, pair.after.width)
     if max(window.height, window.width) > MOST_SIDE:
         return None
-    for quality in WHOLE:
+    for quality in CODINGS:
         limit = budget if quality == LOSSLESS else SHARE * budget
         if rates[quality] * window.height * window.width <= TOO_MUCH * limit:
             view = _view(pair, window, quality)
@@ -95,7 +94,7 @@ def _windows(pair: Pair, rates: dict[int, float], budget: int) -> list[View]:
     picture = pair.after
     for side in SIDES:
         area = 2 * min(side, picture.height) * min(side, picture.width)
-        fitting = [quality for quality in PARTS if rates[quality] * area <= TOO_MUCH * budget]
+        fitting = [quality for quality in CODINGS if rates[quality] * area <= TOO_MUCH * budget]
         if not fitting or area > picture.height * picture.width:
             continue
         windows = choose_windows(pair.before, picture, side, 2)

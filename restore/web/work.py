@@ -14,7 +14,7 @@ from restore.engine.backend import Report
 from restore.engine.compute import Compute
 from restore.image.color import join
 from restore.image.metrics import Scores, compare
-from restore.image.picture import Picture, quantise
+from restore.image.picture import Picture
 from restore.image.read import check_format_read, decode_image, promised_size
 from restore.image.write import FORMATS, check_format, format_of, suffix_of
 from restore.pipeline.file import Saving, encode_result
@@ -150,7 +150,7 @@ def media_type(kind: str) -> str:
 
 def as_png(picture: Picture) -> bytes:
     """A PNG of 8 bits with the picture's colour profile, packed quickly."""
-    samples = quantise(join(picture.pixels, picture.alpha), 8)
+    samples = join(picture.pixels, picture.alpha, 8)
     image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
     memory = io.BytesIO()
     image.save(memory, "PNG", compress_level=1, icc_profile=picture.icc)

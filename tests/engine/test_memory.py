@@ -148,6 +148,72 @@ def test_the_budget_is_kept_by_a_whole_process() -> None:
     assert used <= budget
 
 
+MEASURE_FILES = """
+import ctypes, gc, resource, sys
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+import restore
+from restore.engine.memory import held_bytes
+from restore.image.picture import Picture
+from restore.image.write import save_image
+from restore.models.denoiser import Denoiser
+from restore.models.upscaler import Upscaler
+from restore.pipeline.file import denoise_file, upscale_file
+
+def peak():
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    return lambda: next(
+        int(line.split()[1]) * 1024
+        for line in open("/proc/self/status") if line.startswith("VmHWM")
+    )
+
+side, folder = int(sys.argv[1]), Path(sys.argv[2])
+networks = [
+    Denoiser(3, widths=(4, 4), blocks=(1, 1), seed=1).eval(),
+    Upscaler(2, widths=(4, 4), blocks=(1, 1), seed=1).eval(),
+]
+for network in networks:
+    scale = network.scale
+    restoring = denoise_file if scale == 1 else upscale_file
+    settings = {"model": network, "precision": "fp32", "device": "cpu", "overwrite": True}
+    settings |= {} if scale == 1 else {"scale": scale}
+    for suffix, depth in (("jpg", 8), ("webp", 8), ("png", 16), ("tif", "float")):
+        for size in (100, side // scale):  # what is imported and cached is so after the first
+            pixels = np.random.default_rng(0).normal(0, 0.02, (size, size, 3)).astype(np.float32)
+            pixels += np.linspace(0.1, 0.9, size, dtype=np.float32)[:, None]
+            source = folder / f"{size}.{suffix}"
+            save_image(Picture(pixels, depth=depth), source, overwrite=True)
+            del pixels
+            held = held_bytes(size, size, 3, depth, scale**2)
+            highest = peak()
+            before = highest()
+            restoring(source, folder / f"result.{suffix}", memory=held + 100_000_000, **settings)
+            used = highest() - before
+        print(f"x{scale}", source.name, used, held)
+"""
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not measure a peak"
+)
+def test_a_file_and_its_result_take_no_more_than_is_planned_for_them(tmp_path: Path) -> None:
+    """The network's own memory is free again when the result is coded, which takes the most."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE_FILES, "1300", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 8
+    assert [line for line in lines if int(line[2]) > int(line[3]) + 4_000_000] == []
+
+
 def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from restore.engine import memory
 

@@ -45,7 +45,9 @@ def test_split_and_join(channels):
     samples = array(6, 7, channels)
     found = split(samples)
     assert found.depth == 8 and found.pixels.flags.c_contiguous
-    assert np.array_equal(quantise(join(found.pixels, found.alpha), 8), samples)
+    assert np.array_equal(join(found.pixels, found.alpha, 8), samples)
+    floats = samples / np.float32(255)
+    assert np.array_equal(join(found.pixels, found.alpha, "float"), floats)
 
 
 def profile_by_cyan_alone():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from restore.errors import ReadError
 from restore.image import jp2
 from restore.image.boxes import boxes, pack
+from restore.image.color import join, split
 from restore.image.metadata import block_of_iptc, iptc_of, without_metadata
 from restore.image.picture import Picture
 from restore.image.read import decode_image
@@ -36,17 +39,54 @@ def encoded(bits: int, signed: bool, channels: int, container: str = "j2k") -> t
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("bits", [1, 2, 4, 7, 8, 9, 12, 16])
+@pytest.mark.parametrize("bits", [1, 2, 4, 7, 8, 9, 12, 15, 16])
 def test_white_is_white_whatever_the_bits(bits: int, signed: bool, channels: int) -> None:
     """Samples of less than 8 bits came out darker: white of 4 bits was 240 of 255."""
-    data, expected = encoded(bits, signed, channels)
-    if bits > 8 and channels > 1:
-        with pytest.raises(ReadError, match="more than 8 bits"):
-            decode_image(data)
-        return
-    found = decode_image(data)
-    assert found.depth == (8 if bits <= 8 else 16) and found.channels == channels
-    np.testing.assert_allclose(found.pixels, np.repeat(expected[..., None], channels, 2), atol=1e-6)
+    for container in ("j2k", "jp2") if bits > 8 else ("j2k",):
+        data, expected = encoded(bits, signed, channels, container)
+        found = decode_image(data)
+        assert found.depth == (8 if bits <= 8 else 16) and found.channels == channels
+        expected = np.repeat(expected[..., None], channels, 2)
+        np.testing.assert_allclose(found.pixels, expected, atol=1e-6 if bits <= 8 else 2e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_samples_are_written_and_read_bit_by_bit(channels: int) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (12, 17, channels), np.uint16)
+    first = Picture(*split(samples))
+    data = encode_image(first, "JPEG2000")
+    again = decode_image(data)
+    assert again.depth == 16 and np.array_equal(join(again.pixels, again.alpha, 16), samples)
+    assert np.array_equal(imagecodecs.jpeg2k_decode(data).reshape(samples.shape), samples)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == {1: "I;16", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+    eight = decode_image(encode_image(first, "JPEG2000", depth=8))
+    assert eight.depth == 8 and np.abs(eight.pixels - first.pixels).max() < 0.51 / 255
+
+
+def test_alpha_is_declared_in_a_deep_file_as_in_one_of_8_bits() -> None:
+    """imagecodecs does not say what a fourth channel is, so that others take it for ink."""
+    picture = Picture(np.zeros((8, 9, 3), np.float32), np.ones((8, 9), np.float32))
+    declared = []
+    for depth in (8, 16):
+        header = next(
+            b for b in boxes(encode_image(picture, "JPEG2000", depth=depth)) if b.type == b"jp2h"
+        )
+        declared += [
+            sorted(b.body[2 + at : 8 + at] for at in range(0, len(b.body) - 2, 6))
+            for b in boxes(header.body)
+            if b.type == b"cdef"
+        ]
+    assert len(declared) == 2 and declared[0] == declared[1]
+
+
+def test_channels_of_different_bits_are_refused() -> None:
+    data, _ = encoded(12, False, 3)
+    at = data.index(b"\xff\x4f\xff\x51") + 42
+    assert data[at : at + 9] == bytes([11, 1, 1] * 3)
+    for changed in (bytes([11, 1, 1, 9, 1, 1, 11, 1, 1]), bytes([11, 1, 1, 11, 2, 2, 11, 2, 2])):
+        with pytest.raises(ReadError, match="channels differ"):
+            decode_image(data[:at] + changed + data[at + 9 :])
 
 
 def test_a_palette_of_few_bits_is_refused() -> None:

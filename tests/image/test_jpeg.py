@@ -1,16 +1,18 @@
-"""Metadata of JPEG files that goes over several segments: kept whole, there and back."""
+"""JPEG: metadata that goes over several segments is kept whole; 12 bits are read."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
-from restore.errors import WriteError
-from restore.image import jpeg
+from restore.errors import ReadError, WriteError
+from restore.image import icc, jpeg
 from restore.image.picture import Picture
 from restore.image.read import decode_image
 from restore.image.write import check_format, encode_image
@@ -139,3 +141,34 @@ def test_a_second_xmp_packet_or_exif_block_is_left_out_with_a_word() -> None:
     blocks = [b"II*\0\x08\0\0\0\0\0" + tail for tail in (bytes(4), b"two!")]
     doubled = file(*(segment(0xE1, b"Exif\0\0" + block) for block in blocks))
     assert decode_image(doubled).notes == ("a second EXIF block is left out",)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_12_bits_are_read_with_all_metadata(channels, lossless):
+    """Pillow refuses them."""
+    ramp = np.linspace(0, 4095, 48 * 64).round().astype(np.uint16).reshape(48, 64)
+    deep = ramp if channels == 1 else np.stack([ramp, ramp[::-1], ramp // 2], 2)
+    encode = imagecodecs.ljpeg_encode if channels == 1 else imagecodecs.jpeg8_encode
+    options = {} if channels == 1 else {"lossless": lossless, "level": 99}
+    data = bytes(encode(deep, bitspersample=12, **options))
+    profile = icc.make_profile(icc.PRIMARIES[12], icc.SRGB_CURVE, grey=channels == 1)
+    exif = b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"  # upside down
+    for marker, body in ((0xE2, b"ICC_PROFILE\0\1\1" + profile), (0xE1, b"Exif\0\0" + exif)):
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+        data = data[:2] + segment + data[2:]
+    found = decode_image(data)
+    assert found.depth == 16 and found.channels == channels and found.icc == profile
+    upright = found.pixels[::-1, ::-1] * 4095
+    error = np.abs(upright - deep.reshape(48, 64, channels)).max()
+    assert error < (0.1 if lossless or channels == 1 else 80)
+    with pytest.raises(ReadError, match="truncated"):
+        decode_image(data[:-100])
+
+
+def test_cmyk_of_12_bits_is_refused():
+    data = bytes(
+        imagecodecs.jpeg8_encode(np.zeros((8, 8, 4), np.uint16), bitspersample=12, lossless=True)
+    )
+    with pytest.raises(ReadError, match="more than 8 bits"):
+        decode_image(data)

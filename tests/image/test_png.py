@@ -1,7 +1,9 @@
 """PNG files made by hand, chunk by chunk: depths, transparency, damage."""
 
 import io
+import shutil
 import struct
+import subprocess
 import zlib
 
 import cv2
@@ -10,7 +12,8 @@ import pytest
 from PIL import Image
 
 from restore.errors import ReadError
-from restore.image.picture import quantise
+from restore.image.metadata import without_metadata, without_thumbnails
+from restore.image.picture import Picture, quantise
 from restore.image.read import decode_image
 from restore.image.write import encode_image
 
@@ -162,9 +165,37 @@ def test_a_damaged_raw_profile_is_no_reason_to_refuse_the_picture():
         assert decode_image(data).exif is None
 
 
-def test_iptc_in_a_raw_profile_reaches_a_jpeg():
-    block = b"8BIM\x04\x04\0\0\0\0\0\x06\x1c\x02\x19\0\x01k"  # one keyword, "k"
+RECORDS = b"\x1c\x02\x19\0\x01k"  # one keyword, "k"
+RESOURCE = b"8BIM\x04\x04\0\0\0\0\0\x06" + RECORDS
+
+
+@pytest.mark.parametrize("block", [RESOURCE, RECORDS], ids=["resource", "records alone"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "JPEG2000"])
+def test_iptc_in_a_raw_profile_reaches_other_files(kind, block):
     text = f"\niptc\n{len(block):8}\n{block.hex()}\n".encode()
     data = png(samples((4, 6)), 8, 0, chunk(b"tEXt", b"Raw profile type iptc\0" + text))
-    again = decode_image(encode_image(decode_image(data), "JPEG"))
-    assert again.source["app13"] == [b"Photoshop 3.0\0" + block]
+    again = decode_image(encode_image(decode_image(data), kind))
+    assert again.source["app13"] == [b"Photoshop 3.0\0" + RESOURCE]
+
+
+def test_iptc_of_a_jpeg_is_kept_by_png_without_thumbnails():
+    thumbnail = b"8BIM\x04\x0c\0\0\0\0\0\x1d" + bytes(30)
+    many = RESOURCE * 40  # lines of digits
+    source = {"app13": [b"Photoshop 3.0\0" + many + thumbnail, b"Adobe_CM\0"]}
+    picture = without_thumbnails(Picture(np.zeros((4, 6, 3), np.float32), source=source))
+    data = encode_image(picture, "PNG")
+    again = decode_image(data)
+    assert again.source["app13"] == [b"Photoshop 3.0\0" + many] and not again.source["chunks"]
+    assert encode_image(again, "PNG") == data  # once, not once more
+    assert b"Raw profile" not in encode_image(without_metadata(again), "PNG")
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+def test_exiftool_reads_the_iptc_of_a_png(tmp_path):
+    picture = Picture(
+        np.zeros((4, 6, 3), np.float32), source={"app13": [b"Photoshop 3.0\0" + RESOURCE]}
+    )
+    (tmp_path / "a.png").write_bytes(encode_image(picture, "PNG"))
+    words = ["exiftool", "-IPTC:Keywords", "-s3", "-warning", str(tmp_path / "a.png")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["k"], done.stderr

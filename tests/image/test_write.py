@@ -104,7 +104,7 @@ def test_tiff_is_what_tifffile_reads(depth, channels, alpha, compression, big):
     from restore.image.color import join
 
     picture = picture_of(channels, alpha, depth, exif=exif_block(">" if big else "<"))
-    truth = quantise(join(picture.pixels, picture.alpha), depth)
+    truth = join(picture.pixels, picture.alpha, depth)
     data = tiff_write.encode(
         truth, alpha=alpha, compression=compression, icc=ICC, exif=picture.exif, xmp=XMP, big=big
     )
@@ -146,6 +146,14 @@ def test_16_bit_png_is_what_opencv_reads(channels, alpha):
         assert np.array_equal(found, quantise(picture.pixels, 16))
     with Image.open(io.BytesIO(data)) as image:
         image.verify()  # every checksum
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_png_beyond_the_limit_of_libpng_is_refused(channels):
+    """OpenCV returned no bytes for it, and an empty file was written."""
+    wide = Picture(np.zeros((1, 1_000_001, channels), np.float32), depth=16)
+    with pytest.raises(WriteError, match="1,000,000 pixels"):
+        encode_image(wide, "PNG")
 
 
 def test_16_bit_png_of_a_smooth_picture_is_packed():

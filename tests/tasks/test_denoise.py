@@ -101,7 +101,7 @@ def test_the_level_a_blind_model_finds_changes_nothing(
 def test_the_memory_of_two_views_is_planned(
     small_network: Denoiser, rng: np.random.Generator
 ) -> None:
-    picture = flat_noise(5, rng)
+    picture = np.tile(flat_noise(5, rng), (3, 3, 1))  # a view of it is some megabytes
     settings: dict[str, Any] = {"sigma": 25, **FP32}
     with pytest.raises(InputError, match="needs at least") as refused:
         denoise(picture, small_network, memory="100KB", **settings)

@@ -23,7 +23,7 @@ from restore.models.upscaler import Upscaler
 from restore.pipeline.file import upscale_file
 from restore.pipeline.picture import denoise, upscale
 from restore.tasks.target_size import make_size
-from restore.tasks.upscale import Interpolation, upscaling
+from restore.tasks.upscale import Interpolation, upscaling, within_range
 
 FP32: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
@@ -130,6 +130,23 @@ def test_flat_colours_stay_what_they_are(small_upscaler: Upscaler) -> None:
     for colour in ((0, 0, 0), (255, 255, 255), (13, 200, 77)):
         flat = np.full((20, 20, 3), colour, np.uint8)
         assert (upscale(flat, 3, small_upscaler, **FP32).image == colour).all()
+
+
+@pytest.mark.parametrize("size", [(900, 12), (620, 31), (1, 1)], ids=str)
+def test_a_pixel_stays_near_the_range_of_the_3x3_around_it(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.random((-(-size[0] // 3), -(-size[1] // 3), 3), np.float32)
+    fine = rng.uniform(-1, 2, (*size, 3)).astype(np.float32)
+    found = within_range(fine.copy(), picture)
+    for row, column in np.ndindex(*size):
+        y, x = (
+            at * small // large
+            for at, small, large in zip((row, column), picture.shape, size, strict=False)
+        )
+        around = picture[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        low, high = around.min((0, 1)), around.max((0, 1))
+        most = np.clip(fine[row, column], 2 * low - high, 2 * high - low)
+        np.testing.assert_allclose(found[row, column], most, rtol=0, atol=1e-6)
 
 
 def test_a_reference_scores_the_result_beside_bicubic(small_upscaler: Upscaler) -> None:
