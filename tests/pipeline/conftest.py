@@ -26,8 +26,8 @@ def photos(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a real S3 server on this machine."""
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A new bucket of a real S3 server on this machine."""
     server_of = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs")
     s3fs = pytest.importorskip("s3fs", reason="pip install s3fs")
     server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -38,6 +38,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("photos")
-    yield "s3://photos"
+    name = f"photos-{abs(hash(tmp_path))}"  # all servers of a process share what they store
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
     server.stop()
