@@ -84,7 +84,9 @@ def sharp_photographs(
 
     Returns float32 (count, 3, side, side) in [0, 1], rounded to 8 bits.
     """
-    scale = int(torch.randint(1, SMALLER + 1, (), generator=generator))
+    smallest = int(torch.minimum(pictures.heights, pictures.widths).min())
+    most = max(1, min(SMALLER, smallest // side))
+    scale = int(torch.randint(1, most + 1, (), generator=generator))
     crops = pictures.crops(count, side * scale, generator, PLACES)
     crops = shrink(crops, scale) if scale > 1 else crops
     width, amount = torch.rand(2, count, generator=generator)

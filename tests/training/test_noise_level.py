@@ -13,9 +13,11 @@ from restore.training.degradations.pairs import Pair
 from restore.training.noise_level import (
     error_of,
     estimator_loss,
+    sharp_photographs,
     train_estimator,
     true_levels,
     with_plain_noise,
+    with_sharp_photographs,
 )
 from restore.training.recipe import Recipe, make_recipe
 
@@ -43,6 +45,23 @@ def test_noise_of_any_level_takes_the_place_of_some(generator: torch.Generator) 
     noise = (pair.degraded - clean).std((1, 2, 3)) * 255
     assert 90 < int((noise > 0).sum()) < 150
     assert noise.max() > 15
+
+
+def test_sharp_photographs_are_clean_and_take_the_place_of_some(
+    store: PictureStore, generator: torch.Generator
+) -> None:
+    drawn = [sharp_photographs(store, 4, 16, generator) for _ in range(20)]
+    assert {tuple(crops.shape) for crops in drawn} == {(4, 3, 16, 16)}
+    sharp = torch.cat(drawn)
+    torch.testing.assert_close((sharp * 255).round() / 255, sharp)
+    plain = store.crops(80, 16, generator)
+    assert (sharp.diff(dim=3).abs().mean()) > 1.1 * plain.diff(dim=3).abs().mean()
+    grey = torch.full((80, 3, 16, 16), 0.5)
+    clean, degraded, _ = with_sharp_photographs(Pair(grey, grey + 0.1), sharp, generator)
+    taken = (clean != grey).flatten(1).any(1)
+    assert 10 < int(taken.sum()) < 40
+    torch.testing.assert_close(clean[taken], degraded[taken])
+    torch.testing.assert_close(degraded[~taken], grey[~taken] + 0.1)
 
 
 def test_it_learns(tiny: Recipe, store: PictureStore) -> None:

@@ -117,3 +117,14 @@ def test_where_several_numbers_tell_the_noise_the_teacher_is_asked_where_it_help
     torch.testing.assert_close(aim[1:], clean[1:])
     assert teacher.told.shape == ((2,) if noise_inputs == 1 else (2, 3))
     assert float(teacher.told.flatten()[0]) > 5
+
+
+def test_a_teacher_that_sees_added_noise_is_told_of_it(generator: torch.Generator) -> None:
+    clean = torch.full((2, 3, 64, 64), 0.5)
+    noise = 0.05 * torch.randn(clean.shape, generator=generator)
+    teacher = Halving(3)
+    asked = Teacher(teacher, 30.0, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    aim = asked.taught(Pair(clean, clean + noise, torch.ones(2, 3)), generator).clean
+    torch.testing.assert_close(aim, 0.5 + 0.2 * noise)  # the mean over both signs
+    of_all = 0.668 * (30**2 + (0.05 * 255) ** 2) ** 0.5  # in brightness
+    assert float(teacher.told[0, 0]) == pytest.approx(of_all, rel=0.1)
