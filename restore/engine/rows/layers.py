@@ -14,9 +14,10 @@ from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
 # The most bytes of a row of a strip's tensor, of one of its bands, and of a band over the whole
-# width (so that 24 MP take at most 1.5 GB). Measured with benchmarks/speed.py --bands.
-STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**24, 12 * 2**20
-FEWEST_ROWS, MOST_ROWS = 16, 64  # each block computes two rows of a band twice
+# width (so that 24 MP take at most 2 GB). With half of the last two, and of MOST_ROWS, a picture takes
+# a tenth longer and two thirds of the memory.
+STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**25, 24 * 2**20
+FEWEST_ROWS, MOST_ROWS = 16, 128  # each block computes two rows of a band twice
 BELOW = 2  # rows of space below a band, for zeros below the picture
 ALIGNED = 16  # columns that matrix instructions process at once
 # Counts of channels that are framed: with zeros beside the rows in its input, instead of padding by
