@@ -9,7 +9,9 @@
 Each way does the whole pipeline, 8-bit array to 8-bit array, in a process of its own. `cold` is the
 first run in a fresh process with an empty cache folder, `cached` the same with what an earlier
 process left there; torch and the picture are loaded before. After that all ways of a size run in
-turns, so that a machine whose speed changes is as unfair to each: `seconds` is the median.
+turns, so that a machine whose speed changes is as unfair to each: `seconds` is the median. In its
+turn each runs twice, and the second run counts, as for the next picture of a folder: the memory of
+a process that waited can be slow at first.
 `peak_bytes` is the most memory above what the process had before its first run. A non-local means
 filter and the network's 3x3 convolutions alone are for comparison. Run it on a quiet machine.
 
@@ -96,6 +98,12 @@ class Worker:
         seconds, self.peak_bytes = self._answer()
         return float(seconds)
 
+    def turn(self, twice: bool) -> float:
+        """Seconds of one run, after one that does not count if `twice`."""
+        if twice:
+            self.run()
+        return self.run()
+
     def _answer(self) -> list[Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -153,7 +161,7 @@ class Cell:
 
     def cost(self, rates: Rates) -> float:
         """Seconds that it is expected to take, by the megapixels per second of a smaller size."""
-        runs = self.rounds + self.cold
+        runs = 2 * self.rounds + 1 if self.cold else self.rounds
         each = (self.megapixels / rates[self.model, way] for way in self.ways)
         return sum(STARTING + runs * MARGIN * seconds for seconds in each)
 
@@ -228,7 +236,10 @@ def measured(cell: Cell, again: bool) -> Iterable[Row]:
                 row["cached"] = second.run()
                 second.close()
             workers[way], rows[way] = worker, row
-        turns = [{way: worker.run() for way, worker in workers.items()} for _ in range(cell.rounds)]
+        turns = [
+            {way: worker.turn(cell.cold) for way, worker in workers.items()}
+            for _ in range(cell.rounds)
+        ]
         for way, row in rows.items():
             seconds = statistics.median(turn[way] for turn in turns)
             row |= {"seconds": seconds, "rate": cell.megapixels / seconds}
