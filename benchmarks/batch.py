@@ -28,7 +28,6 @@ from restore.engine.device import (
     device_name,
     precision_name,
 )
-from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array
 from restore.image.read import load_image
 from restore.image.write import save_image
@@ -74,11 +73,11 @@ def alone(folder: Path, model: str, device: str, precision: str) -> float:
     network = find_network(model)
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
-    kept, seconds = CachedNetwork(network), 0.0
+    seconds = 0.0
     for path in sorted(folder.iterdir()):
         pixels = Denoise(network).preprocess(load_image(path))
         began = time.perf_counter()
-        run_array(kept, pixels, Resources(chosen, dtype))
+        run_array(network, pixels, Resources(chosen, dtype))
         seconds += time.perf_counter() - began
     return seconds
 

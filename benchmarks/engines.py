@@ -135,11 +135,10 @@ def runner(model: str, way: Way) -> Callable[[Any], object]:
     """From a noisy picture to a clean one."""
     if way.engine == NLM:
         return classical(NLM)
-    from restore.models.weights import load_model
     from restore.pipeline.picture import denoise
 
     settings: Any = {"device": "cpu", "precision": way.precision, "engine": way.engine}
-    return functools.partial(denoise, model=load_model(model), **settings)
+    return functools.partial(denoise, model=model, **settings)
 
 
 # ---- what is measured, and how often

@@ -46,8 +46,9 @@ from restore.engine.backend import padded_array
 from restore.engine.compute import Resources
 from restore.engine.device import choose_device, choose_precision, device_name
 from restore.engine.memory import cuda_pixels
-from restore.engine.prepare import CachedNetwork, prepare
+from restore.engine.prepare import prepare
 from restore.engine.run import run_array, run_together
+from restore.models.network import keeping
 from restore.models.weights import load_model
 from restore.pipeline.picture import denoise, upscale
 
@@ -74,7 +75,7 @@ def check(name: str, device: torch.device, megapixels: float) -> Iterator[tuple[
     """What was looked at, the figure, and whether it is as promised."""
     _, noisy = picture(megapixels)
     pixels = noisy.astype(np.float32) / 255
-    network = CachedNetwork(told(name))
+    network = keeping(told(name))
     exact = Resources(device, FP32, engine="torch")
     on_cpu = run_array(network, pixels, Resources(CPU, FP32, engine="torch")).pixels
     whole = run_array(network, pixels, exact).pixels
@@ -241,7 +242,7 @@ def rate(name: str, device: torch.device, size: float, way: str, repeats: int) -
         return network_rate(name, device, noisy, way, repeats)
     network = told(name)
     if way == "engine":
-        cached, pixels = CachedNetwork(network), noisy.astype(np.float32) / 255
+        cached, pixels = keeping(network), noisy.astype(np.float32) / 255
         resources = Resources(device, choose_precision("auto", device), engine="torch")
         seconds = timed(lambda: run_array(cached, pixels, resources), device, repeats)
     else:
@@ -282,7 +283,7 @@ def checks(asked: argparse.Namespace, device: torch.device) -> Iterator[Row]:
 
 def profile(asked: argparse.Namespace, device: torch.device) -> None:
     """Write what the device and the CPU did, and when, in the second of two runs."""
-    network = CachedNetwork(told(asked.models.split(",")[0]))
+    network = keeping(told(asked.models.split(",")[0]))
     pixels = picture(float(asked.megapixels))[1].astype(np.float32) / 255
     resources = Resources(device, choose_precision("auto", device), tile=TILE, engine="torch")
     run_array(network, pixels, resources)

@@ -55,8 +55,8 @@ def measured(device: torch.device) -> list[Speed]:
     """The speed of each engine with both sizes of the default model; of a CPU, it is kept."""
     from restore.engine.compute import Resources, installed_engines
     from restore.engine.device import choose_precision, precision_name
-    from restore.engine.prepare import CachedNetwork
     from restore.engine.speeds import measure, write_speeds
+    from restore.models.network import keeping
     from restore.models.weights import load_own
 
     dtype, speeds = choose_precision("auto", device), []
@@ -64,7 +64,7 @@ def measured(device: torch.device) -> list[Speed]:
     for model in MODELS:
         network = load_own(model)
         told = network.conditioned_on(*[10.0] * network.noise_inputs)
-        cached = CachedNetwork(told)
+        cached = keeping(told)
         for engine in installed_engines() if device.type == "cpu" else ["torch"]:
             err().print(f"measuring {model} with {engine} ...", soft_wrap=True)
             resources = Resources(device, dtype, engine=engine)

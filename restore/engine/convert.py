@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from restore.engine.backend import PaddedRows, Plan
 from restore.engine.compute import Resources
 from restore.engine.memory import tile_bytes
-from restore.engine.prepare import uncached
+from restore.engine.prepare import prepared_of
 from restore.engine.tiled import TileBackend, TilePlan
 from restore.errors import InputError, installed_version
 from restore.models.ensemble import Ensemble
@@ -79,7 +79,7 @@ class Graph:
             self.module = Body(network)
             if network.head.bias is not None:
                 self.inputs += (offset_of(network),)
-        self.key = self._key()
+        self.key = prepared_of(network).once(("graph", len(self.inputs)), self._hash)
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +95,7 @@ class Graph:
         suffix = {"openvino": "xml"}.get(engine, engine)
         return cache_folder() / engine / f"{self.key}.{suffix}"
 
-    def _key(self) -> str:
+    def _hash(self) -> str:
         values = {k: v for k, v in vars(self.module).items() if isinstance(v, SIMPLE)}
         layers = type(self.module).__qualname__, repr(self.module), sorted(values.items())
         known = (installed_version(), layers, len(self.inputs))
@@ -170,10 +170,9 @@ class RuntimeBackend(TileBackend, ABC):
 
     def prepare(self, network: Network, plan: Plan) -> Network:
         """The network with its graph compiled."""
-        plain = uncached(network)
-        if isinstance(plain, Ensemble):
-            return Ensemble(self.prepare(plain.network, plan))
-        return cast("Network", Converted(plain, self.infer_of(plain, plan.dtype)))
+        if isinstance(network, Ensemble):
+            return Ensemble(self.prepare(network.network, plan))
+        return cast("Network", Converted(network, self.infer_of(network, plan.dtype)))
 
     def infer_of(self, network: Network, dtype: torch.dtype) -> Infer:
         """The compiled graph of a network; a few are kept. Raises InputError if it cannot be."""
@@ -223,9 +222,8 @@ def forget() -> None:
 
 
 def inner(network: Network) -> object:
-    """The network without its cache, and of an ensemble the one that it averages."""
-    plain = uncached(network)
-    return uncached(plain.network) if isinstance(plain, Ensemble) else plain
+    """The network, and of an ensemble the one that it averages."""
+    return network.network if isinstance(network, Ensemble) else network
 
 
 def _equals(infer: Infer, network: Any) -> bool:

@@ -1,54 +1,41 @@
-"""A network prepared for a device and cached; the smallest tiles it can use."""
+"""A network prepared for a device; the smallest tiles it can use."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from restore.engine.tiling import round_up
-from restore.models.network import BaseNetwork, Network, declare_like
-
-
-class CachedNetwork(BaseNetwork):
-    """A network whose prepared copies are cached; it must not be modified afterwards."""
-
-    channels: int
-    scale: int
-    multiple_of: int
-    halo: int
-
-    def __init__(self, network: Network) -> None:
-        """Wrap a network."""
-        self.network = network
-        declare_like(self, network)
-        self.copies: dict[tuple[torch.device, torch.dtype], Network] = {}
-        self.layouts: dict[
-            torch.dtype, object
-        ] = {}  # prepared kernels, for backends that have their own format
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The output of the network itself."""
-        return self.network(x)
+from restore.models.ensemble import Ensemble
+from restore.models.network import BaseNetwork, Network, Prepared
+from restore.models.unet import UNet
 
 
 def prepare(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """A copy of the network on the device, its kernels in `dtype` and channels last."""
-    if isinstance(network, CachedNetwork):
-        key = (device, dtype)
-        if key not in network.copies:
-            network.copies[key] = prepare(network.network, device, dtype)
-        return network.copies[key]
+    if isinstance(network, Ensemble):
+        return Ensemble(prepare(network.network, device, dtype))
     if not isinstance(network, nn.Module):
         return network
+    key = "tiles", device, dtype
+    found = prepared_of(network).once(key, lambda: _copied(network, device, dtype))
+    if isinstance(found, UNet) and isinstance(network, UNet):
+        return found.with_head(_copied(network.head, device, dtype))
+    return cast("Network", found)
+
+
+def prepared_of(network: object) -> Prepared:
+    """What is kept of a network; an empty one, which nobody keeps, where nothing may be."""
+    kept = network.prepared if isinstance(network, BaseNetwork) else None
+    return Prepared() if kept is None else kept
+
+
+def _copied(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     # torch's type stubs lack this overload of `to`
-    return copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def uncached(network: Network) -> Network:
-    """The network without its cache."""
-    return network.network if isinstance(network, CachedNetwork) else network
+    return copy.deepcopy(module).eval().to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def smallest_tile(network: Network) -> int:

@@ -93,12 +93,11 @@ class Denoiser(UNet):
             raise ValueError(
                 f"this network is conditioned on {self.noise_inputs} numbers, not {len(noise)}"
             )
-        other = copy.copy(self)
-        other.sigma = noise[0]
-        other._modules = dict(self._modules)
-        other.head = copy.copy(self.head)
-        other.head._parameters = dict(self.head._parameters)
+        head = copy.copy(self.head)
+        head._parameters = dict(self.head._parameters)
         level = self.level.detach().view(self.noise_inputs, -1)
         given = level.new_tensor(noise) / 255
-        other.head.bias = nn.Parameter(given @ level, requires_grad=False)
+        head.bias = nn.Parameter(given @ level, requires_grad=False)
+        other = self.with_head(head)
+        other.sigma = noise[0]
         return other

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import copy
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from restore.errors import InputError
 from restore.models.card import ModelCard, Noise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+
+Made = TypeVar("Made")
 
 
 class Network(Protocol):
@@ -64,8 +70,28 @@ class Network(Protocol):
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W)."""
 
 
+class Prepared(dict[Any, Any]):
+    """What backends made of a network's kernels, by what they made; it is not copied or sent."""
+
+    def once(self, key: Any, make: Callable[[], Made]) -> Made:
+        """What is kept by this key; made if there is none yet."""
+        if key not in self:
+            self[key] = make()
+        found: Made = self[key]
+        return found
+
+    def __reduce__(self) -> Any:
+        """An empty one."""
+        return Prepared, ()
+
+
 class BaseNetwork:
-    """Default values of the attributes that few networks need to change; see `Network`."""
+    """Default values of the attributes that few networks need to change; see `Network`.
+
+    prepared: what backends keep of its kernels for the next picture, shared by the networks that
+              differ only in what they are conditioned on; None: they keep nothing, as its kernels
+              may change
+    """
 
     border: int = 0
     minimum: int = 1
@@ -76,6 +102,7 @@ class BaseNetwork:
     noise: Noise = "none"
     sigma: float | None = None
     card: ModelCard | None = None
+    prepared: Prepared | None = None
 
     @property
     def noise_inputs(self) -> int:
@@ -97,6 +124,18 @@ def declare_like(network: Any, other: Network) -> None:
     """Give a network around another one the attributes of that one."""
     for name in DECLARED:
         setattr(network, name, getattr(other, name))
+
+
+def keeping(network: Network) -> Network:
+    """The network with `prepared`: itself, or a copy that shares its kernels.
+
+    They must not be changed while it is used.
+    """
+    if not isinstance(network, BaseNetwork) or network.prepared is not None:
+        return network
+    kept = copy.copy(network)
+    kept.prepared = Prepared()
+    return kept
 
 
 def check_network(network: object) -> None:

@@ -8,15 +8,18 @@ normalisation or attention. That is why a picture can be restored tile by tile w
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from restore.models.blocks import ResidualBlock, conv3x3, down, initialise, up
 from restore.models.network import BaseNetwork
+
+Kind = TypeVar("Kind", bound="UNet")
 
 
 class UNet(nn.Module, BaseNetwork):
@@ -65,6 +68,12 @@ class UNet(nn.Module, BaseNetwork):
         self.tail = conv3x3(widths[0], outputs)
         if seed is not None:
             initialise(self, torch.Generator().manual_seed(seed))
+
+    def with_head(self: Kind, head: nn.Conv2d) -> Kind:
+        """A network with another first layer, which shares all others with this one."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "head": head}
+        return other
 
     def preprocess(self, x: Tensor) -> Tensor:
         """The input of the first layer, for a picture (N, C, H, W)."""

@@ -37,14 +37,11 @@ from restore.pipeline.plan import Job, make_folder, why_skipped, why_skipped_in_
 from restore.tasks.task import PictureTask, Task, model_name
 
 if TYPE_CHECKING:
-    from restore.engine.prepare import CachedNetwork
     from restore.image.picture import Pixels
-    from restore.models.network import Network
 
 # A decoded picture, its result and both files take about 40 bytes for each pixel.
 BYTES_PER_PIXEL = 40
 MOST_PIXELS, FEWEST_PIXELS = 128_000_000, 32_000_000
-MOST_CACHED = 4  # prepared networks that are cached
 MOST_PICTURES = 64  # in flight at once
 MOST_THREADS = 8  # for decoding, and as many for encoding
 Status = Literal["written", "skipped", "failed"]
@@ -190,7 +187,6 @@ class Flow:
     def __init__(self, jobs: list[Job], settings: Settings, report: Tiles | None = None) -> None:
         """Prepare a run; `start` starts it."""
         self.settings, self.report = settings, report
-        self._cached: dict[int, CachedNetwork] = {}
         self.network_seconds = 0.0
         self.in_flight = InFlight(most_in_flight(settings.resources.memory))
         self.outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
@@ -361,7 +357,7 @@ class Flow:
         tasks = [item.task for item in group if item.task]
         if tasks[0].unchanged:  # then all are, because a group shares one task
             return
-        network = self._cache(tasks[0].network)
+        network = tasks[0].network
         if len(group) > 1:
             inputs = [each.preprocess(p) for each, p in zip(tasks, pictures, strict=True)]
             outputs = run_together(network, inputs, resources)
@@ -411,16 +407,6 @@ class Flow:
                 notes=result.notes,
             )
         )
-
-    def _cache(self, network: Network) -> CachedNetwork:
-        """The network wrapped in a cache, which is shared by all pictures that use it."""
-        from restore.engine.prepare import CachedNetwork
-
-        cached = self._cached.pop(id(network), None) or CachedNetwork(network)
-        self._cached[id(network)] = cached  # the most recent is the last
-        if len(self._cached) > MOST_CACHED:
-            self._cached.pop(next(iter(self._cached)))
-        return cached
 
     def _tiles(self, job: Job) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:

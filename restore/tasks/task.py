@@ -91,10 +91,11 @@ class PictureTask(Protocol):
 def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False) -> Network:
     """A network by name or file, or the given network; with `ensemble`, as an `Ensemble`.
 
-    A file is loaded once and cached until it changes. Raises UnknownModelError, WeightsError, and
-    InputError for an object that is not a network.
+    A file is loaded once and cached until it changes. What backends make of its kernels is kept as
+    long as the network is, so that they must not be changed meanwhile. Raises UnknownModelError,
+    WeightsError, and InputError for an object that is not a network.
     """
-    from restore.models.network import check_network
+    from restore.models.network import check_network, keeping
 
     if isinstance(model, (str, os.PathLike)):
         from restore.models.folders import find_weights
@@ -103,6 +104,7 @@ def find_network(model: str | os.PathLike[str] | Network, ensemble: bool = False
         model = _load(path, path.stat().st_mtime_ns)
     else:
         check_network(model)
+    model = keeping(model)
     if not ensemble:
         return model
     from restore.models.ensemble import Ensemble
@@ -118,6 +120,7 @@ def model_name(network: Network) -> str:
 @functools.lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Network:
     from restore.models.folders import added_models, available_models
+    from restore.models.network import keeping
     from restore.models.weights import load_model
 
     network = load_model(path)
@@ -125,7 +128,7 @@ def _load(path: Path, _modified: int) -> Network:
         # a person's own weights, or a copy: not to be reported as the model that is shipped
         added = {file: name for name, file in added_models().items()}
         network.card = dataclasses.replace(network.card, name=added.get(path, path.name))
-    return network
+    return keeping(network)
 
 
 def fit_channels(pixels: Pixels, channels: int) -> Pixels:

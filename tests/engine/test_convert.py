@@ -16,14 +16,13 @@ from restore.engine import convert
 from restore.engine.backend import ArraySource, PaddedRows
 from restore.engine.compute import ENGINES, Resources
 from restore.engine.convert import Graph, forget
-from restore.engine.prepare import CachedNetwork
 from restore.engine.run import BACKENDS, run_array, run_together
 from restore.errors import InputError
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
 from restore.models.folders import cache_folder
-from restore.models.network import BaseNetwork
+from restore.models.network import BaseNetwork, keeping
 from restore.models.upscaler import Upscaler
 
 CPU, FP32 = torch.device("cpu"), torch.float32
@@ -65,7 +64,7 @@ def test_a_runtime_gives_what_torch_gives(
     assert_same_picture: Callable[..., None],
 ) -> None:
     told = telling_network.conditioned_on(30)
-    for network in (small_network, told, small_upscaler, Ensemble(told), CachedNetwork(told)):
+    for network in (small_network, told, small_upscaler, Ensemble(told), keeping(told)):
         expected = run_array(network, pixels, Resources(CPU, FP32, engine="torch"))
         for tile in (None, 32):
             found = run_array(network, pixels, Resources(CPU, FP32, tile, engine=engine))

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 
-from restore.engine.prepare import CachedNetwork, prepare, smallest_tile
+from restore.engine.compute import Resources
+from restore.engine.prepare import prepare, smallest_tile
 from restore.engine.rows.backend import layers_of
+from restore.engine.run import run_array
+from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
 from restore.models.ensemble import Ensemble
-from restore.models.network import Network
+from restore.models.network import Network, keeping
 from restore.models.upscaler import Upscaler
 
 CPU, FP32 = torch.device("cpu"), torch.float32
 
 
 def test_a_kept_network_is_prepared_once_and_itself_untouched(small_network: Denoiser) -> None:
-    kept = CachedNetwork(small_network)
+    kept = keeping(small_network)
     first = prepare(kept, CPU, torch.bfloat16)
-    assert prepare(kept, CPU, torch.bfloat16) is first is not small_network
+    assert prepare(kept, CPU, torch.bfloat16).tail is first.tail is not small_network.tail
     assert next(small_network.parameters()).dtype == torch.float32
-    assert prepare(kept, CPU, FP32) is not first
+    assert prepare(kept, CPU, FP32).tail is not first.tail
+    assert prepare(small_network, CPU, FP32).tail is not prepare(small_network, CPU, FP32).tail
 
 
 def test_layers_of_a_kept_network_are_laid_out_once(small_network: Denoiser) -> None:
-    kept = CachedNetwork(small_network)
-    assert layers_of(kept, FP32) is layers_of(kept, FP32)
-    assert layers_of(kept, torch.bfloat16) is not layers_of(kept, FP32)
-    assert layers_of(small_network, FP32) is not layers_of(small_network, FP32)
+    kept = keeping(small_network)
+    assert layers_of(kept, FP32).ups is layers_of(kept, FP32).ups
+    assert layers_of(kept, torch.bfloat16).ups is not layers_of(kept, FP32).ups
+    assert layers_of(small_network, FP32).ups is not layers_of(small_network, FP32).ups
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_one_kept_network_serves_all_noise(
+    telling_network: Denoiser, pixels: Pixels, tile: int | None
+) -> None:
+    """What is kept is shared by networks told different levels, which give different pictures."""
+    kept, resources = keeping(telling_network), Resources(CPU, FP32, tile)
+    for level in (5, 60, 5):
+        told = kept.conditioned_on(level)
+        assert told.prepared is kept.prepared
+        alone = run_array(telling_network.conditioned_on(level), pixels, resources).pixels
+        np.testing.assert_array_equal(run_array(told, pixels, resources).pixels, alone)
+    assert len(kept.prepared) == 1
+
+
+def test_what_is_kept_is_neither_copied_nor_sent(small_network: Denoiser) -> None:
+    kept = keeping(small_network)
+    layers_of(kept, torch.bfloat16)
+    assert small_network.prepared is None
+    for other in (pickle.loads(pickle.dumps(kept)), copy.deepcopy(kept)):
+        assert other.prepared == {} and len(kept.prepared) == 1
     assert smallest_tile(kept) == smallest_tile(small_network) == 2 * small_network.halo + 2
 
 

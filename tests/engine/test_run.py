@@ -13,12 +13,11 @@ from torch import Tensor
 import restore.engine.run
 from restore.engine.compute import Resources
 from restore.engine.memory import tile_bytes
-from restore.engine.prepare import CachedNetwork
 from restore.engine.run import run_array, run_together
 from restore.errors import ModelError, OutOfMemoryError
 from restore.image.picture import Pixels
 from restore.models.denoiser import Denoiser
-from restore.models.network import BaseNetwork
+from restore.models.network import BaseNetwork, keeping
 
 CPU, FP32 = torch.device("cpu"), torch.float32
 
@@ -156,7 +155,7 @@ def test_pictures_together_are_each_as_alone(
     small_network: Denoiser, rng: np.random.Generator
 ) -> None:
     pictures = [rng.random((21, 34, 3)).astype(np.float32) for _ in range(5)]
-    together = run_together(CachedNetwork(small_network), pictures, Resources(CPU, FP32))
+    together = run_together(keeping(small_network), pictures, Resources(CPU, FP32))
     for picture, output in zip(pictures, together, strict=True):
         alone = run_array(small_network, picture, Resources(CPU, FP32)).pixels
         np.testing.assert_allclose(output.pixels, alone, atol=1e-5)

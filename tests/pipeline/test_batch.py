@@ -52,6 +52,25 @@ def photos(tmp_path: Path, samples: Path) -> Path:
     return folder
 
 
+def test_kernels_are_prepared_once_though_each_picture_is_told_its_own_noise(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from restore.engine.rows import backend
+    from restore.models.weights import load_model
+
+    made: list[object] = []
+    layers = backend.Layers
+    monkeypatch.setattr(backend, "Layers", lambda *given: made.append(given) or layers(*given))
+    for number in range(3):
+        noisy = 128 + (5 + 9 * number) * rng.standard_normal((64, 64, 3))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    model = load_model("denoise-photo-fast")
+    outcomes = list(denoise_files(tmp_path, tmp_path / "out", model, **FP32))
+    assert [o.status for o in outcomes] == ["written"] * 3
+    assert len({o.sigma for o in outcomes}) == 3 and len(made) == 1
+    assert getattr(model, "prepared", None) is None  # the caller's own stays as it was
+
+
 def by_name(outcomes: list[Outcome], root: Path) -> dict[str, Outcome]:
     return {o.source.relative_to(root).as_posix(): o for o in outcomes}
 

@@ -19,7 +19,7 @@ from restore.engine.backend import (
 )
 from restore.engine.compute import Resources
 from restore.engine.memory import ROW_BYTES, too_little_for_network, too_little_for_rows
-from restore.engine.prepare import CachedNetwork, uncached, useful_tile
+from restore.engine.prepare import prepared_of, useful_tile
 from restore.engine.rows.layers import Layers, can_stream
 from restore.engine.rows.stream import Stream, Write
 from restore.engine.rows.workers import Workers
@@ -34,7 +34,7 @@ class RowBackend:
     def supports(self, network: Network, resources: Resources) -> bool:
         """Whether it can run this network with this device and tile."""
         on_cpu = resources.device.type == "cpu"
-        return on_cpu and resources.tile is None and can_stream(uncached(network))
+        return on_cpu and resources.tile is None and can_stream(network)
 
     def least_memory(self, network: Network, height: int, width: int, dtype: torch.dtype) -> int:
         """The bytes of a stream over columns that are as narrow as is useful."""
@@ -138,15 +138,10 @@ class RowBackend:
 
 
 def layers_of(network: Network, dtype: torch.dtype) -> Layers:
-    """The layers of a network, prepared for streaming; those of a `CachedNetwork` are cached."""
-    plain = uncached(network)
-    assert can_stream(plain)
-    if not isinstance(network, CachedNetwork):
-        return Layers(plain, dtype)
-    layers = network.layouts.get(dtype)
-    if not isinstance(layers, Layers):
-        layers = network.layouts[dtype] = Layers(plain, dtype)
-    return layers
+    """The layers of a network, prepared for streaming; kept, but for the first, if they may be."""
+    assert can_stream(network)
+    layers = prepared_of(network).once(("rows", dtype), lambda: Layers(network, dtype))
+    return layers.with_head(network)
 
 
 def buffered_bytes(layers: Layers, source: PaddedRows) -> int:

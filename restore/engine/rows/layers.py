@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple, TypeGuard, cast
 
 import torch
@@ -14,8 +15,8 @@ from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
 # The most bytes of a row of a strip's tensor, of one of its bands, and of a band over the whole
-# width (so that 24 MP take at most 2 GB). With half of the last two, and of MOST_ROWS, a picture takes
-# a tenth longer and two thirds of the memory.
+# width (so that 24 MP take at most 2 GB). With half of the last two, and of MOST_ROWS, a picture
+# takes a tenth longer and two thirds of the memory.
 STRIP_BYTES, BAND_BYTES, WIDE_BYTES = 2**18, 2**25, 24 * 2**20
 FEWEST_ROWS, MOST_ROWS = 16, 128  # each block computes two rows of a band twice
 BELOW = 2  # rows of space below a band, for zeros below the picture
@@ -105,12 +106,23 @@ class Layers:
 
         self.encoder = list(map(chain, network.encoder, self.widths))
         self.decoder = list(map(chain, network.decoder, self.widths))
-        framed = self.encoder[0].framed
-        self.encoder[0] = self.encoder[0]._replace(head=conv(network.head, framed, dtype))
+        self._set_head(network)
         last = self.decoder or self.encoder  # a network of one level is a single chain
-        last[0] = last[0]._replace(tail=conv(network.tail, framed, dtype))
+        last[0] = last[0]._replace(tail=conv(network.tail, last[0].framed, dtype))
         self.downs = [ready(module, dtype) for module in network.downs]
         self.ups = [Upsampling(ready(module, dtype)) for module in network.ups]
+
+    def _set_head(self, network: UNet) -> None:
+        first = self.encoder[0]
+        head = conv(network.head, first.framed, self.dtype)
+        self.encoder = [first._replace(head=head), *self.encoder[1:]]
+
+    def with_head(self, network: UNet) -> Layers:
+        """The same layers, with the first of a network that shares all others with this one."""
+        other = copy.copy(self)
+        other.preprocess, other.postprocess = network.preprocess, network.postprocess
+        other._set_head(network)
+        return other
 
     def strips(self, width: int, level: int, chain: Chain, threads: int) -> list[Span]:
         """The strips of columns of a level, so narrow that rows stay small and no core is idle.
