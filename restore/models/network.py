@@ -129,9 +129,13 @@ def declare_like(network: Any, other: Network) -> None:
 def keeping(network: Network) -> Network:
     """The network with `prepared`: itself, or a copy that shares its kernels.
 
-    They must not be changed while it is used.
+    They must not be changed while it is used. A network that is no module of torch has none.
     """
-    if not isinstance(network, BaseNetwork) or network.prepared is not None:
+    from torch import nn
+
+    if not isinstance(network, BaseNetwork) or not isinstance(network, nn.Module):
+        return network
+    if network.prepared is not None:
         return network
     kept = copy.copy(network)
     kept.prepared = Prepared()

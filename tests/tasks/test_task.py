@@ -17,10 +17,12 @@ from restore.models.folders import find_weights
 from restore.tasks.task import check_strength, find_network, fit_channels, parse_sigma
 
 
-def test_a_network_is_returned_itself_or_as_an_ensemble(small_network: Denoiser) -> None:
-    assert find_network(small_network) is small_network
-    ensemble = find_network(small_network, ensemble=True)
-    assert isinstance(ensemble, Ensemble) and ensemble.network is small_network
+def test_a_network_shares_its_kernels_with_the_one_that_is_found(small_network: Denoiser) -> None:
+    found = find_network(small_network)
+    assert isinstance(found, Denoiser) and found.tail is small_network.tail
+    assert find_network(found) is found
+    ensemble = find_network(found, ensemble=True)
+    assert isinstance(ensemble, Ensemble) and ensemble.network is found
 
 
 def test_a_file_is_loaded_again_only_if_it_changed(upscaling_weights: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ FRAMED = {torch.bfloat16: (32, 64)}
 # including those computed twice. But a strip is at least NARROW_WORTH times as wide as these.
 NARROW_OF, NARROW, NARROW_WORTH = {torch.bfloat16: 64}, 224, 8
 # For all others: bytes of a row, and the same factor; LEAST is the factor if cores would be idle.
-SHORT_BYTES, WORTH, LEAST = 2**16, 20, 2
+SHORT_BYTES, WORTH, LEAST = 2**17, 20, 2
 # Factor for memory that the allocator cannot use, and bytes for oneDNN's own buffers. Measured.
 SPARE, OWN_BYTES = 1.25, 2**25
 
