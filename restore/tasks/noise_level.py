@@ -30,7 +30,7 @@ BINS = 8  # of brightness, over which the strength of the noise is fitted
 PRIOR = 0.02  # what the whole picture counts beside one bin's own cells, as a share of all cells
 RINGS = 24  # bands of frequency in a spectrum
 SLOWEST = 0.03  # cycles a pixel: slower changes are not counted as noise
-ABOVE = 1.4  # times a crop's floor: what the noise may be in a part of the crop
+ABOVE = 1.1  # times a crop's floor: what the noise may be in a part of the crop
 LEAST = 0.5  # of 255: with less noise than this a picture is left as it is
 # The noise inputs of a network are this much above the estimate. With the true levels of validation
 # pictures it costs 0.1 dB under camera noise and gains 0.3 dB under white noise. It makes up for
