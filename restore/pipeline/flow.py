@@ -363,7 +363,7 @@ class Flow:
             outputs = run_together(network, inputs, resources)
         else:
             report = self._tiles(group[0].job)
-            outputs = [run_passes(network, tasks[0], pictures[0], resources, report)]
+            outputs = [run_passes(tasks[0], pictures[0], resources, report)]
         for item, output in zip(group, outputs, strict=True):
             item.output, item.notes = output.pixels, seam_notes(network, output.plan)
 
@@ -373,7 +373,7 @@ class Flow:
         picture = item.opened.picture
         fitted = task.for_picture(picture)
         if not fitted.unchanged:
-            output = run_passes(fitted.network, fitted, picture, self.settings.resources)
+            output = run_passes(fitted, picture, self.settings.resources)
             picture = fitted.postprocess(picture, output.pixels)
             item.removed = fitted.sigma
         item.opened = dataclasses.replace(item.opened, picture=picture)

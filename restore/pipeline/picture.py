@@ -214,7 +214,7 @@ def _restore(
     output = None
     if not fitted.unchanged:
         with turn:
-            output = run_passes(network, fitted, picture, resources, report)
+            output = run_passes(fitted, picture, resources, report)
     restored = picture
     if output is not None:
         restored = fitted.postprocess(picture, output.pixels)
@@ -235,20 +235,18 @@ def _restore(
 
 
 def run_passes(
-    network: Network,
     task: PictureTask,
     picture: Picture,
     resources: Resources,
     report: Report | None = None,
 ) -> Output:
-    """Run the network over a picture once for each pass of the task; the mean of the outputs.
+    """Run the task's network over a picture once for each pass; the mean of the outputs.
 
-    network: that of the task, or the same wrapped in a cache
     Raises what `engine.run` raises, and InputError with the smallest memory that works.
     """
     from restore.engine.run import network_memory, run_array
 
-    count, total = task.passes, None
+    network, count, total = task.network, task.passes, None
     for index in range(count):
         pixels = task.preprocess(picture, index)
         memory = network_memory(network, pixels.shape, resources, count, picture.depth)
