@@ -2,6 +2,7 @@
 
     python benchmarks/harm.py --val VAL --pairs CC15 [--json benchmarks/harm.json]
     python benchmarks/harm.py --val VAL --pairs CC15 --model EARLIER.safetensors
+    python benchmarks/harm.py --val VAL --pairs CC15 --only figure --figure benchmarks/harm.png
 
 Everything goes through `restore.denoise` with no setting. Five parts, chosen with --only:
 
@@ -28,6 +29,7 @@ import made_pictures as made
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from restore.evaluation.testsets import PAIRS, clean_files, make_case
@@ -48,6 +50,8 @@ SIGMAS = (5.0, 15.0)  # of 255, of the noise over patterns
 SHOTS = (0.0002, 0.001, 0.004, 0.012)  # of the sensor's shot noise, weak to strong
 CROP = 384  # pixels, of a clean photograph's middle
 BLOCK = 32  # pixels
+SHOWN = 120  # pixels of a picture in the figure
+PATTERNS = {"mesh": 4.0, "knit": 6.0, "halftone": 4.0}  # in the figure, with their pitches
 BEST = 99.0  # dB: what counts for no difference at all
 
 Restorer = Callable[[Picture], Pixels]
@@ -264,6 +268,20 @@ def strengths(restorer: Restorer, photographs: Path) -> Report:
     return report
 
 
+def figure(restorer: Restorer) -> Image.Image:
+    """Patterns and a screenshot at 100 %: without noise, restored, with a camera's, restored."""
+    clean = [patterns.one_pattern(name, SHOWN, pitch, 20, 0.5) for name, pitch in PATTERNS.items()]
+    screenshot = next(made.screenshots())[1]
+    clean.append(torch.from_numpy(middle(screenshot, SHOWN)).permute(2, 0, 1).unsqueeze(0))
+    columns = []
+    for picture in clean:
+        noisy = camera(picture, max(SIGMAS), torch.Generator().manual_seed(0))
+        given = [as_pixels(picture), as_pixels(noisy)]
+        shown = [part for pixels in given for part in (pixels, restorer(Picture(pixels)))]
+        columns.append(np.concatenate([quantise(pixels, 8) for pixels in shown]))
+    return Image.fromarray(np.concatenate(columns, 1))
+
+
 def main() -> None:
     """Measure, print, and store as JSON where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -272,6 +290,7 @@ def main() -> None:
     parser.add_argument("--model", default="denoise-photo")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path, help="patterns before and after, at 100 %%")
     asked = parser.parse_args()
 
     def restorer(picture: Picture) -> Pixels:
@@ -291,6 +310,8 @@ def main() -> None:
         if not asked.only or name in asked.only:
             found[name] = measure()
             print(name, json.dumps(found[name], indent=1), flush=True)
+    if asked.figure:
+        figure(restorer).save(asked.figure, optimize=True)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -41,11 +41,15 @@ REACH = 4.0  # times the noise level: no sample moves by more
 # inverse, (1.402, 0.344 and 0.714, 1.772)
 CHROMA_SHARE = (1.966, 0.628, 3.140)
 
-# A floor up to TRUSTED times the estimate raises it, one above TEXTURE times is texture. Of 53
-# clean validation pictures six have an estimate above LEAST; their floor is 0.7 to 19 times as
-# high.
-TRUSTED, TEXTURE = 3.6, 4.5
+# A share QUIET of the crops lies below the floor that counts. A floor up to TRUSTED times the
+# estimate raises it, one above TEXTURE times is texture.
+QUIET = 0.1
+TRUSTED, TEXTURE = 5.5, 7.0
 MOST_RAISED = 3.0  # of 255
+# Where even the surest cells, a share QUIET of them, are less sure than this (see DOUBTS), the
+# picture may be lettering or a pattern from edge to edge, and its floor raises nothing. In noisy
+# validation photographs they are surer.
+UNSURE = -0.45
 
 # The error of a JPEG, 0-255: less (as of a quality of 97) is not worth the loss of texture. Where
 # the noise is more than MORE times the error, it was there before. FINE_SHARE is `fine` in it.
@@ -132,7 +136,10 @@ def estimate_from(
     floors = [noise_floor(crop) for crop in crops]
     cells = [_cells(network, crop, floor) for crop, floor in zip(crops, floors, strict=True)]
     brightness, levels, doubts = (np.concatenate(parts) for parts in zip(*cells, strict=True))
-    noise = raised(fit(brightness, levels, doubts), np.min(floors, axis=0))
+    surest = float(np.quantile(doubts[:, LEVELS.index("luma")], QUIET))
+    noise = fit(brightness, levels, doubts)
+    if surest < UNSURE:
+        noise = raised(noise, quiet_floor(np.array(floors)))
     planes = [crop @ np.array(LUMA, np.float32) for crop in crops]
     return compressed(noise, jpeg_error(planes, [place[:2] for place in places]))
 
@@ -149,14 +156,23 @@ def compressed(noise: Noise, error: float) -> Noise:
     return replace(noise, luma=error, fine=FINE_SHARE * error, curve=curve, jpeg=error)
 
 
-def raised(noise: Noise, floor: NDArray[np.float64]) -> Noise:
-    """An estimate raised towards the spectral floor of the quietest crop.
+def quiet_floor(floors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The spectral floor of the quiet crops: (n, 3) of `noise_floor` -> (3,).
 
-    floor: as `noise_floor` gives it, the lowest of all crops; infinity where there is none
+    The quietest crop alone may be an even corner, where the camera has smoothed the noise away.
+    """
+    found: NDArray[np.float64] = np.quantile(floors, QUIET, axis=0, method="lower")
+    return found
+
+
+def raised(noise: Noise, floor: NDArray[np.float64]) -> Noise:
+    """An estimate raised towards the spectral floor of the quiet crops.
+
+    floor: as `quiet_floor` gives it; infinity where there is none
 
     A camera's noise is coarser than that of the training, and the network takes a part of it for
     texture. The floor does not, but it takes irregular texture for noise: little of that is in the
-    quietest crop of most pictures. A floor far above the estimate is texture, and raises nothing.
+    quiet crops of most pictures. A floor far above the estimate is texture, and raises nothing.
     Where next to no noise was found there is nothing to raise.
     """
     if noise.negligible:
@@ -242,9 +258,9 @@ def _bound_rows(original: Pixels, restored: Pixels, noise: Noise, reach: float) 
 
 
 def _grid(height: int, width: int, most: int) -> Iterator[Crop]:
-    """Crops of SIDE, evenly spread, at most so many each way and none overlapping by choice."""
+    """Crops of SIDE, evenly spread, at most so many each way; no more than cover it."""
     sides = [min(SIDE, side) for side in (height, width)]
-    counts = [min(most, max(1, side // SIDE)) for side in (height, width)]
+    counts = [min(most, math.ceil(side / SIDE)) for side in (height, width)]
     for row in np.linspace(0, height - sides[0], counts[0]).round().astype(int):
         for column in np.linspace(0, width - sides[1], counts[1]).round().astype(int):
             yield int(row), int(column), sides[0], sides[1]

@@ -20,6 +20,8 @@ from restore.tasks.noise_level import (
     estimate_noise,
     fit,
     noise_floor,
+    quiet_floor,
+    raised,
     white,
 )
 from restore.training.degradations.patterns import FAMILIES, one_pattern
@@ -115,6 +117,22 @@ def test_crops_lie_inside_and_are_few(size: tuple[int, int]) -> None:
     for top, left, height, width in [*crops, *asked]:
         assert top >= 0 and top + height <= size[0] and height <= SIDE
         assert left >= 0 and left + width <= size[1] and width <= SIDE
+
+
+@pytest.mark.parametrize("size", [(40, 50), (128, 128), (190, 500), (700, 760)])
+def test_all_of_a_small_picture_is_seen(size: tuple[int, int]) -> None:
+    seen = np.zeros(size, bool)
+    pixels = np.zeros((*size, 3), np.float32)
+    for top, left, height, width in choose_crops(lambda c: pixels[: c[2], : c[3]], *size):
+        seen[top : top + height, left : left + width] = True
+    assert seen.all()
+
+
+def test_one_crop_of_many_does_not_decide_how_far_the_estimate_is_raised() -> None:
+    noise = flat_noise(2, 2)
+    floors = np.full((20, 3), 4.0)
+    floors[7] = 0.5  # an even corner, where the camera has smoothed the noise away
+    assert raised(noise, quiet_floor(floors)).luma == pytest.approx(4)
 
 
 @needs_weights
