@@ -44,12 +44,12 @@ CHROMA_SHARE = (1.966, 0.628, 3.140)
 # A share QUIET of the crops lies below the floor that counts. A floor up to TRUSTED times the
 # estimate raises it, one above TEXTURE times is texture.
 QUIET = 0.1
-TRUSTED, TEXTURE = 5.5, 7.0
+TRUSTED, TEXTURE = 7.0, 9.0
 MOST_RAISED = 3.0  # of 255
-# Where even the surest cells, a share QUIET of them, are less sure than this (see DOUBTS), the
-# picture may be lettering or a pattern from edge to edge, and its floor raises nothing. In noisy
-# validation photographs they are surer.
-UNSURE = -0.45
+# Where even the surest cells, a share QUIET of them, are less sure than this (a logarithm, as
+# DOUBTS), the picture may be lettering or a pattern from edge to edge, and its floor raises
+# nothing. In noisy validation photographs they are surer.
+UNSURE = -0.42
 
 # The error of a JPEG, 0-255: less (as of a quality of 97) is not worth the loss of texture. Where
 # the noise is more than MORE times the error, it was there before. FINE_SHARE is `fine` in it.

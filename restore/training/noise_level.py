@@ -30,6 +30,7 @@ PLAIN = 0.6  # the share of pairs with Gaussian noise of any level
 # the others, would be taken for noise.
 SHARP, PLACES = 0.3, 3
 SMALLER = 3  # times: how much smaller some of these are made
+SHARPENED = 0.3  # the share of pairs that are sharpened, noise and all
 # Of these, those with noise as the denoiser sees it spread, and with still coarser noise, which is
 # taken for texture otherwise: a real camera's lies at the end of what the denoiser sees.
 SPREAD = ((0.0, 0.2), (0.2, 0.8))
@@ -89,9 +90,25 @@ def sharp_photographs(
     scale = int(torch.randint(1, most + 1, (), generator=generator))
     crops = pictures.crops(count, side * scale, generator, PLACES)
     crops = shrink(crops, scale) if scale > 1 else crops
-    width, amount = torch.rand(2, count, generator=generator)
+    return sharpened(crops, torch.rand(2, count, generator=generator))
+
+
+def sharpened(crops: Tensor, draws: Tensor) -> Tensor:
+    """Crops (N, 3, H, W) with an unsharp mask as `draws` say, (2, N) in [0, 1]; of 8 bits."""
+    width, amount = draws
     amount = (4 * amount - 1).clamp(min=0).view(-1, 1, 1, 1)  # a quarter stays as it is
     return to_levels(crops + amount * (crops - blur(crops, 0.5 + width)))
+
+
+def with_sharpened_noise(pair: Pair, generator: torch.Generator) -> Pair:
+    """Some pairs sharpened after the noise came, as cameras and people do.
+
+    Otherwise sharpened noise would be taken for the sharpened texture of `sharp_photographs`.
+    """
+    draws = torch.rand(3, len(pair.clean), generator=generator)
+    chosen = (draws[0] < SHARPENED).view(-1, 1, 1, 1)
+    parts = [torch.where(chosen, sharpened(x, draws[1:]), x) for x in (pair.clean, pair.degraded)]
+    return Pair(*parts)
 
 
 def with_sharp_photographs(pair: Pair, sharp: Tensor, generator: torch.Generator) -> Pair:
@@ -129,7 +146,8 @@ def train_estimator(  # noqa: PLR0913 (settings of one training)
             drawn = photo(draw, side, recipe, generator)
             sharp = sharp_photographs(pictures, batch, side, generator)
             drawn = with_sharp_photographs(drawn, sharp, generator)
-            pool = [*pool, with_plain_noise(drawn, generator)][-POOL:]
+            drawn = with_sharpened_noise(with_plain_noise(drawn, generator), generator)
+            pool = [*pool, drawn][-POOL:]
         pair = _any_turned(pool, generator)
         truth = true_levels((pair.degraded - pair.clean) * 255)
         with autocast(torch.device("cpu"), torch.bfloat16):

@@ -18,6 +18,7 @@ from restore.training.noise_level import (
     true_levels,
     with_plain_noise,
     with_sharp_photographs,
+    with_sharpened_noise,
 )
 from restore.training.recipe import Recipe, make_recipe
 
@@ -62,6 +63,16 @@ def test_sharp_photographs_are_clean_and_take_the_place_of_some(
     assert 10 < int(taken.sum()) < 40
     torch.testing.assert_close(clean[taken], degraded[taken])
     torch.testing.assert_close(degraded[~taken], grey[~taken] + 0.1)
+
+
+def test_noise_is_sharpened_with_its_picture_in_some(generator: torch.Generator) -> None:
+    clean = torch.full((60, 3, 24, 24), 0.5)
+    noise = 0.02 * torch.randn(clean.shape, generator=generator)
+    found = with_sharpened_noise(Pair(clean, clean + noise), generator)
+    torch.testing.assert_close(found.clean, clean, atol=1 / 255, rtol=0)  # nothing to sharpen
+    grown = (found.degraded - found.clean).flatten(1).std(1) / noise.flatten(1).std(1)
+    assert 5 < int((grown > 1.2).sum()) < 25
+    assert int((grown < 1.02).sum()) > 30
 
 
 def test_it_learns(tiny: Recipe, store: PictureStore) -> None:
