@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
@@ -70,9 +71,10 @@ def checkout(small_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("CBSD68", "Kodak24", "BSD68_gray", "Set12", "LIVE1", "Set5"):
         (tmp_path / name).mkdir()
         os.link(small_samples / "fur-clean.png", tmp_path / name / "a.png")
-    for name in ("train", "val"):  # validation asks for more than a crop
+    for name in ("train", "val"):  # a crop is too small for the recipes
         (tmp_path / name).mkdir()
-        shutil.copy(ROOT / "samples" / "fur-clean.png", tmp_path / name)
+        with Image.open(ROOT / "samples" / "fur-clean.png") as sample:
+            sample.resize((400, 400)).save(tmp_path / name / "fur-clean.png")
     (tmp_path / "noisy").mkdir()
     shutil.copy(ROOT / "samples" / "fur.png", tmp_path / "noisy")
     write_pairs(tmp_path / "pairs")
