@@ -118,7 +118,7 @@ def command(
         device=device,
         precision=precision,
     )
-    with torch_quiet(debug), joined() as processes, stopping() as stop:
+    with stopping() as stop, torch_quiet(debug), joined() as processes:
         events = run_job(job, Limits(limit, stop), compiled=compiled, processes=processes)
         written = show(events, limit, quiet=not processes.main)
     if processes.main:

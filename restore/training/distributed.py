@@ -7,6 +7,7 @@ same weights after every step. One process is the same code, with nobody to ask.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,6 +82,9 @@ def joined() -> Iterator[Processes]:
     if count == 1 or "RANK" not in os.environ:
         yield Processes()
         return
+    # An optimiser imports this; where that comes after the group, torch (2.14) keeps the group and
+    # its threads to the end, and these now and then abort a process that has done its work.
+    importlib.import_module("torch._dynamo")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     gpu = torch.cuda.is_available()
     if gpu:

@@ -94,6 +94,38 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
         assert processes == Processes() and processes.main and processes.any(True)
 
 
+ENDED = """
+import glob, torch
+from restore.training.distributed import joined
+
+with joined() as processes:
+    layer = torch.nn.Linear(3, 3)
+    network, optimiser = processes.wrapped(layer), torch.optim.AdamW(layer.parameters())
+    network(torch.ones(2, 3)).sum().backward()
+    optimiser.step()
+    assert processes.total(torch.tensor(1.0)) == 2
+    del network
+names = [open(path).read().strip() for path in glob.glob("/proc/self/task/*/comm")]
+assert not any("gloo" in name for name in names), names
+"""
+
+
+def test_no_thread_of_the_connection_is_left_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "ended.py").write_text(ENDED)
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--standalone", "ended.py"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_two_processes_train_as_one_with_twice_the_batch(
     tiny: Recipe, store: PictureStore, tmp_path: Path, samples: Path
 ) -> None:
