@@ -24,6 +24,7 @@ SHRINKING = ("bicubic", "second-order")
 # pictures alone, in one of two schemes; see training.sources and training.self_supervised.
 ALONE = ("neighbours", "recorrupted")
 GIVEN_NAMES = ("pairs", "shots", *ALONE)
+SHARES = ("grey", "flat", "colours", "halved", "conditioned", "patterned", "clean")
 FORMER_KEYS = {  # in the cards of older weights files
     "fault": "degradation",
     "told": "conditioned",
@@ -53,6 +54,8 @@ class Recipe:
     antithetic: float = 0.0  # white noise (0-255) added to the teacher's input, with either sign
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
+    colours: float = 0.0  # the share of crops given other colours, most of them more saturated
+    halved: float = 0.0  # the share of crops cut twice as large and made half as large: sharper
     loss: str = "l1"
     steps: int = 2000
     batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage
@@ -88,11 +91,9 @@ class Recipe:
             == (self.scale > 1),
             "sigma is two numbers, 0 <= low <= high": len(self.sigma) == 2
             and 0 <= self.sigma[0] <= self.sigma[1],
-            "grey, flat, conditioned, patterned and clean are shares between 0 and 1": min(
-                self._shares()
-            )
-            >= 0
+            f"{', '.join(SHARES)} are shares between 0 and 1": min(self._shares()) >= 0
             and max(self._shares()) <= 1,
+            "colours is for 3 channels": not self.colours or self.channels == 3,
             "noise_inputs is 1 or 3, and 3 for photo and pairs alone": self.noise_inputs == 1
             or (self.noise_inputs == 3 and self.degradation in ("photo", "pairs")),
             "jitter and seed are at least 0": min(self.jitter, self.seed) >= 0,
@@ -128,7 +129,7 @@ class Recipe:
                 raise TrainingError(f"the recipe '{self.name}' is not valid: {rule}")
 
     def _shares(self) -> tuple[float, ...]:
-        return self.grey, self.flat, self.conditioned, self.patterned, self.clean
+        return tuple(getattr(self, name) for name in SHARES)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for the card and the checkpoint."""

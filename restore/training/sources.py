@@ -15,6 +15,8 @@ from restore.errors import TrainingError
 from restore.evaluation.testsets import PAIRS, clean_files, degraded_file
 from restore.image.find import list_pictures
 from restore.training.crops import PictureStore, centre_crops
+from restore.training.degradations.colours import vary_colours
+from restore.training.degradations.downscale import shrink
 from restore.training.degradations.pairs import DEGRADATIONS, Pair
 from restore.training.noise_model import NoiseModel
 from restore.training.recipe import Recipe
@@ -40,7 +42,7 @@ class Degraded:
 
     def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
         """Random crops and what the degradation makes of them."""
-        crops = partial(_crops, self.store, count, self.recipe.candidates, generator)
+        crops = partial(_crops, self.store, self.recipe, count, generator)
         return DEGRADATIONS[self.recipe.degradation](crops, side, self.recipe, generator)
 
     def to(self, device: torch.device) -> Degraded:
@@ -49,9 +51,15 @@ class Degraded:
 
 
 def _crops(
-    store: PictureStore, count: int, candidates: int, generator: torch.Generator, side: int
+    store: PictureStore, recipe: Recipe, count: int, generator: torch.Generator, side: int
 ) -> Tensor:
-    return store.crops(count, side, generator, candidates)
+    """Clean crops, a share of them sharper than the pictures, a share in other colours."""
+    halved = round(recipe.halved * count)
+    crops = store.crops(count - halved, side, generator, recipe.candidates)
+    if halved:
+        larger = store.crops(halved, 2 * side, generator, recipe.candidates)
+        crops = torch.cat([crops, shrink(larger, 2)])
+    return vary_colours(crops, recipe.colours, generator) if recipe.colours else crops
 
 
 @dataclass(frozen=True)

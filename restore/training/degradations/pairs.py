@@ -158,9 +158,18 @@ def noise_inputs_of(noise: Tensor, recipe: Recipe, generator: torch.Generator) -
 def bicubic(draw: Draw, patch: int, recipe: Recipe, generator: torch.Generator) -> Pair:
     """A picture and its MATLAB-like bicubic reduction by the recipe's scale, of 8 bits.
 
-    `patch` is the side of the small picture.
+    Of a share of the crops half are photographs with a pattern in a part of them, the others are
+    patterns and graphics alone. Many patterns are too fine for the small picture, where they turn
+    into false lines: only a network that has seen such lines does not make them bolder. `patch` is
+    the side of the small picture.
     """
     clean = _greyed(draw(patch * recipe.scale), recipe, generator)
+    if recipe.patterned:
+        clean = _drawn_over(clean, recipe.patterned / 2, generator, recipe.scale)
+        chances = torch.rand(len(clean), generator=generator, device=clean.device)
+        within = chances < recipe.patterned / 2
+        if bool(within.any()):
+            clean[within] = patterned(clean[within], generator)
     return Pair(clean, shrink(clean, recipe.scale))
 
 
@@ -171,17 +180,28 @@ def second_order(draw: Draw, patch: int, recipe: Recipe, generator: torch.Genera
     `patch` is the side of the small picture.
     """
     clean = _greyed(draw(patch * recipe.scale), recipe, generator)
-    chances = torch.rand(3, len(clean), generator=generator, device=clean.device)
-    patterns = chances[0] < 0.5 * recipe.patterned
-    graphics = ~patterns & (chances[0] < recipe.patterned)
-    if bool(patterns.any()):  # still patterns when they are small
-        zoom = recipe.scale * (0.5 + float(chances[1, 0]))
+    clean = _drawn_over(clean, recipe.patterned, generator, recipe.scale)
+    chance = torch.rand(len(clean), 1, 1, 1, generator=generator, device=clean.device)
+    degraded = degrade_twice(clean, recipe.scale, generator)
+    flawless = chance < recipe.clean
+    return Pair(clean, torch.where(flawless, shrink(clean, recipe.scale), degraded))
+
+
+def _drawn_over(clean: Tensor, share: float, generator: torch.Generator, scale: int) -> Tensor:
+    """Patterns, and as many graphics, in place of a share of the crops.
+
+    Patterns are enlarged by half to one and a half times the scale: most are still patterns when
+    they are small.
+    """
+    chances = torch.rand(2, len(clean), generator=generator, device=clean.device)
+    patterns = chances[0] < 0.5 * share
+    graphics = ~patterns & (chances[0] < share)
+    if bool(patterns.any()):
+        zoom = scale * (0.5 + float(chances[1, 0]))
         clean[patterns] = draw_patterns(int(patterns.sum()), clean.shape[-1], generator, zoom)
     if bool(graphics.any()):
         clean[graphics] = draw_graphics(int(graphics.sum()), clean.shape[-1], generator)
-    degraded = degrade_twice(clean, recipe.scale, generator)
-    flawless = (chances[2] < recipe.clean).view(-1, 1, 1, 1)
-    return Pair(clean, torch.where(flawless, shrink(clean, recipe.scale), degraded))
+    return clean
 
 
 def _greyed(crops: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,3 +88,13 @@ def test_pairs_have_the_recipes_scale_and_shares(generator: torch.Generator) -> 
     recipe = make_recipe({**recipe.to_dict(), "degradation": "second-order"}, "t")
     clean, small, _ = second_order(draw, 8, recipe, generator)
     assert clean.shape[-1] == 24 and small.shape[-1] == 8
+
+
+@pytest.mark.parametrize("degrade", [bicubic, second_order])
+def test_a_share_of_the_crops_has_patterns(degrade: Any, generator: torch.Generator) -> None:
+    """All crops are even, but for those."""
+    recipe = load_recipe("upscale-x3", patterned=0.5, grey=0.0, flat=0.0)
+    even = torch.full((60, 3, 48, 48), 0.5)
+    clean = degrade(lambda side: even.clone(), 16, recipe, generator).clean
+    changed = (clean != 0.5).flatten(1).any(1)
+    assert 15 < int(changed.sum()) < 45

@@ -1,0 +1,32 @@
+"""The crops that a recipe asks for, before anything is degraded."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from restore.training.crops import PictureStore, build_store
+from restore.training.degradations.jpeg import TO_YCC, mix
+from restore.training.recipe import Recipe, make_recipe
+from restore.training.sources import Degraded
+
+
+def clean_crops(store: PictureStore, recipe: Recipe, **changes: object) -> torch.Tensor:
+    asked = make_recipe({**recipe.to_dict(), "grey": 0.0, **changes}, "t")
+    return Degraded(store, asked).pairs(64, 16, torch.Generator().manual_seed(0)).clean
+
+
+def test_a_share_is_cut_twice_as_large_and_halved(tiny: Recipe) -> None:
+    """Of a picture that brightens by one level a pixel they are twice as steep: the last ones."""
+    ramp = np.broadcast_to(np.arange(240, dtype=np.uint8)[None, :, None], (240, 240, 3))
+    crops = clean_crops(build_store([ramp]), tiny, halved=0.25) * 255
+    slope = sum(crops.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (2, 3))
+    assert isinstance(slope, torch.Tensor)
+    assert torch.allclose(slope[:48], torch.tensor(1.0))
+    assert torch.allclose(slope[48:], torch.tensor(2.0), atol=0.2)
+
+
+def test_a_share_has_other_colours(store: PictureStore, tiny: Recipe) -> None:
+    plain, varied = (clean_crops(store, tiny, colours=share) for share in (0.0, 1.0))
+    chroma = [float(mix(crops, TO_YCC)[:, 1:].square().mean()) for crops in (plain, varied)]
+    assert chroma[1] > 1.2 * chroma[0]
