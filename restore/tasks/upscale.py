@@ -256,9 +256,9 @@ def within_range(fine: Pixels, picture: Pixels) -> Pixels:
     for top in range(0, len(fine), BAND):
         band, below = fine[top : top + BAND], rows[top : top + BAND]
         first = max(0, below[0] - 1)  # a row more at each end, on which the range depends
-        low, high = _range_around(picture[first : below[-1] + 2])
-        inside = (below - first)[:, None], columns
-        np.clip(band, low[inside], high[inside], out=band)
+        around = _range_around(picture[first : below[-1] + 2])
+        low, high = (limit.take(columns, axis=1)[below - first] for limit in around)
+        np.clip(band, low, high, out=band)
     return fine
 
 
