@@ -54,6 +54,7 @@ Pictures = list[np.ndarray]
 SIDE = 512  # pixels of the middle of each picture that is used
 BASE = {
     **UNSUPERVISED,
+    "blocks": [2, 1, 1],  # 0.24 M parameters
     "batch": [8],
     "patch": [64],
     "stages": [0.0],

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,21 +44,29 @@ CROPS = {"fur": (70, 100), "text": (0, 20), "portrait-16bit": (40, 40), "cut-out
 SIDE = 200
 
 
+def models() -> list[tuple[str, int]]:
+    """The shipped models for clean pictures, with their scales."""
+    return [
+        (name, read_card(name).scale)
+        for name in available_models()
+        if re.fullmatch(r"upscale-x\d(-fast)?", name)
+    ]
+
+
 def quality(folders: list[Path], precision: str) -> list[dict[str, Any]]:
     """Our networks and bicubic interpolation over each folder, at each scale."""
     rows = []
     for folder in folders:
         files = list_pictures(folder)
-        for scale in sorted(shipped_upscalers()):
-            model = f"upscale-x{scale}"
+        for model, scale in models():
             found = list(evaluate_scale(files, model, scale, precision=precision))
             names = {"psnr": "psnr", "ssim": "ssim"}
             names |= {"bicubic_psnr": "noisy_psnr", "bicubic_ssim": "noisy_ssim"}
             mean = {n: round(fmean(getattr(s, f) for s in found), 4) for n, f in names.items()}
-            about = {"data": folder.name, "scale": scale, "precision": precision}
+            about = {"data": folder.name, "model": model, "precision": precision}
             rows.append({**about, **mean})
             print(
-                f"{folder.name:<8} x{scale}  {mean['psnr']:.3f} / {mean['ssim']:.4f}   "
+                f"{folder.name:<8} {model:<16} {mean['psnr']:.3f} / {mean['ssim']:.4f}   "
                 f"bicubic {mean['bicubic_psnr']:.3f} / {mean['bicubic_ssim']:.4f}",
                 flush=True,
             )
@@ -74,7 +83,7 @@ def speed(repeats: int = 3) -> dict[str, dict[str, Any]]:
         small = np.pad(sample, ((0, max(0, down)), (0, max(0, right)), (0, 0)), "symmetric")
         small = quantise(np.ascontiguousarray(small[:height, :width]), 8)
         found = {name: timed(go, repeats) for name, go in methods(small, scale).items()}
-        used = upscale(small, scale).precision
+        used = upscale(small, scale, f"upscale-x{scale}").precision
         rounded = {name: round(value, 2) for name, value in found.items()}
         table[f"x{scale}"] = {"precision": used, **rounded}
         words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
@@ -86,8 +95,9 @@ def methods(small: np.ndarray, scale: int) -> dict[str, Callable[[], np.ndarray]
     """Ways to make a picture larger; each returns the result."""
     size = (small.shape[1] * scale, small.shape[0] * scale)
     image = Image.fromarray(small)
+    named = [model for model, of in models() if of == scale]
     return {
-        f"upscale-x{scale}": lambda: upscale(small, scale).image,
+        **{model: lambda model=model: upscale(small, scale, model).image for model in named},
         "restore --model bicubic": lambda: upscale(small, scale, "bicubic").image,
         "OpenCV bicubic": lambda: cv2.resize(small, size, interpolation=cv2.INTER_CUBIC),
         "OpenCV Lanczos": lambda: cv2.resize(small, size, interpolation=cv2.INTER_LANCZOS4),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import re
 import struct
@@ -34,6 +35,7 @@ DENOISERS = ("denoise-photo", "denoise-photo-fast", "denoise-gaussian", "denoise
 GAUSSIANS = ("denoise-gaussian", "denoise-gaussian-fast")
 LEVELS = (15, 25, 50)
 SCALES = (2, 3, 4)
+SMALL = "upscale-x4-fast"
 MISSING = "\N{EN DASH}"
 GAIN = 1.05  # times as fast an engine must be to count as faster, as for `--engine auto`
 TOLD = ("tried", "lost")  # of an attack, in columns of their own
@@ -44,6 +46,11 @@ FFDNET = {
     "Kodak24": "34.63 / 32.13 / 28.98",
     "BSD68_gray": "31.63 / 29.19 / 26.29",
     "Set12": "32.75 / 30.43 / 27.32",
+}
+GPU_NETWORKS = {  # as they were measured, and the models that have this shape now
+    "denoise-gaussian": "denoise-photo",
+    "denoise-gaussian-fast": "denoise-photo-fast",
+    "upscale-x4": "upscale-x4",
 }
 UPSCALERS = {
     ("Set5", "VDSR"): ("37.53 / .9587", "33.66 / .9213", "31.35 / .8838"),
@@ -59,6 +66,7 @@ USES = {
     "upscale-x2": "clean pictures, up to twice as large",
     "upscale-x3": "clean pictures, up to three times as large",
     "upscale-x4": "clean pictures, four times as large and more",
+    "upscale-x4-fast": "the same, faster",
     "upscale-photo-x4": "noisy, blurred or compressed small pictures",
 }
 
@@ -167,12 +175,13 @@ def models() -> str:
         elif "photo" in name:
             quality = MISSING
         else:
-            quality = f"Set5 {score(name, 'Set5', f'bicubic:{name[-1]}')['psnr']:.2f} dB"
+            scale = name.split("-")[1]
+            quality = f"Set5 {score(name, 'Set5', f'bicubic:{scale[1:]}')['psnr']:.2f} dB"
         if name in DENOISERS:
-            fast = speed(name.replace("photo", "gaussian"))  # the same layers
+            fast = speed(name)
         else:
-            scale = name[-2:]
-            fast = f"{measured('upscaling')['speed'][scale][f'upscale-{scale}']:.2f}"
+            same = name.replace("photo-", "")  # the same layers
+            fast = f"{measured('upscaling')['speed'][same.split('-')[1]][same]:.2f}"
         rows.append((f"`{name}`", use, quality, fast))
     return markdown(("model", "use it for", "quality (PSNR)", "megapixels/s"), rows, left=3)
 
@@ -192,7 +201,7 @@ def sizes() -> str:
                 f"`{name}`",
                 f"{parameters(name) / 1e6:.2f} M",
                 f"{gmac(name, 256 * 256):.1f}",
-                speed(name.replace("photo", "gaussian")),
+                speed(name),
                 gaussian or MISSING,
                 f"{measured('camera')['methods'][name]['psnr']:.2f}",
             )
@@ -329,13 +338,14 @@ def noise_level() -> str:
 @table
 def upscaling() -> str:
     """PSNR and SSIM beside published figures."""
-    found = {(row["data"], row["scale"]): row for row in measured("upscaling")["quality"]}
+    found = {(row["data"], row["model"]): row for row in measured("upscaling")["quality"]}
     rows = []
     for data in ("Set5", "Set14"):
-        ours = [found[data, scale] for scale in SCALES]
-        rows.append(
-            (f"{data}, `upscale-xN`", *(f"{r['psnr']:.2f} / {ssim_text(r['ssim'])}" for r in ours))
-        )
+        ours = [found[data, f"upscale-x{scale}"] for scale in SCALES]
+        small = found[data, SMALL]
+        scores = [f"{r['psnr']:.2f} / {ssim_text(r['ssim'])}" for r in (*ours, small)]
+        rows.append((f"{data}, `upscale-xN`", *scores[:3]))
+        rows.append((f"{data}, `{SMALL}`", MISSING, MISSING, scores[3]))
         rows += [
             (f"{data}, {name}", *cells) for (of, name), cells in UPSCALERS.items() if of == data
         ]
@@ -343,6 +353,7 @@ def upscaling() -> str:
         rows.append((f"{data}, bicubic", *cells))
     operations = (gmac(f"upscale-x{s}", 1280 * 720 // s**2) for s in SCALES)
     rows.append(("GMAC for 1280x720 pixels, `upscale-xN`", *(f"{g:.0f}" for g in operations)))
+    rows.append((f"the same, `{SMALL}`", MISSING, MISSING, f"{gmac(SMALL, 320 * 180):.1f}"))
     rows.append(("the same, VDSR", "613", "613", "613"))
     rows.append(("the same, EDSR-baseline", "316", "160", "114"))
     return markdown(("", "x2", "x3", "x4"), rows)
@@ -354,13 +365,21 @@ def upscaling_speed() -> str:
     found = measured("upscaling")["speed"]
     ways = {
         "`upscale-xN`": ("upscale-x{}", ".1f"),
+        f"`{SMALL}`": ("upscale-x{}-fast", ".1f"),
         "`--model bicubic`": ("restore --model bicubic", ".0f"),
         "OpenCV bicubic": ("OpenCV bicubic", ".0f"),
         "OpenCV Lanczos": ("OpenCV Lanczos", ".0f"),
         "Pillow Lanczos": ("Pillow Lanczos", ".0f"),
     }
     rows = [
-        (words, *(format(found[f"x{s}"][way.format(s)], digits) for s in SCALES))
+        (
+            words,
+            *(
+                format(found[f"x{s}"][name], digits) if name in found[f"x{s}"] else MISSING
+                for s in SCALES
+                for name in [way.format(s)]
+            ),
+        )
         for words, (way, digits) in ways.items()
     ]
     return markdown(("megapixels of the result per second", "x2", "x3", "x4"), rows)
@@ -616,22 +635,50 @@ def community() -> str:
 
 
 @table
-def floors() -> str:
-    """What an H200 would allow at most."""
-    teraflops, terabytes = 989, 4.8
+def gpu() -> str:
+    """What an H100 reached, and what it would allow at most."""
+    found = {
+        (row["model"], row["megapixels"], row["way"]): row for row in measured("gpu")["speeds"]
+    }
     rows = []
-    for name in GAUSSIANS:
-        operations, traffic = counted(name)
+    for name, megapixels in itertools.product(GPU_NETWORKS, (1.0, 12.0)):
+        row = found[name, megapixels, "network"]
+        share = max(row["of_arithmetic"], row["of_memory"])
+        rates = (found[name, megapixels, way]["rate"] for way in ("network", "engine", "pipeline"))
         rows.append(
             (
-                f"`{name}`",
-                f"{operations / 1e3:.0f} kFLOP",
-                f"{traffic:,.0f}",
-                f"{teraflops * 1e6 / operations:,.0f} MP/s",
-                f"{terabytes * 1e6 / traffic:,.0f} MP/s",
+                f"`{GPU_NETWORKS[name]}`, {megapixels:.0f} MP",
+                f"{row['rate'] / share:,.0f}",
+                *(f"{rate:,.0f}" if rate > 10 else f"{rate:.1f}" for rate in rates),
             )
         )
-    head = ("for each pixel", "operations", "bytes", "limit by operations", "limit by memory")
+    head = (
+        "megapixels/s",
+        "limit of the card",
+        "network alone",
+        "array to array",
+        "8 bits to 8 bits",
+    )
+    return markdown(head, rows)
+
+
+@table
+def gpu_checks() -> str:
+    """How far results on a GPU are from those of a CPU."""
+    rows = []
+    for name, shown in {**GPU_NETWORKS, "upscale-x2": "upscale-x2"}.items():
+        figures = [row["figure"] for row in measured("gpu")["checks"] if row["model"] == name]
+        exact, tiled, _, _, decibels, levels = figures[:6]
+        rows.append(
+            (
+                f"`{shown}`",
+                f"{exact:.1e}",
+                f"{tiled:.1e}",
+                f"{decibels:.1f} dB",
+                f"{255 * levels:.2f}",
+            )
+        )
+    head = ("", "float32: GPU from CPU", "tiles from the whole", "half precision", "levels of 255")
     return markdown(head, rows)
 
 

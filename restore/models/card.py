@@ -63,12 +63,13 @@ class ModelCard:
                 "bicubic": "clean pictures",
                 "second-order": "photographs with blur, noise or JPEG artefacts",
             }.get(self.degradation, "pictures")
-            return f"enlarges {source} {self.scale} times"
-        source = {
-            "gaussian": "removes white Gaussian noise, that of most benchmarks",
-            "photo": "removes camera noise and JPEG artefacts from photographs",
-        }.get(self.degradation, "removes noise")
-        return f"{source}; smaller and faster" if self.name.endswith("-fast") else source
+            does = f"enlarges {source} {self.scale} times"
+        else:
+            does = {
+                "gaussian": "removes white Gaussian noise, that of most benchmarks",
+                "photo": "removes camera noise and JPEG artefacts from photographs",
+            }.get(self.degradation, "removes noise")
+        return f"{does}; smaller and faster" if self.name.endswith("-fast") else does
 
     def to_json(self) -> str:
         """JSON with sorted keys, so that equal cards give equal bytes."""

@@ -18,7 +18,13 @@ def test_shipped_recipes_load() -> None:
         assert load_recipe(name).name == name
 
 
-@pytest.mark.parametrize("name", ["denoise-gaussian", "denoise-photo", "upscale-x2", "upscale-x4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("denoise-gaussian", "denoise-gaussian-fast", "denoise-photo"),
+        *("upscale-x2", "upscale-x3", "upscale-x4", "upscale-x4-fast"),
+    ],
+)
 def test_the_shipped_weights_were_made_by_the_shipped_recipe(name: str) -> None:
     training = read_card(name).training
     recipe = load_recipe(name)
