@@ -86,7 +86,7 @@ def test_without_a_degradation_there_is_no_score_before(samples: Path, tmp_path:
     shutil.copy(samples / "text-clean.png", tmp_path)
     (score,) = evaluate(tmp_path, "denoise-gaussian", Degradation("none"))
     assert summarise([score], "one", "fp32", "").noisy_psnr is None
-    assert np.isfinite(score.psnr)
+    assert score.psnr > 50  # infinite where nothing is changed
 
 
 def test_a_model_may_be_told_the_level_that_was_added(
