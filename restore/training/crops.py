@@ -127,17 +127,18 @@ def _turned_grid(side: int, turns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_store(
-    pictures: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+    pictures: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] | Sequence[Tensor],
 ) -> PictureStore:
-    """A store of `(height, width, channels)` uint8 arrays, which must agree in channels."""
-    heights = torch.tensor([p.shape[0] for p in pictures])
-    widths = torch.tensor([p.shape[1] for p in pictures])
+    """A store of `(height, width, channels)` uint8 arrays, which must agree in channels.
+
+    Tensors must lie on one device, which becomes that of the store.
+    """
+    pixels = [torch.as_tensor(picture.reshape(-1, picture.shape[2])) for picture in pictures]
+    device = pixels[0].device
+    heights = torch.tensor([picture.shape[0] for picture in pictures], device=device)
+    widths = torch.tensor([picture.shape[1] for picture in pictures], device=device)
     areas = heights * widths
-    samples = torch.empty((int(areas.sum()), pictures[0].shape[2]), dtype=torch.uint8)
-    starts = areas.cumsum(0) - areas
-    for picture, start, area in zip(pictures, starts.tolist(), areas.tolist(), strict=True):
-        samples[start : start + area] = torch.from_numpy(picture.reshape(area, -1))
-    return PictureStore(samples, starts, heights, widths)
+    return PictureStore(torch.cat(pixels), areas.cumsum(0) - areas, heights, widths)
 
 
 def load_store(folder: Path, channels: int, smallest: int) -> PictureStore:

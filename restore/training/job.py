@@ -223,7 +223,7 @@ def open_source(recipe: Recipe, folder: Path) -> tuple[Source, PictureStore]:
                 "pictures, or train with clean ones, without --self-supervised"
             )
         return Recorrupted(store, noise), store
-    store = load_store(folder, channels, 2 * side if recipe.halved else side)
+    store = load_store(folder, channels, side)
     return Degraded(store, recipe), store
 
 

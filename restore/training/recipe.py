@@ -55,7 +55,7 @@ class Recipe:
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     colours: float = 0.0  # the share of crops given other colours, most of them more saturated
-    halved: float = 0.0  # the share of crops cut twice as large and made half as large: sharper
+    halved: float = 0.0  # the share of crops from pictures made half as large, which are sharper
     loss: str = "l1"
     steps: int = 2000
     batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from restore.errors import TrainingError
 from restore.evaluation.testsets import PAIRS, clean_files, degraded_file
 from restore.image.find import list_pictures
-from restore.training.crops import PictureStore, centre_crops
+from restore.training.crops import PictureStore, build_store, centre_crops
 from restore.training.degradations.colours import vary_colours
 from restore.training.degradations.downscale import shrink
 from restore.training.degradations.pairs import DEGRADATIONS, Pair
@@ -42,24 +42,49 @@ class Degraded:
 
     def pairs(self, count: int, side: int, generator: torch.Generator) -> Pair:
         """Random crops and what the degradation makes of them."""
-        crops = partial(_crops, self.store, self.recipe, count, generator)
+        crops = partial(self._crops, count, generator)
         return DEGRADATIONS[self.recipe.degradation](crops, side, self.recipe, generator)
 
     def to(self, device: torch.device) -> Degraded:
         """The same on another device."""
         return replace(self, store=self.store.to(device))
 
+    @cached_property
+    def halves(self) -> PictureStore:
+        """The pictures at half the size, of those whose half is large enough for every crop."""
+        return halved_store(self.store, max(self.recipe.patch) * self.recipe.scale)
 
-def _crops(
-    store: PictureStore, recipe: Recipe, count: int, generator: torch.Generator, side: int
-) -> Tensor:
-    """Clean crops, a share of them sharper than the pictures, a share in other colours."""
-    halved = round(recipe.halved * count)
-    crops = store.crops(count - halved, side, generator, recipe.candidates)
-    if halved:
-        larger = store.crops(halved, 2 * side, generator, recipe.candidates)
-        crops = torch.cat([crops, shrink(larger, 2)])
-    return vary_colours(crops, recipe.colours, generator) if recipe.colours else crops
+    def _crops(self, count: int, generator: torch.Generator, side: int) -> Tensor:
+        """Clean crops, a share of them from the halved pictures, a share in other colours."""
+        recipe = self.recipe
+        halved = round(recipe.halved * count)
+        crops = self.store.crops(count - halved, side, generator, recipe.candidates)
+        if halved:
+            sharper = self.halves.crops(halved, side, generator, recipe.candidates)
+            crops = torch.cat([crops, sharper])
+        return vary_colours(crops, recipe.colours, generator) if recipe.colours else crops
+
+
+def halved_store(store: PictureStore, smallest: int) -> PictureStore:
+    """The pictures at half the size, on the same device.
+
+    smallest: pictures whose half would be less than this many pixels high or wide are left out
+    Raises TrainingError where none is left.
+    """
+    large = torch.minimum(store.heights, store.widths) >= 2 * smallest
+    if not bool(large.any()):
+        raise TrainingError(
+            f"no picture is {2 * smallest} pixels high and wide, as the recipe's halved asks for; "
+            "give larger ones, a smaller patch, or halved = 0"
+        )
+    return build_store([_half(store.picture(index)) for index in large.nonzero().view(-1).tolist()])
+
+
+def _half(picture: Tensor) -> Tensor:
+    """uint8 (H, W, C) -> (H / 2, W / 2, C); an odd last row or column is left out."""
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    pixels = picture[:height, :width].permute(2, 0, 1)[None].float() / 255
+    return (shrink(pixels, 2) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
 
 
 @dataclass(frozen=True)

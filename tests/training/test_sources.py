@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from restore.errors import TrainingError
 from restore.training.crops import PictureStore, build_store
 from restore.training.degradations.jpeg import TO_YCC, mix
 from restore.training.recipe import Recipe, make_recipe
@@ -16,7 +18,7 @@ def clean_crops(store: PictureStore, recipe: Recipe, **changes: object) -> torch
     return Degraded(store, asked).pairs(64, 16, torch.Generator().manual_seed(0)).clean
 
 
-def test_a_share_is_cut_twice_as_large_and_halved(tiny: Recipe) -> None:
+def test_a_share_comes_from_pictures_of_half_the_size(tiny: Recipe) -> None:
     """Of a picture that brightens by one level a pixel they are twice as steep: the last ones."""
     ramp = np.broadcast_to(np.arange(240, dtype=np.uint8)[None, :, None], (240, 240, 3))
     crops = clean_crops(build_store([ramp]), tiny, halved=0.25) * 255
@@ -24,6 +26,18 @@ def test_a_share_is_cut_twice_as_large_and_halved(tiny: Recipe) -> None:
     assert isinstance(slope, torch.Tensor)
     assert torch.allclose(slope[:48], torch.tensor(1.0))
     assert torch.allclose(slope[48:], torch.tensor(2.0), atol=0.2)
+
+
+def test_only_small_pictures_cannot_be_halved(tiny: Recipe) -> None:
+    """The others are the more, and a picture too small for that is used as it is."""
+    small, large = (np.full((side, side, 3), side, np.uint8) for side in (24, 64))
+    asked = make_recipe({**tiny.to_dict(), "patch": [24, 24], "grey": 0.0, "halved": 0.5}, "t")
+    source = Degraded(build_store([small, large]), asked)
+    assert source.halves.heights.tolist() == [32]
+    clean = source.pairs(64, 24, torch.Generator().manual_seed(0)).clean
+    assert {24, 64} == set((clean[:32] * 255).round().unique().tolist())
+    with pytest.raises(TrainingError, match="no picture is 48 pixels high and wide"):
+        _ = Degraded(build_store([small]), asked).halves
 
 
 def test_a_share_has_other_colours(store: PictureStore, tiny: Recipe) -> None:
