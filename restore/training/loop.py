@@ -24,7 +24,7 @@ from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.degradations.pairs import Pair, joined_pairs
 from restore.training.distributed import Processes
-from restore.training.losses import LOSSES, psnr_of_batch
+from restore.training.losses import LOSSES, Loss, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.precision import autocast, training_precision
 from restore.training.recipe import Recipe, make_recipe
@@ -138,7 +138,7 @@ class Training:
 
     def passes(self) -> list[list[tuple[int, int]]]:
         """What this process computes of a step, pass by pass: (part, number of its crops) each."""
-        batch, _ = self.recipe.stage(self.step)
+        batch = self.recipe.stage(self.step).batch
         sizes = [batch // self.parts + (part < batch % self.parts) for part in range(self.parts)]
         own = self.parts // self.processes.count
         mine = list(enumerate(sizes))[self.processes.rank * own : (self.processes.rank + 1) * own]
@@ -278,7 +278,7 @@ def train(
     recipe, processes = training.recipe, training.processes
     try:
         while training.step < recipe.steps:
-            shown += recipe.stage(training.step)[0]
+            shown += recipe.stage(training.step).batch
             steps.take()
             elapsed = time.monotonic() - started
             training.seconds = before + elapsed
@@ -330,18 +330,19 @@ class _Steps:
     source: Source
     validation: Iterable[Pair] | None
     network: nn.Module  # that of the training, or the same with its gradients shared
-    compute_loss: Callable[[Pair], Tensor]
+    compute_loss: Callable[[Pair, Loss], Tensor]
 
     def take(self) -> None:
         """Draw, restore, compare, and move the weights; in several passes where that is asked."""
         training, passes = self.training, self.training.passes()
+        loss_of = LOSSES[training.recipe.stage(training.step).loss]
         loss = torch.zeros((), device=training.device)
         for index, parts in enumerate(passes):
             pair = self._draw(parts)
-            share = len(pair.clean) / training.recipe.stage(training.step)[0]
+            share = len(pair.clean) / training.recipe.stage(training.step).batch
             kept = training.processes.gradients_kept(self.network)
             with nullcontext() if index == len(passes) - 1 else kept:
-                part = self.compute_loss(pair) * share
+                part = self.compute_loss(pair, loss_of) * share
                 # the processes' gradients are averaged, and shall be summed
                 training.scaler.scale(part * training.processes.count).backward()
             loss += part.detach()
@@ -352,7 +353,7 @@ class _Steps:
     def _draw(self, parts: Sequence[tuple[int, int]]) -> Pair:
         """The pairs of some parts of a batch: (number of the part, its pairs)."""
         training, pairs = self.training, []
-        _, side = training.recipe.stage(training.step)
+        side = training.recipe.stage(training.step).patch
         for number, count in parts:
             generator = training.generator(number)
             pair = self.source.pairs(count, side, generator)
@@ -375,10 +376,9 @@ def _steps(
     compiled: bool,
 ) -> _Steps:
     """All that the steps need, on the device of the training."""
-    loss = LOSSES[training.recipe.loss]
     network = training.processes.wrapped(training.network)
 
-    def compute(pair: Pair) -> Tensor:
+    def compute(pair: Pair, loss: Loss) -> Tensor:
         with autocast(training.device, training.dtype):
             given = (pair.degraded,) if pair.sigma is None else (pair.degraded, pair.sigma)
             restored = network(*given)
@@ -388,7 +388,9 @@ def _steps(
     return _Steps(training, source.to(training.device), validation, network, compute_loss)
 
 
-def compile_step(compute: Callable[[Pair], Tensor], network: UNet) -> Callable[[Pair], Tensor]:
+def compile_step(
+    compute: Callable[[Pair, Loss], Tensor], network: UNet
+) -> Callable[[Pair, Loss], Tensor]:
     """The step, compiled, but for what the network does to the picture before its first layer.
 
     There an upscaler pools, and torch's compiler starts the threads of a CPU anew for each pixel of
@@ -396,7 +398,7 @@ def compile_step(compute: Callable[[Pair], Tensor], network: UNet) -> Callable[[
     """
     untouched = torch.compiler.disable(network.preprocess)
     network.preprocess = untouched  # type: ignore[method-assign]  # of this one network alone
-    compiled: Callable[[Pair], Tensor] = torch.compile(compute, dynamic=False)
+    compiled: Callable[[Pair, Loss], Tensor] = torch.compile(compute, dynamic=False)
     return compiled
 
 

@@ -43,7 +43,9 @@ def l1_edges(restored: Tensor, clean: Tensor) -> Tensor:
     return wrong.abs().mean() + wrong.diff(dim=2).abs().mean() + wrong.diff(dim=3).abs().mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+Loss = Callable[[Tensor, Tensor], Tensor]  # of what is restored and what is clean
+
+LOSSES: dict[str, Loss] = {
     "l1": l1,
     "charbonnier": charbonnier,
     "mse": mse,

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from restore.errors import TrainingError
 from restore.training.losses import LOSSES
@@ -33,6 +33,14 @@ FORMER_KEYS = {  # in the cards of older weights files
 }
 
 
+class Stage(NamedTuple):
+    """A part of a training: crops a step, the side of each as the network sees it, the loss."""
+
+    batch: int
+    patch: int
+    loss: str
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a training gives, but for the pictures."""
@@ -56,7 +64,7 @@ class Recipe:
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     colours: float = 0.0  # the share of crops given other colours, most of them more saturated
     halved: float = 0.0  # the share of crops from pictures made half as large, which are sharper
-    loss: str = "l1"
+    loss: tuple[str, ...] = ("l1",)  # what is minimised; several: one for each stage
     steps: int = 2000
     batch: tuple[int, ...] = (16,)  # crops a step; several: one for each stage
     patch: tuple[int, ...] = (96,)  # side of what the network sees; several: one for each stage
@@ -103,7 +111,9 @@ class Recipe:
             f"degradation is one of {', '.join((*DEGRADATION_NAMES, *GIVEN_NAMES))}": (
                 self.degradation in (*DEGRADATION_NAMES, *GIVEN_NAMES)
             ),
-            f"loss is one of {', '.join(LOSSES)}": self.loss in LOSSES,
+            f"loss is one of {', '.join(LOSSES)}, or one of them for each stage": (
+                set(self.loss) <= set(LOSSES) and len(self.loss) in (1, len(self.stages))
+            ),
             "steps, batch, patch, candidates and validate_every are at least 1": min(
                 self.steps, *self.batch, *self.patch, self.candidates, self.validate_every
             )
@@ -138,10 +148,12 @@ class Recipe:
             for key, value in dataclasses.asdict(self).items()
         }
 
-    def stage(self, step: int) -> tuple[int, int]:
-        """The batch and the patch in force at a step."""
+    def stage(self, step: int) -> Stage:
+        """What is in force at a step."""
         index = sum(step >= share * self.steps for share in self.stages) - 1
-        return self.batch[index], self.patch[index]
+        return Stage(
+            self.batch[index], self.patch[index], self.loss[min(index, len(self.loss) - 1)]
+        )
 
     def rate(self, step: int) -> float:
         """The factor on both learning rates at a step: up, level, and down to zero at the end."""

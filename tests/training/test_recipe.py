@@ -54,6 +54,7 @@ def test_files_are_recipes_too(tiny_toml: Path, tiny: Recipe) -> None:
         ({"steps": 0}, "at least 1"),
         ({"blocks": [1]}, "one count of blocks"),
         ({"loss": "psnr"}, "l1, charbonnier"),
+        ({"loss": ["l1", "mse", "l1"]}, "one of them for each stage"),
         ({"sigma": [50, 10]}, "low <= high"),
         ({"patch": [16, 24, 32]}, "one entry a stage"),
         ({"patch": [15, 24]}, "multiples of"),
@@ -92,7 +93,14 @@ def test_rates_rise_and_fall(tiny: Recipe) -> None:
 
 
 def test_stages_begin_at_their_share(tiny: Recipe) -> None:
-    assert [tiny.stage(step) for step in (0, 3, 4, 7)] == [(2, 16), (2, 16), (1, 24), (1, 24)]
+    stages = [tiny.stage(step)[:2] for step in (0, 3, 4, 7)]
+    assert stages == [(2, 16), (2, 16), (1, 24), (1, 24)]
+
+
+def test_a_loss_is_that_of_all_stages_or_there_is_one_for_each(tiny: Recipe) -> None:
+    other = make_recipe({**tiny.to_dict(), "loss": ["l1", "log_mse"]}, "t")
+    assert [tiny.stage(step).loss for step in (0, 7)] == ["l1", "l1"]
+    assert [other.stage(step).loss for step in (0, 3, 4, 7)] == ["l1", "l1", "log_mse", "log_mse"]
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_the_folder_tells_shots_from_single_pictures(
     names = [[file.name for file in two] for two in shots_of(tmp_path / "scenes")]
     assert names == [["0.png", "1.png"], ["1.png", "2.png"], ["2.png", "0.png"]] * 2
     job = Job(str(tiny_toml), {}, tmp_path / "scenes", self_supervised=True)
-    assert (job_recipe(job).degradation, job_recipe(job).loss) == ("shots", "mse")
+    assert (job_recipe(job).degradation, job_recipe(job).loss) == ("shots", ("mse",))
     alone = Job(str(tiny_toml), {}, samples, self_supervised=True, device="cpu")
     assert job_recipe(alone).degradation in ("neighbours", "recorrupted")
     out = tmp_path / "out.safetensors"
