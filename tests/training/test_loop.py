@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from restore.errors import TrainingError
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
-from restore.training.crops import PictureStore
-from restore.training.degradations.pairs import ValidationSet
+from restore.training.crops import PictureStore, build_store
+from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.loop import Limits, Progress, Training, train
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.sources import Degraded
@@ -37,10 +38,18 @@ def assert_equal_states(one: Training, other: Training) -> None:
             assert torch.equal(value, theirs.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
 @pytest.mark.parametrize("killed_at", [1, 4, 6])
 def test_killed_and_resumed_equals_uninterrupted(
-    tiny: Recipe, store: PictureStore, tmp_path: Path, killed_at: int
+    tiny: Recipe,
+    store: PictureStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: int,
+    ahead: int,
 ) -> None:
+    """Also where the crops of several steps are drawn at once, as on a GPU."""
+    monkeypatch.setattr(Training, "ahead", ahead)
     whole = Training(tiny, "cpu", "fp32")
     run(whole, store)
     first = Training(tiny, "cpu", "fp32")
@@ -52,6 +61,34 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert second.step == whole.step == tiny.steps
     assert second.best == whole.best
     assert_equal_states(second, whole)
+
+
+def test_drawn_ahead_each_step_has_its_own_share_of_each_kind(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a picture that brightens by a level a row, and by two where it is halved: one of each."""
+    monkeypatch.setattr(Training, "ahead", 4)
+    rows = np.arange(96, dtype=np.uint8)[:, None, None]
+    recipe = make_recipe({**tiny.to_dict(), "halved": 0.5, "grey": 0.0, "sigma": [0, 0]}, "t")
+    training = Training(recipe, "cpu", "fp32")
+    seen: list[Pair] = []
+
+    def keep(pair: Pair, generator: torch.Generator) -> Pair:
+        seen.append(pair)
+        return pair
+
+    monkeypatch.setattr(training, "targets", keep)
+    source = Degraded(build_store([np.broadcast_to(rows, (96, 96, 3))]), recipe)
+    for _ in train(training, source, None):
+        pass
+    assert [len(pair.clean) for pair in seen] == [2] * 4 + [1] * 4
+    slopes = [
+        sum((pair.clean[index] * 255).diff(dim=axis).abs().mean().round() for axis in (1, 2))
+        for pair in seen[:4]
+        for index in range(2)
+    ]
+    assert slopes == [1, 2] * 4
+    assert len({float(pair.clean.sum()) for pair in seen}) > 4
 
 
 def test_it_learns(tiny: Recipe, store: PictureStore) -> None:

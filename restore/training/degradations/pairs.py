@@ -51,6 +51,12 @@ def joined_pairs(pairs: Sequence[Pair]) -> Pair:
     return Pair(clean, degraded, torch.cat(conditions) if conditions else None)
 
 
+def every(pair: Pair, first: int, step: int) -> Pair:
+    """Of a batch every `step`-th picture, from the `first` on."""
+    sigma = None if pair.sigma is None else pair.sigma[first::step]
+    return Pair(pair.clean[first::step], pair.degraded[first::step], sigma)
+
+
 Degradation = Callable[[Draw, int, Recipe, torch.Generator], Pair]
 
 VALIDATION_DRAWS = 3  # of random degradations for each validation picture
