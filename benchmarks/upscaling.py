@@ -108,6 +108,7 @@ def methods(small: np.ndarray, scale: int) -> dict[str, Callable[[], np.ndarray]
 def timed(go: Callable[[], np.ndarray], repeats: int) -> float:
     """Megapixels of the result per second, the best of some runs after one that is not counted."""
     result = go()
+    time.sleep(0.5)  # threads of the method before may still be spinning for more work
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()

@@ -755,7 +755,7 @@ def single_numbers() -> dict[str, str]:
     errors = {row["name"]: row["error"] for row in measured("autoencoders")["table"]}
     width, height = giant["size"]
     large, fast, nlm = (speed_row(name, 12.0) for name in (*GAUSSIANS, "OpenCV NLM"))
-    colour = [measured("upscaling")["colour"][f"upscale-x{s}"]["levels"] for s in SCALES]
+    colour = [row["levels"] for row in measured("upscaling")["colour"].values()]
     low, high = alone["sparse, a tenth of the units below and above"]
     gaussian, masked = (
         alone["vanilla and denoising on gaussian 0.3"],
