@@ -166,6 +166,11 @@ def run_job(
         yield f"noise measured: {source.noise}"
     validation = None if job.validation is None else open_validation(recipe, job.validation)
     yield f"{len(pictures)} pictures, {len(pictures.samples) / 1e6:.0f} MP, in memory"
+    if isinstance(source, Degraded) and recipe.halved:
+        yield (
+            f"{len(source.halvable)} of them are at least {source.halved_side} pixels high and "
+            "wide, and are used at half the size, too"
+        )
     yield from supervise(
         training,
         source,

@@ -49,35 +49,33 @@ class Degraded:
         """The same on another device."""
         return replace(self, store=self.store.to(device))
 
+    @property
+    def halved_side(self) -> int:
+        """Height and width that a picture must have to be used at half the size, too."""
+        return 2 * max(self.recipe.patch) * self.recipe.scale
+
+    @property
+    def halvable(self) -> list[int]:
+        """The pictures that are used at half the size, too: those that are large enough."""
+        large = torch.minimum(self.store.heights, self.store.widths) >= self.halved_side
+        found: list[int] = large.nonzero().view(-1).tolist()
+        return found if self.recipe.halved else []
+
     @cached_property
-    def halves(self) -> PictureStore:
-        """The pictures at half the size, of those whose half is large enough for every crop."""
-        return halved_store(self.store, max(self.recipe.patch) * self.recipe.scale)
+    def halves(self) -> PictureStore | None:
+        """These pictures at half the size; None where there are none."""
+        halves = [_half(self.store.picture(index)) for index in self.halvable]
+        return build_store(halves) if halves else None
 
     def _crops(self, count: int, generator: torch.Generator, side: int) -> Tensor:
         """Clean crops, a share of them from the halved pictures, a share in other colours."""
-        recipe = self.recipe
-        halved = round(recipe.halved * count)
+        recipe, halves = self.recipe, self.halves
+        halved = 0 if halves is None else round(recipe.halved * count)
         crops = self.store.crops(count - halved, side, generator, recipe.candidates)
-        if halved:
-            sharper = self.halves.crops(halved, side, generator, recipe.candidates)
+        if halves is not None and halved:
+            sharper = halves.crops(halved, side, generator, recipe.candidates)
             crops = torch.cat([crops, sharper])
         return vary_colours(crops, recipe.colours, generator) if recipe.colours else crops
-
-
-def halved_store(store: PictureStore, smallest: int) -> PictureStore:
-    """The pictures at half the size, on the same device.
-
-    smallest: pictures whose half would be less than this many pixels high or wide are left out
-    Raises TrainingError where none is left.
-    """
-    large = torch.minimum(store.heights, store.widths) >= 2 * smallest
-    if not bool(large.any()):
-        raise TrainingError(
-            f"no picture is {2 * smallest} pixels high and wide, as the recipe's halved asks for; "
-            "give larger ones, a smaller patch, or halved = 0"
-        )
-    return build_store([_half(store.picture(index)) for index in large.nonzero().view(-1).tolist()])
 
 
 def _half(picture: Tensor) -> Tensor:

@@ -26,6 +26,16 @@ def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -
     assert card.scores[0]["noise"] == "gaussian:25"
 
 
+def test_it_is_said_how_many_pictures_are_used_at_half_the_size(
+    tiny_toml: Path, samples: Path
+) -> None:
+    tiny_toml.write_text(tiny_toml.read_text() + "halved = 0.5\n")
+    job = Job(str(tiny_toml), {}, samples, None, tiny_toml.with_name("out.safetensors"))
+    said = [str(event) for event in run_job(job)]
+    count = len(list(samples.glob("*.png")))
+    assert any(f"{count} of them are at least 48 pixels high and wide" in each for each in said)
+
+
 def test_a_time_limit_is_said_and_can_be_resumed(tiny_toml: Path, samples: Path) -> None:
     out = tiny_toml.with_name("out.safetensors")
     stopped = list(run_job(Job(str(tiny_toml), {}, samples, samples, out), Limits(0.0)))
