@@ -26,9 +26,11 @@ def test_shipped_recipes_load() -> None:
     ],
 )
 def test_the_shipped_weights_were_made_by_the_shipped_recipe(name: str) -> None:
-    training = read_card(name).training
-    recipe = load_recipe(name)
-    assert make_recipe(training["recipe"], "card") == recipe  # older cards lack the newest keys
+    """Or finished by another one, at low rates, which began with what it gave."""
+    training, recipe = read_card(name).training, load_recipe(name)
+    while make_recipe(training["recipe"], "card") != recipe:  # older cards lack the newest keys
+        assert training["recipe"]["kernel_rate"] < recipe.kernel_rate
+        training = training["started_from"]
     assert training["steps"] == recipe.steps
 
 
