@@ -255,6 +255,8 @@ def make_card(training: Training, job: Job) -> ModelCard:
     scores = []
     if training.best is not None and job.validation is not None:
         protocol = f"mean RGB PSNR, centre {recipe.validate_side} px, float, used to choose"
+        if recipe.patterned:
+            protocol += f", fine patterns in {recipe.patterned:g} of the pictures"
         if recipe.noise_inputs > 1:
             protocol += ", conditioned on the noise, none counted above 50 dB"
         elif job.teacher is not None:

@@ -341,7 +341,7 @@ class _Steps:
     validation: Iterable[Pair] | None
     network: nn.Module  # that of the training, or the same with its gradients shared
     compute_loss: Callable[[Pair, Loss], Tensor]
-    # of each part the first step, the pairs of a step and their side, and what was drawn for them
+    # by part: what was drawn last, and for which first step, how many pairs a step, and which side
     drawn: dict[int, tuple[tuple[int, int, int], Pair]] = field(default_factory=dict)
 
     def take(self) -> None:

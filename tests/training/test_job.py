@@ -26,6 +26,16 @@ def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -
     assert card.scores[0]["noise"] == "gaussian:25"
 
 
+def test_a_card_says_that_patterns_were_validated_with(tiny_toml: Path, samples: Path) -> None:
+    text = tiny_toml.read_text() + 'network = "upscaler"\nscale = 2\ndegradation = "bicubic"\n'
+    tiny_toml.write_text(text + "patterned = 0.25\n")
+    out = tiny_toml.with_name("out.safetensors")
+    assert list(run_job(Job(str(tiny_toml), {}, samples, samples, out)))[-1] == out
+    card = load_model(out).card
+    assert card is not None
+    assert "fine patterns in 0.25 of the pictures" in card.scores[0]["protocol"]
+
+
 def test_it_is_said_how_many_pictures_are_used_at_half_the_size(
     tiny_toml: Path, samples: Path
 ) -> None:
