@@ -62,7 +62,7 @@ def main() -> None:
     """Measure, print, and store where a file is named."""
     recipe = load_recipe("denoise-gaussian", steps=10_000, validate_every=10_000)
     training = Training(recipe)
-    batch, patch, _ = recipe.stage(0)
+    batch, patch, _ = recipe.stage(0.0)
     operations = step_operations(training, batch, patch)
     rates = {
         width: convolution_rate(width, patch // 2**level, batch, training.dtype)

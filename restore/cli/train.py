@@ -54,7 +54,7 @@ def command(
     ] = None,
     seed: Annotated[int | None, option("Training", "Random seed; default: the recipe's.")] = None,
     time_limit: Annotated[
-        str | None, option("Training", "Stop after this time, such as 90s, 75m or 1h30m.")
+        str | None, option("Training", "Finish within this time, such as 90s, 75m or 1h30m.")
     ] = None,
     self_supervised: Annotated[
         bool,

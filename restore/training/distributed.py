@@ -64,6 +64,14 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def most(self, value: float) -> float:
+        """The largest of the processes' values; all get the same."""
+        if self.count == 1:
+            return value
+        found = torch.tensor(value, dtype=torch.float64)  # on the CPU, as below
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return float(found)
+
     def any(self, flag: bool) -> bool:
         """Whether it holds for any process; all get the same answer."""
         # on the CPU, so that no GPU is waited for

@@ -185,7 +185,9 @@ def run_job(
         close = close_precisions(network) if isinstance(network, Upscaler) else []
         card = dataclasses.replace(make_card(training, job), close=close)
         save_weights(network, card, weights)
-    if training.step < recipe.steps:
+    if training.clock >= 1:
+        yield f"the time is over at step {training.step} of {recipe.steps}; --resume goes on"
+    elif training.step < recipe.steps:
         yield f"stopped at step {training.step} of {recipe.steps}; --resume goes on"
     yield weights
 
@@ -259,7 +261,7 @@ def make_card(training: Training, job: Job) -> ModelCard:
             protocol += f", fine patterns in {recipe.patterned:g} of the pictures"
         if recipe.noise_inputs > 1:
             protocol += ", conditioned on the noise, none counted above 50 dB"
-        elif job.teacher is not None:
+        elif job.teacher is not None and recipe.taught == 1:
             protocol += ", against the teacher's answers"
         scores = [
             {
@@ -284,7 +286,9 @@ def make_card(training: Training, job: Job) -> ModelCard:
 
 def training_facts(training: Training) -> dict[str, Any]:
     """How a network came to be, for its card."""
+    limited = {} if training.time_limit is None else {"time_limit": training.time_limit}
     return {
+        **limited,
         "recipe": training.recipe.to_dict(),
         "seed": training.recipe.seed,
         "steps": training.step,

@@ -27,7 +27,7 @@ from restore.training.distributed import Processes
 from restore.training.losses import LOSSES, Loss, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.precision import autocast, training_precision
-from restore.training.recipe import Recipe, make_recipe
+from restore.training.recipe import Recipe, Stage, make_recipe
 from restore.training.self_supervised import MOST_WEIGHT, neighbours
 from restore.training.sources import Source
 from restore.training.teacher import Teacher
@@ -56,7 +56,8 @@ class Progress:
 class Limits:
     """When a training ends before its last step.
 
-    seconds:  from the first step
+    seconds:  from the first step; the learning rates and stages follow the clock then, so that the
+              training is complete, and not cut off, when the time is over
     stop:     asked after each step
     patience: validations without a better score
     """
@@ -69,6 +70,10 @@ class Limits:
     def most_seconds(self) -> float:
         """The seconds, or infinity."""
         return math.inf if self.seconds is None else self.seconds
+
+    def spent(self, elapsed: float) -> float:
+        """The share of the time that is over, after so many seconds; at most 1."""
+        return 1.0 if elapsed >= self.most_seconds else elapsed / self.most_seconds
 
 
 class Training:
@@ -118,6 +123,9 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.teacher: Teacher | None = None
         self.step = 0
+        self.clock = 0.0  # the share of the training that has passed by a time limit
+        self.time_limit: float | None = None  # in seconds, of its last run
+        self.rate = 0.0  # the factor on the learning rates in the last step
         self.seconds = 0.0
         self.loss = float("nan")
 
@@ -137,6 +145,19 @@ class Training:
         }
 
     @property
+    def passed(self) -> float:
+        """The share of the training that has passed: of its steps, or of the time if that is more.
+
+        The learning rates, stages and what else changes in a training go by it.
+        """
+        return max(self.step / self.recipe.steps, self.clock)
+
+    @property
+    def stage(self) -> Stage:
+        """Batch, patch and loss of the next step."""
+        return self.recipe.stage(self.passed)
+
+    @property
     def ahead(self) -> int:
         """For how many steps crops are drawn at once."""
         return AHEAD if self.device.type == "cuda" else 1
@@ -148,7 +169,7 @@ class Training:
 
     def passes(self) -> list[list[tuple[int, int]]]:
         """What this process computes of a step, pass by pass: (part, number of its crops) each."""
-        batch = self.recipe.stage(self.step).batch
+        batch = self.stage.batch
         sizes = [batch // self.parts + (part < batch % self.parts) for part in range(self.parts)]
         own = self.parts // self.processes.count
         mine = list(enumerate(sizes))[self.processes.rank * own : (self.processes.rank + 1) * own]
@@ -158,10 +179,12 @@ class Training:
     def targets(self, pair: Pair, generator: torch.Generator) -> Pair:
         """The pair with the target that this training has: its own, a teacher's, or a neighbour."""
         if self.recipe.degradation == "neighbours":
-            weight = MOST_WEIGHT * self.step / self.recipe.steps
+            weight = MOST_WEIGHT * self.passed
             with autocast(self.device, self.dtype):
                 return neighbours(self.network, pair.degraded, weight, generator)
-        return pair if self.teacher is None else self.teacher.taught(pair, generator)
+        if self.teacher is None or self.passed >= self.recipe.taught:
+            return pair
+        return self.teacher.taught(pair, generator)
 
     def start_from(self, weights: UNet) -> None:
         """Begin with the kernels of another network, to train it further.
@@ -277,22 +300,28 @@ def train(
     limits:     where one ends it, what was reached is validated and saved
     save_every: seconds between two checkpoints
     compiled:   whether to compile the step
+    A training that goes on after a time limit begins at the share that its steps are of all.
     Without validation pairs the latest average counts as the best. With a teacher the scores are
-    against its answers. Raises TrainingError where the loss is no number any more and where another
-    process of the training has ended; the last whole step is saved then.
+    against its answers, unless it teaches only a part of the training. Raises TrainingError where
+    the loss is no number any more and where another process of the training has ended; the last
+    whole step is saved then.
     """
     limits = limits or Limits()
     steps = _steps(training, source, validation, compiled)
     started, before = time.monotonic(), training.seconds
     saved, shown, without_gain = started, 0, 0
     recipe, processes = training.recipe, training.processes
+    training.clock, training.time_limit = 0.0, limits.seconds
+    begun = training.passed
     try:
         while training.step < recipe.steps:
-            shown += recipe.stage(training.step).batch
+            shown += training.stage.batch
             steps.take()
             elapsed = time.monotonic() - started
             training.seconds = before + elapsed
-            over = processes.any(limits.stop() or elapsed >= limits.most_seconds)
+            spent = processes.most(limits.spent(elapsed))
+            training.clock = begun + (1 - begun) * spent if limits.seconds is not None else 0.0
+            over = processes.any(limits.stop()) or spent >= 1
             last = over or training.step == recipe.steps
             found = None
             if last or training.step % recipe.validate_every == 0:
@@ -347,11 +376,11 @@ class _Steps:
     def take(self) -> None:
         """Draw, restore, compare, and move the weights; in several passes where that is asked."""
         training, passes = self.training, self.training.passes()
-        loss_of = LOSSES[training.recipe.stage(training.step).loss]
+        loss_of = LOSSES[training.stage.loss]
         loss = torch.zeros((), device=training.device)
         for index, parts in enumerate(passes):
             pair = self._draw(parts)
-            share = len(pair.clean) / training.recipe.stage(training.step).batch
+            share = len(pair.clean) / training.stage.batch
             kept = training.processes.gradients_kept(self.network)
             with nullcontext() if index == len(passes) - 1 else kept:
                 part = self.compute_loss(pair, loss_of) * share
@@ -377,7 +406,7 @@ class _Steps:
         """
         training, ahead = self.training, self.training.ahead
         place = training.step % ahead
-        wanted = (training.step - place, count, training.recipe.stage(training.step).patch)
+        wanted = (training.step - place, count, training.stage.patch)
         known = self.drawn.get(number)
         if known is None or known[0] != wanted:
             first, _, side = wanted
@@ -448,7 +477,7 @@ def score(training: Training, validation: Iterable[Pair]) -> float:
 def _scores(training: Training, pair: Pair, generator: torch.Generator) -> Tensor:
     """PSNR of what the averaged network makes of each picture of a batch, at most 50 dB."""
     noise = None if pair.sigma is None or pair.sigma.ndim == 1 else pair.sigma.to(training.device)
-    if training.teacher is not None and noise is None:
+    if training.teacher is not None and noise is None and training.recipe.taught == 1:
         pair = training.teacher.taught(pair, generator)
     restored = restore_batch(training, training.average, pair.degraded, noise)
     return psnr_of_batch(restored, pair.clean.cpu()).clamp(max=MOST_PSNR)
@@ -500,10 +529,10 @@ def seconds_a_step(training: Training, source: Source) -> list[float]:
 
 def _update(training: Training) -> None:
     """Move the weights along their gradients, and their running mean after them."""
-    rate = training.recipe.rate(training.step)
+    training.rate = training.recipe.rate(training.step, training.passed)
     for optimiser, rates in zip(training.optimisers, training.base_rates, strict=True):
         for group, base in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = base * rate
+            group["lr"] = base * training.rate
         training.scaler.step(optimiser)
         optimiser.zero_grad(set_to_none=True)
     training.scaler.update()

@@ -24,7 +24,7 @@ SHRINKING = ("bicubic", "second-order")
 # pictures alone, in one of two schemes; see training.sources and training.self_supervised.
 ALONE = ("neighbours", "recorrupted")
 GIVEN_NAMES = ("pairs", "shots", *ALONE)
-SHARES = ("grey", "flat", "colours", "halved", "conditioned", "patterned", "clean")
+SHARES = ("grey", "flat", "colours", "halved", "conditioned", "patterned", "clean", "taught")
 FORMER_KEYS = {  # in the cards of older weights files
     "fault": "degradation",
     "told": "conditioned",
@@ -60,6 +60,7 @@ class Recipe:
     patterned: float = 0.0  # the share of crops with fine patterns, lettering or graphics
     clean: float = 0.0  # the share of crops that stay entirely as they are
     antithetic: float = 0.0  # white noise (0-255) added to the teacher's input, with either sign
+    taught: float = 1.0  # the share of the training in which a teacher, if any, gives the target
     flat: float = 0.0  # the share of crops of one even colour, half of them without noise
     grey: float = 0.0  # the share of crops turned grey, with the same noise in all channels
     colours: float = 0.0  # the share of crops given other colours, most of them more saturated
@@ -148,17 +149,20 @@ class Recipe:
             for key, value in dataclasses.asdict(self).items()
         }
 
-    def stage(self, step: int) -> Stage:
-        """What is in force at a step."""
-        index = sum(step >= share * self.steps for share in self.stages) - 1
+    def stage(self, passed: float) -> Stage:
+        """What is in force when a share of the training, below 1, has passed."""
+        index = sum(passed >= share for share in self.stages) - 1
         return Stage(
             self.batch[index], self.patch[index], self.loss[min(index, len(self.loss) - 1)]
         )
 
-    def rate(self, step: int) -> float:
-        """The factor on both learning rates at a step: up, level, and down to zero at the end."""
+    def rate(self, step: int, passed: float) -> float:
+        """The factor on both learning rates: up, level, and down to zero at the end.
+
+        step: from 0; passed: the share of the training, below 1, that has passed by then
+        """
         up = (step + 1) / self.warmup if self.warmup else 1.0
-        down = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
+        down = (1 - passed) / self.decay if self.decay else 1.0
         return min(1.0, up, down)
 
 

@@ -63,8 +63,7 @@ def supervise(
         compiled=compiled,
     ):
         if record is not None:
-            rate = training.recipe.rate(progress.step - 1)
-            record.add(progress, training.seconds, rate)
+            record.add(progress, training.seconds, training.rate)
             if progress.step % training.recipe.validate_every == 0 and record.due:
                 record.draw(training.recipe.name, samples(training, source, validation))
         yield progress
@@ -87,8 +86,8 @@ def estimate(training: Training, expected: float, limit: float | None) -> Iterat
     if limit is not None and limit < 0.95 * expected:
         reached = training.step + int(left * limit / expected)
         yield (
-            f"the time limit ends it near step {reached} of {recipe.steps}, before the learning "
-            f"rate has come down; for the best result in that time pass --steps {reached}"
+            f"the time limit ends it near step {reached} of {recipe.steps}; the learning rates "
+            "will have come down by then"
         )
     elif expected > TOO_LONG:
         fits = training.step + int(left * TOO_LONG / expected)

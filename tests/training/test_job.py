@@ -49,10 +49,13 @@ def test_it_is_said_how_many_pictures_are_used_at_half_the_size(
 def test_a_time_limit_is_said_and_can_be_resumed(tiny_toml: Path, samples: Path) -> None:
     out = tiny_toml.with_name("out.safetensors")
     stopped = list(run_job(Job(str(tiny_toml), {}, samples, samples, out), Limits(0.0)))
-    assert any("--resume goes on" in str(event) for event in stopped)
+    assert any("the time is over at step 1 of 8; --resume" in str(event) for event in stopped)
+    assert load_model(out).card.training["time_limit"] == 0.0  # type: ignore[union-attr]
     resumed = list(run_job(Job(str(tiny_toml), {}, samples, samples, out, resume=True)))
     assert len([e for e in resumed if hasattr(e, "loss")]) == 7
-    assert load_model(out).card.training["steps"] == 8  # type: ignore[union-attr]
+    training = load_model(out).card.training  # type: ignore[union-attr]
+    assert training["steps"] == 8
+    assert "time_limit" not in training
 
 
 def test_weights_can_be_trained_further_and_the_card_says_so(

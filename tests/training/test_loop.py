@@ -128,6 +128,38 @@ def test_a_time_limit_saves_and_stops(tiny: Recipe, store: PictureStore, tmp_pat
     assert load_checkpoint(path)["step"] == events[-1].step
 
 
+def test_within_a_time_limit_the_whole_schedule_is_run(
+    tiny: Recipe, store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds, of a clock that a step moves on by one; and ten more, from the checkpoint."""
+    steps = 100
+    changes = {"steps": steps, "warmup": 0, "decay": 1.0, "loss": ["l1", "log_mse"]}
+    recipe = make_recipe({**tiny.to_dict(), **changes}, "t")
+    training = Training(recipe, "cpu", "fp32")
+    monkeypatch.setattr("restore.training.loop.time.monotonic", lambda: float(training.step))
+    path = tmp_path / "t.checkpoint"
+
+    def followed() -> list[tuple[int, float]]:
+        """Crops and the factor on the rates, step by step."""
+        found, batch = [], training.stage.batch
+        for _ in train(training, Degraded(store, recipe), None, path, Limits(10.0)):
+            found.append((batch, training.rate))
+            batch = training.stage.batch if training.passed < 1 else 0
+        return found
+
+    first = followed()
+    assert [batch for batch, _ in first] == [2] * 5 + [1] * 5
+    assert [rate for _, rate in first] == pytest.approx([1 - step / 10 for step in range(10)])
+    training = Training(recipe, "cpu", "fp32")
+    training.resume(path)
+    again = followed()  # a tenth of the steps has been made
+    assert [rate for _, rate in again] == pytest.approx([0.9 * (1 - n / 10) for n in range(10)])
+    assert training.step == 20
+    training = Training(recipe, "cpu", "fp32")
+    training.step = 99  # one step is left, and much time
+    assert followed() == [(1, pytest.approx(0.01))]
+
+
 def test_another_recipe_does_not_resume(tiny: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "c"
     save_checkpoint(Training(tiny).state(), path)

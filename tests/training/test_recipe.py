@@ -87,7 +87,7 @@ def test_unknown_names_and_broken_files_are_refused(tmp_path: Path) -> None:
 
 def test_rates_rise_and_fall(tiny: Recipe) -> None:
     recipe = make_recipe({**tiny.to_dict(), "steps": 100, "warmup": 10, "decay": 0.5}, "t")
-    rates = [recipe.rate(step) for step in range(100)]
+    rates = [recipe.rate(step, step / 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:50] == [1.0] * 40
     assert rates[75] == pytest.approx(0.5)
@@ -95,14 +95,14 @@ def test_rates_rise_and_fall(tiny: Recipe) -> None:
 
 
 def test_stages_begin_at_their_share(tiny: Recipe) -> None:
-    stages = [tiny.stage(step)[:2] for step in (0, 3, 4, 7)]
+    stages = [tiny.stage(step / 8)[:2] for step in (0, 3, 4, 7)]
     assert stages == [(2, 16), (2, 16), (1, 24), (1, 24)]
 
 
 def test_a_loss_is_that_of_all_stages_or_there_is_one_for_each(tiny: Recipe) -> None:
     other = make_recipe({**tiny.to_dict(), "loss": ["l1", "log_mse"]}, "t")
-    assert [tiny.stage(step).loss for step in (0, 7)] == ["l1", "l1"]
-    assert [other.stage(step).loss for step in (0, 3, 4, 7)] == ["l1", "l1", "log_mse", "log_mse"]
+    assert [tiny.stage(passed).loss for passed in (0, 0.9)] == ["l1", "l1"]
+    assert [other.stage(passed).loss for passed in (0, 0.49, 0.5)] == ["l1", "l1", "log_mse"]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_too_slow_a_machine_is_told_so(tiny: Recipe) -> None:
     assert "too slow for the recipe: it will take 5 days 0 h" in slow[1]
     assert "--steps 200, which takes a day" in slow[1]
     short = list(estimate(training, 600, 150))
-    assert "ends it near step 250 of 1000" in short[1] and "--steps 250" in short[1]
+    assert "ends it near step 250 of 1000" in short[1] and "will have come down" in short[1]
 
 
 @pytest.mark.parametrize(

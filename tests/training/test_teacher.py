@@ -13,7 +13,7 @@ from restore.models.weights import load_model
 from restore.training.crops import PictureStore
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.job import Job, run_job
-from restore.training.loop import Training, train
+from restore.training.loop import Training, score, train
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.sources import Degraded
 from restore.training.teacher import Teacher
@@ -62,6 +62,23 @@ def test_a_network_comes_closer_to_its_teacher(tiny: Recipe, store: PictureStore
     )
     scores = [event.psnr for event in events if event.psnr is not None]
     assert scores[-1] > scores[0] + 1
+
+
+def test_a_teacher_may_teach_a_part_of_the_training(tiny: Recipe, store: PictureStore) -> None:
+    """Then the clean pictures are the target, and the validation is against them throughout."""
+    recipe = make_recipe({**tiny.to_dict(), "taught": 0.5}, "t")
+    training = Training(recipe, "cpu", "fp32")
+    training.learn_from(Training(make_recipe({**tiny.to_dict(), "seed": 9}, "t")).best_network())
+    given = next(iter(ValidationSet(store, recipe)))
+    changed = []
+    for step in range(recipe.steps):
+        training.step = step
+        target = training.targets(given, torch.Generator().manual_seed(0)).clean
+        changed.append(not torch.equal(target, given.clean))
+    assert changed == [True] * 4 + [False] * 4
+    against_the_pictures = score(training, [given])
+    training.teacher = None
+    assert score(training, [given]) == against_the_pictures
 
 
 def test_the_card_names_the_teacher(tiny_toml: Path, samples: Path) -> None:
