@@ -1,19 +1,29 @@
 """Training pictures as a few archives of limited size, for a machine that takes no more at once.
 
     python benchmarks/pack_data.py TRAIN PARTS [--limit 16] [--val VAL]
+    python benchmarks/pack_data.py PARTS/part-1.tar DATA --unpack
 
-Writes PARTS/part-1.tar, part-2.tar ... of at most so many MiB each; the pictures are packed as they
-are, so that nothing is encoded twice. Every part is a sample of the whole folder: what has arrived
-so far can be trained with. With `--val`, the validation pictures are in the first part, in `val/`;
-those for training are in `train/`. A picture larger than the limit is left out, and named.
+The first writes PARTS/part-1.tar, part-2.tar ... of at most so many MiB each; the pictures are
+packed as they are, so that nothing is encoded twice. Every part is a sample of the whole folder:
+what has arrived so far can be trained with. With `--val`, the validation pictures are in the first
+part, in `val/`; those for training are in `train/`, with a `SOURCES.csv` if there is one. A picture
+larger than the limit is left out, and named.
+
+The second adds a part to a folder. Each picture is decoded, and kept as a BMP file: several
+trainings that begin at once would each decode all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from PIL import Image
 
 from restore.image.find import find_pictures
 
@@ -55,17 +65,41 @@ def pack(target: Path, folders: dict[str, list[Path]]) -> None:
                 archive.add(path, f"{folder}/{path.name}")
 
 
+def unpack(part: Path, target: Path) -> int:
+    """Decode the pictures of a part into a folder, with all cores; returns how many."""
+
+    def add(path: Path) -> None:
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(target / path.parent.name / f"{path.name}.bmp")
+
+    with tempfile.TemporaryDirectory() as place, tarfile.open(part) as archive:
+        archive.extractall(place, filter="data")
+        for folder in Path(place).iterdir():
+            (target / folder.name).mkdir(parents=True, exist_ok=True)
+        for table in Path(place).glob("*/SOURCES.csv"):
+            shutil.copy(table, target / table.parent.name)
+        paths = [path for folder in Path(place).iterdir() for path in files_of(folder)]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(add, paths))
+    return len(paths)
+
+
 def main() -> None:
-    """Pack, and print what is in each part."""
+    """Pack, and print what is in each part; or unpack one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("train", type=Path)
-    parser.add_argument("parts", type=Path)
+    parser.add_argument("train", type=Path, help="the pictures, or the part to unpack")
+    parser.add_argument("parts", type=Path, help="the folder to write into")
     parser.add_argument("--limit", type=float, default=16, help="of a part, in MiB")
     parser.add_argument("--val", type=Path)
+    parser.add_argument("--unpack", action="store_true")
     asked = parser.parse_args()
+    if asked.unpack:
+        print(f"{unpack(asked.train, asked.parts)} pictures added to {asked.parts}")
+        return
     limit = int(asked.limit * MIB) - 10_240  # of padding at the end of an archive
     val = files_of(asked.val) if asked.val else []
-    taken = sum(path.stat().st_size + BESIDE for path in val)
+    tables = [path for path in [asked.train / "SOURCES.csv"] if path.is_file()]
+    taken = sum(path.stat().st_size + BESIDE for path in (*val, *tables))
     if taken > limit:
         raise SystemExit(f"the validation pictures take {taken / MIB:.1f} MiB; give --limit more")
     sizes = {path: path.stat().st_size for path in files_of(asked.train)}
@@ -75,7 +109,8 @@ def main() -> None:
     asked.parts.mkdir(parents=True, exist_ok=True)
     for number, paths in enumerate(parts_of(sizes, limit, taken), 1):
         target = asked.parts / f"part-{number}.tar"
-        pack(target, {"val": val if number == 1 else [], "train": paths})
+        first = number == 1
+        pack(target, {"val": val * first, "train": [*tables * first, *paths]})
         print(f"{target}: {len(paths)} pictures, {target.stat().st_size / MIB:.1f} MiB")
 
 

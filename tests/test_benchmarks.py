@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from restore.engine.compute import Resources
+from restore.image.read import load_image
 from restore.models.denoiser import Denoiser
 
 CPU = torch.device("cpu")
@@ -47,6 +49,38 @@ def test_what_the_time_does_not_allow_is_left_out(monkeypatch: pytest.MonkeyPatc
     some = engines.planned(cells[:1], rates, 2 * cost[0], 3)
     assert some[0].rounds > 1 and slow not in some[0].ways
     assert sum(cell.cost(rates) for cell in some) <= 2 * cost[0]
+
+
+def test_pictures_packed_in_parts_are_unpacked_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also two of one name, and the table of their sources."""
+    pack_data, train = script("pack_data", monkeypatch), tmp_path / "train"
+    for folder in ("train", "val"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("train/a.png", "train/a.tif", "train/b.png", "val/c.png"):
+        pixels = rng.integers(0, 256, (64, 48, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    (train / "SOURCES.csv").write_text("licence\nCC0\n")
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["pack_data.py", *map(str, words)])
+        pack_data.main()
+        return capsys.readouterr().out
+
+    # a second picture does not fit into a part
+    parts, data = tmp_path / "parts", tmp_path / "data"
+    run(train, parts, "--val", tmp_path / "val", "--limit", 0.04)
+    assert len(list(parts.iterdir())) > 1
+    for part in parts.iterdir():
+        assert "added to" in run(part, data, "--unpack")
+    before = {path.name: load_image(path) for path in tmp_path.glob("[tv]*/*.*[gf]")}
+    after = {path.stem: load_image(path) for path in data.glob("*/*.bmp")}
+    assert sorted(after) == sorted(before) == ["a.png", "a.tif", "b.png", "c.png"]
+    for name, picture in before.items():
+        assert np.array_equal(picture.pixels, after[name].pixels)
+    assert (data / "train" / "SOURCES.csv").read_text() == "licence\nCC0\n"
 
 
 @pytest.mark.parametrize("smaller", [True, False])

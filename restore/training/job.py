@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -293,7 +292,7 @@ def training_facts(training: Training) -> dict[str, Any]:
         "seed": training.recipe.seed,
         "steps": training.step,
         "hours": round(training.seconds / 3600, 2),
-        "device": f"{training.device.type} ({platform.machine()})",
+        "device": device_name(training.device),
         "precision": precision_name(training.dtype),
         "torch": torch.__version__,
     }
