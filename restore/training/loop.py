@@ -319,8 +319,8 @@ def train(
             steps.take()
             elapsed = time.monotonic() - started
             training.seconds = before + elapsed
-            spent = processes.most(limits.spent(elapsed))
-            training.clock = begun + (1 - begun) * spent if limits.seconds is not None else 0.0
+            spent = 0.0 if limits.seconds is None else processes.most(limits.spent(elapsed))
+            training.clock = begun + (1 - begun) * spent
             over = processes.any(limits.stop()) or spent >= 1
             last = over or training.step == recipe.steps
             found = None
