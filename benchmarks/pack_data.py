@@ -16,10 +16,10 @@ trainings that begin at once would each decode all of them.
 from __future__ import annotations
 
 import argparse
+import io
 import random
-import shutil
 import tarfile
-import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from PIL import Image
 from restore.image.find import find_pictures
 
 MIB = 2**20
+SOURCES = "SOURCES.csv"  # the table of where the pictures come from
 BESIDE = 1536  # bytes that an archive takes for each file: its header, and padding
 
 
@@ -68,20 +69,25 @@ def pack(target: Path, folders: dict[str, list[Path]]) -> None:
 def unpack(part: Path, target: Path) -> int:
     """Decode the pictures of a part into a folder, with all cores; returns how many."""
 
-    def add(path: Path) -> None:
-        with Image.open(path) as picture:
-            picture.convert("RGB").save(target / path.parent.name / f"{path.name}.bmp")
+    def add(member: tuple[Path, bytes]) -> bool:
+        path, data = member
+        if path.name == SOURCES:
+            path.write_bytes(data)
+            return False
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.convert("RGB").save(f"{path}.bmp")
+        return True
 
-    with tempfile.TemporaryDirectory() as place, tarfile.open(part) as archive:
-        archive.extractall(place, filter="data")
-        for folder in Path(place).iterdir():
-            (target / folder.name).mkdir(parents=True, exist_ok=True)
-        for table in Path(place).glob("*/SOURCES.csv"):
-            shutil.copy(table, target / table.parent.name)
-        paths = [path for folder in Path(place).iterdir() for path in files_of(folder)]
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(add, paths))
-    return len(paths)
+    def members(archive: tarfile.TarFile) -> Iterator[tuple[Path, bytes]]:
+        for member in archive:
+            folder, name = Path(member.name).parts[-2:]
+            content = archive.extractfile(member)
+            if content is not None:
+                (target / folder).mkdir(parents=True, exist_ok=True)
+                yield target / folder / name, content.read()
+
+    with tarfile.open(part) as archive, ThreadPoolExecutor() as pool:
+        return sum(pool.map(add, members(archive)))
 
 
 def main() -> None:
@@ -98,7 +104,7 @@ def main() -> None:
         return
     limit = int(asked.limit * MIB) - 10_240  # of padding at the end of an archive
     val = files_of(asked.val) if asked.val else []
-    tables = [path for path in [asked.train / "SOURCES.csv"] if path.is_file()]
+    tables = [path for path in [asked.train / SOURCES] if path.is_file()]
     taken = sum(path.stat().st_size + BESIDE for path in (*val, *tables))
     if taken > limit:
         raise SystemExit(f"the validation pictures take {taken / MIB:.1f} MiB; give --limit more")
