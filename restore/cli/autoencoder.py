@@ -43,6 +43,54 @@ Epochs = Annotated[
 KINDS_WORDS = "linear, vanilla, stacked, denoising, sparse, convolutional or variational."
 
 
+Kind = Annotated[str, typer.Argument(help=KINDS_WORDS)]
+Latent = Annotated[
+    int | None, option("Model", "Numbers in a code; default: 20 if variational, else 32.")
+]
+Hidden = Annotated[
+    str | None, option("Model", "Widths of the encoder's hidden layers, such as 500,250.")
+]
+Corruption = Annotated[
+    str | None, option("Model", "denoising: gaussian or masking; default: gaussian.")
+]
+Level = Annotated[
+    float | None,
+    option(
+        "Model",
+        "denoising: standard deviation of the noise on a scale of 0 to 1, or share of masked "
+        "pixels; default: 0.3.",
+    ),
+]
+Penalty = Annotated[str | None, option("Model", "sparse: sparsity penalty, kl or l1; default: kl.")]
+Target = Annotated[
+    float | None, option("Model", "sparse: mean activation of a unit, 0 to 1; default: 0.05.")
+]
+Weight = Annotated[
+    float | None, option("Model", "sparse: weight of the sparsity penalty; default: 3.")
+]
+Beta = Annotated[float | None, option("Model", "variational: weight of the KL term; default: 1.")]
+Pretrain = Annotated[
+    float | None,
+    option("Model", "stacked: share of the epochs for layer-wise pretraining; default: 0.5."),
+]
+Batch = Annotated[int | None, option("Training", "Pictures per step; default: by the kind.")]
+Rate = Annotated[float | None, option("Training", "Peak learning rate; default: by the kind.")]
+Warp = Annotated[
+    float | None,
+    option(
+        "Training",
+        "Strength of random rotation, scaling and shear, 0 to 3; default: by the kind.",
+    ),
+]
+Precision = Annotated[
+    str | None, option("Training", "fp32, bf16, or auto for the faster one; default: auto.")
+]
+Output = Annotated[
+    Path | None,
+    option("Output", "The weights file; default: KIND-LATENT.safetensors.", "-o", "--output"),
+]
+
+
 @app.command(
     epilog=examples(
         "restore autoencoder train variational --data mnist --download",
@@ -50,63 +98,24 @@ KINDS_WORDS = "linear, vanilla, stacked, denoising, sparse, convolutional or var
     )
 )
 def train(
-    kind: Annotated[str, typer.Argument(help=KINDS_WORDS)],
+    kind: Kind,
     data: Data,
-    latent: Annotated[
-        int | None, option("Model", "Numbers in a code; default: 20 if variational, else 32.")
-    ] = None,
-    hidden: Annotated[
-        str | None, option("Model", "Widths of the encoder's hidden layers, such as 500,250.")
-    ] = None,
-    corruption: Annotated[
-        str | None, option("Model", "denoising: gaussian or masking; default: gaussian.")
-    ] = None,
-    level: Annotated[
-        float | None,
-        option(
-            "Model",
-            "denoising: standard deviation of the noise on a scale of 0 to 1, or share of masked "
-            "pixels; default: 0.3.",
-        ),
-    ] = None,
-    penalty: Annotated[
-        str | None, option("Model", "sparse: sparsity penalty, kl or l1; default: kl.")
-    ] = None,
-    target: Annotated[
-        float | None, option("Model", "sparse: mean activation of a unit, 0 to 1; default: 0.05.")
-    ] = None,
-    weight: Annotated[
-        float | None, option("Model", "sparse: weight of the sparsity penalty; default: 3.")
-    ] = None,
-    beta: Annotated[
-        float | None, option("Model", "variational: weight of the KL term; default: 1.")
-    ] = None,
-    pretrain: Annotated[
-        float | None,
-        option("Model", "stacked: share of the epochs for layer-wise pretraining; default: 0.5."),
-    ] = None,
+    latent: Latent = None,
+    hidden: Hidden = None,
+    corruption: Corruption = None,
+    level: Level = None,
+    penalty: Penalty = None,
+    target: Target = None,
+    weight: Weight = None,
+    beta: Beta = None,
+    pretrain: Pretrain = None,
     epochs: Epochs = None,
-    batch: Annotated[
-        int | None, option("Training", "Pictures per step; default: by the kind.")
-    ] = None,
-    rate: Annotated[
-        float | None, option("Training", "Peak learning rate; default: by the kind.")
-    ] = None,
-    warp: Annotated[
-        float | None,
-        option(
-            "Training",
-            "Strength of random rotation, scaling and shear, 0 to 3; default: by the kind.",
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None, option("Training", "fp32, bf16, or auto for the faster one; default: auto.")
-    ] = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    warp: Warp = None,
+    precision: Precision = None,
     seed: Seed = 0,
-    output: Annotated[
-        Path | None,
-        option("Output", "The weights file; default: KIND-LATENT.safetensors.", "-o", "--output"),
-    ] = None,
+    output: Output = None,
     overwrite: Overwrite = False,
     labels: Labels = None,
     download: Download = False,

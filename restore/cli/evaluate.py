@@ -36,47 +36,57 @@ EPILOG = examples(
 )
 
 
+Model = Annotated[
+    str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
+]
+Data = Annotated[
+    Path, option("Test set", "A folder of clean pictures, or of two folders with --pairs.")
+]
+Noise = Annotated[
+    list[str] | None,
+    option(
+        "Test set",
+        "The degradation added to the pictures: gaussian:SIGMA, jpeg:QUALITY or none; may be "
+        "given several times.",
+        show_default=", ".join(DEFAULT_NOISE),
+    ),
+]
+Pairs = Annotated[
+    bool,
+    option("Test set", "Score pairs: DATA has the folders clean (or gt) and noisy.", "--pairs"),
+]
+Scale = Annotated[
+    str | None,
+    option("Test set", "The scale to score bicubic at, 2 to 8; an upscaler has its own."),
+]
+Sigma = Annotated[
+    str | None,
+    option(
+        "Model",
+        "The noise level given to the model: known (the one added), auto, or 0 to 255.",
+    ),
+]
+AsJson = Annotated[
+    bool,
+    option("Output", "Print JSON, with the scores of every picture, not a table.", "--json"),
+]
+Record = Annotated[
+    bool,
+    option("Output", "Store the scores in the model card of the weights file.", "--record"),
+]
+
+
 def command(
     context: typer.Context,
-    model: Annotated[
-        str, typer.Argument(help="A name from `restore models`, a weights file, or bicubic.")
-    ],
-    data: Annotated[
-        Path, option("Test set", "A folder of clean pictures, or of two folders with --pairs.")
-    ],
-    noise: Annotated[
-        list[str] | None,
-        option(
-            "Test set",
-            "The degradation added to the pictures: gaussian:SIGMA, jpeg:QUALITY or none; may be "
-            "given several times.",
-            show_default=", ".join(DEFAULT_NOISE),
-        ),
-    ] = None,
-    pairs: Annotated[
-        bool,
-        option("Test set", "Score pairs: DATA has the folders clean (or gt) and noisy.", "--pairs"),
-    ] = False,
-    scale: Annotated[
-        str | None,
-        option("Test set", "The scale to score bicubic at, 2 to 8; an upscaler has its own."),
-    ] = None,
-    sigma: Annotated[
-        str | None,
-        option(
-            "Model",
-            "The noise level given to the model: known (the one added), auto, or 0 to 255.",
-        ),
-    ] = None,
+    model: Model,
+    data: Data,
+    noise: Noise = None,
+    pairs: Pairs = False,
+    scale: Scale = None,
+    sigma: Sigma = None,
     ensemble: Ensemble = False,
-    as_json: Annotated[
-        bool,
-        option("Output", "Print JSON, with the scores of every picture, not a table.", "--json"),
-    ] = False,
-    record: Annotated[
-        bool,
-        option("Output", "Store the scores in the model card of the weights file.", "--record"),
-    ] = False,
+    as_json: AsJson = False,
+    record: Record = False,
     report: ReportFile = None,
     overwrite: OverwriteShown = False,
     device: Device = "auto",
@@ -92,15 +102,10 @@ def command(
     from restore.evaluation.testsets import PAIRS, clean_files, parse_degradation
     from restore.image.find import list_pictures
 
-    if pairs and noise:
-        raise InputError("--pairs needs no --noise, the pictures have it; leave one of them out")
-    factor = parse_scale(model, scale)
-    if factor is not None and (noise or pairs):
-        raise InputError(f"{model} is scored on pictures made small; leave --noise and --pairs out")
-    if factor is not None and sigma is not None:
-        raise InputError("an upscaler takes no noise level; leave --sigma out")
     if record and model == "bicubic":
         raise InputError("bicubic has no model card to store scores in; leave --record out")
+    factor = parse_scale(model, scale)
+    check_degradation(model, factor is not None, noise, pairs, sigma)
     shown = check_shown(context, None, report, overwrite)
     chosen = precision_name(choose_precision(precision, choose_device(device)))
     used = "fp32" if model == "bicubic" else chosen
@@ -130,6 +135,21 @@ def command(
     page.finish()
     if record:
         record_scores(model, sets)
+
+
+def check_degradation(
+    model: str, small: bool, noise: list[str] | None, pairs: bool, sigma: str | None
+) -> None:
+    """Raises InputError where the options about the degradation exclude each other.
+
+    small: whether the degradation is that the pictures are made small
+    """
+    if pairs and noise:
+        raise InputError("--pairs needs no --noise, the pictures have it; leave one of them out")
+    if small and (noise or pairs):
+        raise InputError(f"{model} is scored on pictures made small; leave --noise and --pairs out")
+    if small and sigma is not None:
+        raise InputError("an upscaler takes no noise level; leave --sigma out")
 
 
 def score_degradation(

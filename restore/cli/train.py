@@ -25,70 +25,85 @@ EPILOG = examples(
 )
 
 
+Recipe = Annotated[
+    str, typer.Argument(help="The name of a shipped recipe, or a recipe in a TOML file.")
+]
+Data = Annotated[
+    Path,
+    option(
+        "Data", "A folder of clean pictures to train on; with --self-supervised, of noisy ones."
+    ),
+]
+Val = Annotated[
+    Path | None,
+    option(
+        "Data",
+        "A folder of other clean pictures; the weights with the best score there are kept.",
+    ),
+]
+StartFrom = Annotated[
+    str | None, option("Training", "A model to start from, instead of random weights.")
+]
+Teacher = Annotated[
+    str | None,
+    option("Training", "A model to learn from: its results are the target (distillation)."),
+]
+Steps = Annotated[
+    int | None, option("Training", "Number of training steps; default: the recipe's.")
+]
+Seed = Annotated[int | None, option("Training", "Random seed; default: the recipe's.")]
+TimeLimit = Annotated[
+    str | None, option("Training", "Finish within this time, such as 90s, 75m or 1h30m.")
+]
+SelfSupervised = Annotated[
+    bool,
+    option(
+        "Training",
+        "Learn from noisy pictures alone: all in one folder, or several shots of each scene "
+        "in a subfolder of its own.",
+        "--self-supervised",
+    ),
+]
+Accumulate = Annotated[
+    int,
+    option("Training", "Compute each batch in this many passes, to save memory.", min=1),
+]
+Resume = Annotated[
+    bool, option("Training", "Continue from the checkpoint of a stopped training.", "--resume")
+]
+Output = Annotated[
+    Path | None,
+    option(
+        "Output",
+        "The weights file; default: the recipe's name with .safetensors.",
+        "-o",
+        "--output",
+    ),
+]
+Compiled = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the training step; default: if training takes ten minutes or more.",
+    ),
+]
+
+
 def command(
-    recipe: Annotated[
-        str, typer.Argument(help="The name of a shipped recipe, or a recipe in a TOML file.")
-    ],
-    data: Annotated[
-        Path,
-        option(
-            "Data", "A folder of clean pictures to train on; with --self-supervised, of noisy ones."
-        ),
-    ],
-    val: Annotated[
-        Path | None,
-        option(
-            "Data",
-            "A folder of other clean pictures; the weights with the best score there are kept.",
-        ),
-    ] = None,
-    start_from: Annotated[
-        str | None, option("Training", "A model to start from, instead of random weights.")
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        option("Training", "A model to learn from: its results are the target (distillation)."),
-    ] = None,
-    steps: Annotated[
-        int | None, option("Training", "Number of training steps; default: the recipe's.")
-    ] = None,
-    seed: Annotated[int | None, option("Training", "Random seed; default: the recipe's.")] = None,
-    time_limit: Annotated[
-        str | None, option("Training", "Finish within this time, such as 90s, 75m or 1h30m.")
-    ] = None,
-    self_supervised: Annotated[
-        bool,
-        option(
-            "Training",
-            "Learn from noisy pictures alone: all in one folder, or several shots of each scene "
-            "in a subfolder of its own.",
-            "--self-supervised",
-        ),
-    ] = False,
-    accumulate: Annotated[
-        int,
-        option("Training", "Compute each batch in this many passes, to save memory.", min=1),
-    ] = 1,
-    resume: Annotated[
-        bool, option("Training", "Continue from the checkpoint of a stopped training.", "--resume")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        option(
-            "Output",
-            "The weights file; default: the recipe's name with .safetensors.",
-            "-o",
-            "--output",
-        ),
-    ] = None,
+    recipe: Recipe,
+    data: Data,
+    val: Val = None,
+    start_from: StartFrom = None,
+    teacher: Teacher = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    time_limit: TimeLimit = None,
+    self_supervised: SelfSupervised = False,
+    accumulate: Accumulate = 1,
+    resume: Resume = False,
+    output: Output = None,
     overwrite: Overwrite = False,
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile",
-            help="Compile the training step; default: if training takes ten minutes or more.",
-        ),
-    ] = None,
+    compiled: Compiled = None,
     device: Device = "auto",
     precision: Precision = "auto",
     debug: Debug = False,

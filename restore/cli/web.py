@@ -34,50 +34,58 @@ EPILOG = examples(
 )
 
 
+OpenPage = Annotated[bool, flag("--open", "Open the page in the browser.")]
+Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Listen there; 0.0.0.0 for all networks.")
+]
+Port = Annotated[int, typer.Option(metavar="NUMBER", help="Listen there; 0 for any that is free.")]
+Token = Annotated[
+    str | None,
+    option(
+        ACCESS,
+        f"A secret that each request must bring; also read from {TOKEN}.",
+        metavar="SECRET",
+        show_default="none on this machine, else a new one",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    option(
+        ACCESS,
+        "A name by which the server may be called; give it for each.",
+        metavar="NAME",
+        show_default="localhost",
+    ),
+]
+MaxBytes = Annotated[str, option(LIMITS, "The most bytes of a request.", metavar="SIZE")]
+MaxPixels = Annotated[
+    int, option(LIMITS, "The most pixels of a picture and of its result.", metavar="NUMBER")
+]
+MaxJobs = Annotated[
+    int,
+    option(LIMITS, "The most jobs that wait, half of them of one client.", metavar="NUMBER"),
+]
+Keep = Annotated[
+    str,
+    option(LIMITS, "The most memory for what was sent and is kept.", metavar="SIZE"),
+]
+Verbose = Annotated[bool, flag("--verbose", "Print each request.", MESSAGES)]
+
+
 def command(
-    open_page: Annotated[bool, flag("--open", "Open the page in the browser.")] = False,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Listen there; 0.0.0.0 for all networks.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Listen there; 0 for any that is free.")
-    ] = 8000,
-    token: Annotated[
-        str | None,
-        option(
-            ACCESS,
-            f"A secret that each request must bring; also read from {TOKEN}.",
-            metavar="SECRET",
-            show_default="none on this machine, else a new one",
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        option(
-            ACCESS,
-            "A name by which the server may be called; give it for each.",
-            metavar="NAME",
-            show_default="localhost",
-        ),
-    ] = None,
-    max_bytes: Annotated[
-        str, option(LIMITS, "The most bytes of a request.", metavar="SIZE")
-    ] = "100MB",
-    max_pixels: Annotated[
-        int, option(LIMITS, "The most pixels of a picture and of its result.", metavar="NUMBER")
-    ] = 100_000_000,
-    max_jobs: Annotated[
-        int,
-        option(LIMITS, "The most jobs that wait, half of them of one client.", metavar="NUMBER"),
-    ] = 64,
-    keep: Annotated[
-        str,
-        option(LIMITS, "The most memory for what was sent and is kept.", metavar="SIZE"),
-    ] = "2GB",
+    open_page: OpenPage = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Token = None,
+    allow_host: AllowHost = None,
+    max_bytes: MaxBytes = "100MB",
+    max_pixels: MaxPixels = 100_000_000,
+    max_jobs: MaxJobs = 64,
+    keep: Keep = "2GB",
     device: Device = "auto",
     precision: Precision = "auto",
     memory: Memory = None,
-    verbose: Annotated[bool, flag("--verbose", "Print each request.", MESSAGES)] = False,
+    verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
     """Serve a page to restore pictures in the browser, and an HTTP API, until Ctrl-C."""
