@@ -43,7 +43,7 @@ from PIL import Image
 
 # Imported before the first fork: the children shall be killed at work, not while they import.
 import restore.engine.device
-import restore.engine.tiled  # noqa: F401
+import restore.engine.tiled  # noqa: F401 (nothing here calls them)
 from restore.errors import ReadError, RestoreError
 from restore.image import color
 from restore.image.read import decode_image, load_image

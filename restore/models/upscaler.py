@@ -94,7 +94,7 @@ class Upscaler(UNet):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         """Move and cast the network; the interpolation kernel is moved too, but stays float32."""
         exact = self.interpolation
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch gives it no types
         self.interpolation = exact.to(self.interpolation.device)
         return self
 

@@ -68,14 +68,14 @@ class Processes:
         """The largest of the processes' values; all get the same."""
         if self.count == 1:
             return value
-        found = torch.tensor(value, dtype=torch.float64)  # on the CPU, as below
+        # on the CPU, so that no GPU is waited for
+        found = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return float(found)
 
     def any(self, flag: bool) -> bool:
         """Whether it holds for any process; all get the same answer."""
-        # on the CPU, so that no GPU is waited for
-        return flag if self.count == 1 else bool(self.total(torch.tensor(int(flag))))
+        return self.most(float(flag)) > 0
 
     def lost_one(self, error: Exception) -> bool:
         """Whether an error means that another process has ended."""

@@ -112,6 +112,7 @@ class Training:
         self.device = choose_device(self.processes.device(device))
         self.dtype = training_precision(precision, self.device)
         network = build_network(recipe)
+        # torch's type stubs lack this overload of `to`
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.best_weights = _on_cpu(self.average.state_dict())

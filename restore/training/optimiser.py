@@ -60,6 +60,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
+    # other optimisers also take a function that computes the loss anew; nothing here has one
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update. Kernels of one shape are orthogonalised in one batch."""
         for group in self.param_groups:
