@@ -24,6 +24,7 @@ from restore.models.upscaler import Upscaler
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.degradations.pairs import Pair, every, joined_pairs
 from restore.training.distributed import Processes
+from restore.training.graph import Differentiate, GradientGraph
 from restore.training.losses import LOSSES, Loss, psnr_of_batch
 from restore.training.optimiser import build_optimisers
 from restore.training.precision import autocast, training_precision
@@ -370,7 +371,7 @@ class _Steps:
     source: Source
     validation: Iterable[Pair] | None
     network: nn.Module  # that of the training, or the same with its gradients shared
-    compute_loss: Callable[[Pair, Loss], Tensor]
+    differentiate: Differentiate
     # by part: what was drawn last, and for which first step, how many pairs a step, and which side
     drawn: dict[int, tuple[tuple[int, int, int], Pair]] = field(default_factory=dict)
 
@@ -381,13 +382,9 @@ class _Steps:
         loss = torch.zeros((), device=training.device)
         for index, parts in enumerate(passes):
             pair = self._draw(parts)
-            share = len(pair.clean) / training.stage.batch
             kept = training.processes.gradients_kept(self.network)
             with nullcontext() if index == len(passes) - 1 else kept:
-                part = self.compute_loss(pair, loss_of) * share
-                # the processes' gradients are averaged, and shall be summed
-                training.scaler.scale(part * training.processes.count).backward()
-            loss += part.detach()
+                loss += self.differentiate(pair, loss_of)
         _update(training)
         training.step += 1
         _follow_loss(training, loss)
@@ -441,7 +438,22 @@ def _steps(
         return loss(restored.float(), pair.clean)
 
     compute_loss = compile_step(compute, training.network) if compiled else compute
-    return _Steps(training, source.to(training.device), validation, network, compute_loss)
+
+    def differentiate(pair: Pair, loss: Loss) -> Tensor:
+        part = compute_loss(pair, loss) * (len(pair.clean) / training.stage.batch)
+        # the processes' gradients are averaged, and shall be summed
+        training.scaler.scale(part * training.processes.count).backward()
+        return part.detach()
+
+    if recordable(training):
+        differentiate = GradientGraph(differentiate, training.network.parameters())
+    return _Steps(training, source.to(training.device), validation, network, differentiate)
+
+
+def recordable(training: Training) -> bool:
+    """Whether its steps can be recorded: on one GPU, in one pass, without a scale that changes."""
+    alone = training.processes.count == training.accumulate == 1
+    return training.device.type == "cuda" and alone and not training.scaler.is_enabled()
 
 
 def compile_step(
