@@ -71,10 +71,14 @@ class Degraded:
         """Clean crops, a share of them from the halved pictures, a share in other colours."""
         recipe, halves = self.recipe, self.halves
         halved = 0 if halves is None else round(recipe.halved * count)
-        crops = self.store.crops(count - halved, side, generator, recipe.candidates)
-        if halves is not None and halved:
-            sharper = halves.crops(halved, side, generator, recipe.candidates)
-            crops = torch.cat([crops, sharper])
+        shares = [(self.store, count - halved), (halves, halved)]
+        crops = torch.cat(
+            [
+                store.crops(number, side, generator, recipe.candidates)
+                for store, number in shares
+                if store is not None and number
+            ]
+        )
         return vary_colours(crops, recipe.colours, generator) if recipe.colours else crops
 
 

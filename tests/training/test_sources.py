@@ -24,6 +24,10 @@ def test_a_share_comes_from_pictures_of_half_the_size(tiny: Recipe) -> None:
     assert isinstance(slope, torch.Tensor)
     assert torch.allclose(slope[:48], torch.tensor(1.0))
     assert torch.allclose(slope[48:], torch.tensor(2.0), atol=0.2)
+    every = clean_crops(build_store([ramp]), tiny, halved=1.0) * 255
+    assert torch.allclose(
+        sum(every.diff(dim=axis).abs().mean() for axis in (2, 3)), torch.tensor(2.0), atol=0.1
+    )
 
 
 def test_only_small_pictures_cannot_be_halved(tiny: Recipe) -> None:
