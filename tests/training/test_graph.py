@@ -70,6 +70,26 @@ def test_what_gets_no_gradient_has_none(monkeypatch: pytest.MonkeyPatch) -> None
         assert used.grad.tolist() == [expected] * 2  # and not the sum of several steps
 
 
+def test_what_cannot_be_recorded_is_computed(
+    tiny: Recipe,
+    store: PictureStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plain = trained(tiny, store, "cpu")
+
+    def fail(run: Callable[[], None]) -> Callable[[], None]:
+        run()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(graph, "recording", fail)
+    monkeypatch.setattr(loop, "recordable", lambda training: True)
+    other = trained(tiny, store, "cpu")
+    assert caplog.text.count("could not be recorded: operation not permitted") == 2
+    for name, value in plain.network.state_dict().items():
+        torch.testing.assert_close(other.network.state_dict()[name], value)
+
+
 def test_what_is_shared_or_cut_is_not_recorded(tiny: Recipe) -> None:
     assert not recordable(Training(tiny, "cpu"))
     training = Training(tiny, "cpu", accumulate=1)
