@@ -309,7 +309,7 @@ def train(
     whole step is saved then.
     """
     limits = limits or Limits()
-    steps = _steps(training, source, validation, compiled)
+    steps = _steps(training, source, validation, compiled, recordable(training))
     started, before = time.monotonic(), training.seconds
     saved, shown, without_gain = started, 0, 0
     recipe, processes = training.recipe, training.processes
@@ -427,6 +427,7 @@ def _steps(
     source: Source,
     validation: Iterable[Pair] | None,
     compiled: bool,
+    recorded: bool,
 ) -> _Steps:
     """All that the steps need, on the device of the training."""
     network = training.processes.wrapped(training.network)
@@ -445,7 +446,7 @@ def _steps(
         training.scaler.scale(part * training.processes.count).backward()
         return part.detach()
 
-    if recordable(training):
+    if recorded:
         differentiate = GradientGraph(differentiate, training.network.parameters())
     return _Steps(training, source.to(training.device), validation, network, differentiate)
 
@@ -524,7 +525,7 @@ def seconds_a_step(training: Training, source: Source) -> list[float]:
     trial = Training(recipe, str(training.device), precision_name(training.dtype))
     trial.teacher = training.teacher
     # this one's share of the work, without asking the others
-    steps = _steps(trial, source, None, compiled=False)
+    steps = _steps(trial, source, None, compiled=False, recorded=recordable(training))
     trial.processes, trial.parts, trial.accumulate = (
         training.processes,
         training.parts,
@@ -536,6 +537,8 @@ def seconds_a_step(training: Training, source: Source) -> list[float]:
             trial.step = min(math.ceil(share * recipe.steps), recipe.steps - 1)
             started = time.perf_counter()
             steps.take()
+            if trial.device.type == "cuda":  # which has only been told what to do so far
+                torch.cuda.synchronize(trial.device)
         found.append(time.perf_counter() - started)
     return found
 

@@ -12,7 +12,7 @@ from restore.training import graph, loop
 from restore.training.crops import PictureStore
 from restore.training.degradations.pairs import Pair
 from restore.training.graph import GradientGraph
-from restore.training.loop import Training, recordable, train
+from restore.training.loop import Training, recordable, seconds_a_step, train
 from restore.training.losses import Loss, l1, mse
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.sources import Degraded
@@ -99,6 +99,25 @@ def test_what_is_shared_or_cut_is_not_recorded(tiny: Recipe) -> None:
     assert not recordable(training)
 
 
+def test_the_estimate_is_of_steps_in_as_many_passes(
+    tiny: Recipe, store: PictureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such steps are not recorded, so those that are timed are not, either."""
+    recorded: list[Callable[[], None]] = []
+
+    def record(run: Callable[[], None]) -> Callable[[], None]:
+        recorded.append(run)
+        return repeating(run)
+
+    monkeypatch.setattr(graph, "recording", record)
+    monkeypatch.setattr(loop, "recordable", lambda training: training.accumulate == 1)
+    recipe = make_recipe({**tiny.to_dict(), "batch": [4, 2]}, "t")
+    for accumulate, expected in ((2, 0), (1, 2)):
+        training = Training(recipe, "cpu", "fp32", accumulate=accumulate)
+        assert len(seconds_a_step(training, Degraded(store, recipe))) == 2
+        assert len(recorded) == expected
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("compiled", [False, True])
@@ -106,7 +125,7 @@ def test_a_gpu_computes_the_same_from_a_recording(
     tiny: Recipe, store: PictureStore, monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     training = Training(tiny, "cuda", "fp32")
-    recorded = loop._steps(training, Degraded(store, tiny), None, compiled).differentiate
+    recorded = loop._steps(training, Degraded(store, tiny), None, compiled, True).differentiate
     assert isinstance(recorded, GradientGraph)
     parameters = list(training.network.parameters())
     for seed in range(3):
