@@ -120,6 +120,7 @@ def test_the_estimate_is_of_steps_in_as_many_passes(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")  # torch's compiler, of itself
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_gpu_computes_the_same_from_a_recording(
     tiny: Recipe, store: PictureStore, monkeypatch: pytest.MonkeyPatch, compiled: bool
