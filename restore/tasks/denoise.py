@@ -27,6 +27,7 @@ from restore.tasks.white_noise import estimate_sigma, white_noise
 
 if TYPE_CHECKING:
     from restore.models.network import Network
+    from restore.tasks.jpeg_error import Compression
     from restore.tasks.noise_level import Noise
 
 DEFAULT_MODEL = "denoise-photo"
@@ -46,6 +47,7 @@ class Denoise:
     added_noise: standard deviation (0-255) of white noise that is added to the network's input, in
                  two passes with opposite signs; see `DenoiseToLevel`
     bound:       the noise of the picture, which limits how far a pixel may change; see `bounded`
+                 and, for errors of JPEG compression, `within_rounding`
     detail:      0 to 1, how much of the structure in what was removed is given back; see
                  `return_structure`
     """
@@ -68,12 +70,21 @@ class Denoise:
 
     @property
     def context(self) -> int:
-        """The rows above and below that structure is sought in."""
-        if not self.detail:
-            return 0
-        from restore.tasks.structure import STEP
+        """The rows above and below that structure is sought in, or that share a block of a JPEG."""
+        if self.detail:
+            from restore.tasks.structure import STEP
 
-        return STEP
+            return STEP
+        if self.compression is not None:
+            from restore.tasks.jpeg_error import BLOCK
+
+            return BLOCK
+        return 0
+
+    @property
+    def compression(self) -> Compression | None:
+        """How the picture was compressed, if the errors of that are what is removed."""
+        return None if self.bound is None else self.bound.jpeg
 
     @property
     def passes(self) -> int:
@@ -109,6 +120,10 @@ class Denoise:
             from restore.tasks.structure import return_structure
 
             fitted = return_structure(picture.pixels, fitted, self.detail)
+        if self.compression is not None:
+            from restore.tasks.jpeg_error import within_rounding
+
+            fitted = within_rounding(picture.pixels, fitted, self.compression)
         if self.bound is not None:
             from restore.tasks.noise_level import bounded
 

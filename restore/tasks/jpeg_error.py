@@ -1,9 +1,14 @@
-"""The error that JPEG compression left in a picture, read from its pixels, without the file.
+"""What JPEG compression did to a picture, read from its pixels, without the file.
 
 A decoded JPEG has traces of its encoding: on one of the 64 possible grids of 8x8 blocks, the cosine
 coefficients are multiples of a step each, most of them zero. The steps and the distribution of the
 coefficients tell what rounding took away. So this sees a picture that was saved losslessly later or
 cropped, with any quantisation tables; not one that was resized, or that has new noise.
+
+A coefficient was within half a step of its multiple before it was rounded. So a result that leaves
+this interval is put back to its end, which is nearer to the picture that was compressed, whatever
+that was (Zakhor, "Iterative procedures for reduction of blocking effects in transform image
+coding", IEEE TCSVT 1992).
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.image.picture import Pixels
+from restore.models.noise_level import LUMA
 
 BLOCK = 8
 ZERO = 1.0  # of 255: a smaller coefficient counts as zero, as decoded samples are rounded
@@ -27,13 +34,32 @@ FINENESS, LARGEST = 4, 512  # places a level in a histogram of coefficients, and
 FEWEST = 4  # coefficients that are not zero, for a step to be found
 SURE = 0.8  # mean cosine of their phases: 1 where all are multiples, 0 where none are
 FREQUENCIES = 8  # with a step, for the picture to have been a JPEG; clean pictures have none
+ROUNDED = 0.5  # of 255: the error of a coefficient of samples that were rounded to 8 bits
+ROWS = 8  # blocks, one above the other, that are put back at a time
 
 Place = tuple[int, int]  # row and column of a crop's first pixel
 
 
+@dataclass(frozen=True)
+class Compression:
+    """How a picture was compressed.
+
+    error: the root mean square of the error in brightness, 0-255
+    grid:  row and column of a pixel with which a block begins, 0 to 7 each
+    steps: (63,) what the brightness's coefficients but the mean were rounded to multiples of, on
+           the 0-255 scale, row by row; 0 where it is not known
+    slack: how far a coefficient may leave its interval, 0-255: the noise that the picture had
+    """
+
+    error: float
+    grid: Place
+    steps: NDArray[np.float64]
+    slack: float = 0.0
+
+
 @torch.no_grad()
-def jpeg_error(crops: Sequence[Pixels], places: Sequence[Place]) -> float:
-    """The root mean square of the error in brightness, 0-255; 0: no JPEG, or a very fine one.
+def find_compression(crops: Sequence[Pixels], places: Sequence[Place]) -> Compression | None:
+    """How a picture was compressed; None: not as a JPEG, or as a very fine one.
 
     crops:  of one picture, its brightness, float32 `(height, width)` in [0, 1]
     places: where they are in the picture, which tells where a common grid cuts them
@@ -44,30 +70,78 @@ def jpeg_error(crops: Sequence[Pixels], places: Sequence[Place]) -> float:
         if min(crop.shape) >= 2 * BLOCK
     ]
     if not planes:
-        return 0.0
+        return None
     top, left = divmod(int(np.argmax(sum(_zeros(*each) for each in planes))), BLOCK)
     # in a pattern of 8 pixels all blocks are alike, on any grid: that is no proof of rounding
-    if error_of(_sizes(planes, (top + BLOCK // 2, left + BLOCK // 2))):
-        return 0.0
-    return error_of(_sizes(planes, (top, left)))
+    if _compression(planes, (top + BLOCK // 2, left + BLOCK // 2)):
+        return None
+    return _compression(planes, (top, left))
 
 
-def error_of(sizes: NDArray[np.float32]) -> float:
+def _compression(planes: Sequence[tuple[Tensor, Place]], grid: Place) -> Compression | None:
+    """What the blocks of a grid tell; None where too few of their coefficients are multiples."""
+    sizes = _sizes(planes, grid)
+    steps = find_steps(np.unique(sizes.round(1), axis=0))  # blocks that repeat count once
+    if (steps > 0).sum() < FREQUENCIES:
+        return None
+    return Compression(error_of(sizes, steps), grid, steps)
+
+
+def error_of(sizes: NDArray[np.float32], steps: NDArray[np.float64]) -> float:
     """The error, from the sizes `(blocks, 63)` of the coefficients of the grid's blocks.
 
     Coefficients follow a Laplace distribution (Lam and Goodman, "A mathematical analysis of the DCT
     coefficient distributions for images", IEEE TIP 2000), whose width follows from how many were
     not rounded to zero. Those have the error of a rounding, the others that of their own size.
     """
-    steps = find_steps(np.unique(sizes.round(1), axis=0))  # blocks that repeat count once
     known = steps > 0
-    if known.sum() < FREQUENCIES:
-        return 0.0
     step, half = steps[known], steps[known] / 2
     kept = (sizes[:, known] > half).mean(0).clip(1e-6, 0.95)
     rate = -np.log(kept) / half
     lost = 2 / rate**2 - kept * (half**2 + 2 * half / rate + 2 / rate**2)
     return math.sqrt((kept * step**2 / 12 + lost).sum() / BLOCK**2)
+
+
+@torch.no_grad()
+def within_rounding(original: Pixels, restored: Pixels, compression: Compression) -> Pixels:
+    """`restored`, with each coefficient put back into the interval that was rounded to `original`.
+
+    original, restored: float32 `(height, width, 1 or 3)` in [0, 1]; the second is written over
+    Brightness alone is changed, in whole blocks. Of a part of a picture whose first row is a
+    multiple of 8, the result is that of the whole picture, but for 8 rows at each end that is not
+    the picture's.
+    """
+    top, left = compression.grid
+    height, width = (
+        (side - first) // BLOCK * BLOCK
+        for side, first in zip(original.shape, (top, left), strict=False)
+    )
+    columns = slice(left, left + max(0, width))
+    for first in range(top, top + height, ROWS * BLOCK):
+        rows = slice(first, min(first + ROWS * BLOCK, top + height))
+        moved = _luma(restored[rows, columns]) - _luma(original[rows, columns])
+        restored[rows, columns] += _back(moved, compression)[..., None]
+    return restored
+
+
+def _luma(pixels: Pixels) -> Pixels:
+    """(H, W, 1 or 3) -> (H, W)."""
+    found: Pixels = pixels @ np.array(LUMA if pixels.shape[2] == 3 else (1.0,), np.float32)
+    return found
+
+
+def _back(moved: Pixels, compression: Compression) -> Pixels:
+    """What to add so that no coefficient of these whole blocks has moved by too much, (H, W)."""
+    steps = torch.from_numpy(compression.steps.astype(np.float32))
+    most = (steps / 2 + ROUNDED + compression.slack).where(steps > 0, torch.inf) / 255
+    most = F.pad(most, (1, 0), value=torch.inf).view(BLOCK, BLOCK)  # the mean may be anything
+    rows, columns = (side // BLOCK for side in moved.shape)
+    blocks = torch.from_numpy(moved).view(rows, BLOCK, columns, BLOCK)
+    waves = _waves()
+    found = torch.einsum("ui,vj,ricj->rcuv", waves, waves, blocks)
+    back = torch.einsum("ui,vj,rcuv->ricj", waves, waves, found.clamp(-most, most) - found)
+    result: Pixels = back.reshape(moved.shape).numpy()
+    return result
 
 
 def find_steps(sizes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from restore.image.picture import Pixels
 from restore.models.noise_level import BLUE, FAINTEST, LEVELS, LUMA, RED, NoiseEstimator
-from restore.tasks.jpeg_error import jpeg_error
+from restore.tasks.jpeg_error import Compression, find_compression
 
 MODEL = "noise-level"
 ROWS = 64  # of a picture that are bounded at a time
@@ -52,8 +52,9 @@ MOST_RAISED = 3.0  # of 255
 UNSURE = -0.42
 
 # The error of a JPEG, 0-255: less (as of a quality of 97) is not worth the loss of texture. Where
-# the noise is more than MORE times the error, it was there before. FINE_SHARE is `fine` in it.
-LEAST_ERROR, MORE, FINE_SHARE = 1.0, 2.0, 0.7
+# the noise is more than MORE times the error, it was there before. FINE_SHARE is `fine` in it. What
+# noise there was may have moved a coefficient by SLACK times its estimate.
+LEAST_ERROR, MORE, FINE_SHARE, SLACK = 1.0, 2.0, 0.7, 1.0
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
 
@@ -64,14 +65,14 @@ class Noise:
 
     luma, chroma, fine: as `restore.models.noise_level.noise_levels` says, over the whole picture
     curve: (BINS, 2) float64, luma and chroma where the picture has the brightness (i + 0.5) / BINS
-    jpeg:  the error of JPEG compression, if that is what was found; else 0
+    jpeg:  how it was compressed, if the errors of that are what was found; else None
     """
 
     luma: float
     chroma: float
     fine: float
     curve: NDArray[np.float64]
-    jpeg: float = 0.0
+    jpeg: Compression | None = None
 
     def __str__(self) -> str:
         """What was found, in words."""
@@ -94,7 +95,10 @@ class Noise:
         return MARGIN * self.luma, MARGIN * self.chroma, MARGIN * self.fine
 
     def scaled_to(self, level: float) -> Noise:
-        """The same kind of noise at another level; white noise where there is next to none."""
+        """The same kind of noise at another level; white noise where there is next to none.
+
+        Who gives a level does not take what is there for errors of JPEG compression.
+        """
         if self.negligible:
             return white(level)
         factor = level / self.level
@@ -104,6 +108,7 @@ class Noise:
             chroma=self.chroma * factor,
             fine=self.fine * factor,
             curve=self.curve * factor,
+            jpeg=None,
         )
 
 
@@ -141,19 +146,20 @@ def estimate_from(
     if surest < UNSURE:
         noise = raised(noise, quiet_floor(np.array(floors)))
     planes = [crop @ np.array(LUMA, np.float32) for crop in crops]
-    return compressed(noise, jpeg_error(planes, [place[:2] for place in places]))
+    return compressed(noise, find_compression(planes, [place[:2] for place in places]))
 
 
-def compressed(noise: Noise, error: float) -> Noise:
-    """The noise of a picture in which JPEG compression left this error in brightness (0-255).
+def compressed(noise: Noise, found: Compression | None) -> Noise:
+    """The noise of a picture that was compressed as a JPEG, or not.
 
     The estimate of the network is of little use there: too low for most pictures, much too high for
     drawings. So the error takes its place, unless there is much more noise than that.
     """
-    if error < LEAST_ERROR or noise.luma > MORE * error:
+    if found is None or found.error < LEAST_ERROR or noise.luma > MORE * found.error:
         return noise
+    error, found = found.error, replace(found, slack=SLACK * noise.luma)
     curve = np.stack([np.full(BINS, error), noise.curve[:, 1]], 1)
-    return replace(noise, luma=error, fine=FINE_SHARE * error, curve=curve, jpeg=error)
+    return replace(noise, luma=error, fine=FINE_SHARE * error, curve=curve, jpeg=found)
 
 
 def quiet_floor(floors: NDArray[np.float64]) -> NDArray[np.float64]:

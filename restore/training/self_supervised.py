@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from restore.image.find import list_pictures
 from restore.image.read import load_image
 from restore.models.noise_level import LUMA
-from restore.tasks.jpeg_error import jpeg_error
+from restore.tasks.jpeg_error import find_compression
 from restore.training.degradations.pairs import Pair
 from restore.training.noise_model import autocorrelation
 
@@ -129,4 +129,4 @@ def was_jpeg(file: Path) -> bool:
     height, width = (max(0, side - LOOKED_AT) // 2 for side in pixels.shape[:2])
     crop = pixels[height : height + LOOKED_AT, width : width + LOOKED_AT]
     weights = np.array(LUMA if crop.shape[2] == 3 else [1], np.float32)
-    return jpeg_error([crop @ weights], [(height, width)]) > 0
+    return find_compression([crop @ weights], [(height, width)]) is not None
