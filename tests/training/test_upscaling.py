@@ -50,7 +50,7 @@ def test_the_recipes_fit_together() -> None:
         network = Upscaler(recipe.scale, 3, recipe.widths, recipe.blocks, seed=None)
         bytes_in_all += 2 * sum(p.numel() for p in network.parameters())
         assert name.removesuffix("-fast").endswith(str(recipe.scale))
-    assert bytes_in_all < 16e6  # as float16
+    assert bytes_in_all < 18e6  # as float16
 
 
 def test_it_learns(store: PictureStore) -> None:
