@@ -8,7 +8,8 @@ cropped, with any quantisation tables; not one that was resized, or that has new
 A coefficient was within half a step of its multiple before it was rounded. So a result that leaves
 this interval is put back to its end, which is nearer to the picture that was compressed, whatever
 that was (Zakhor, "Iterative procedures for reduction of blocking effects in transform image
-coding", IEEE TCSVT 1992).
+coding", IEEE TCSVT 1992). Where that picture had noise, its clean original may lie outside, by as
+much as the noise moves a coefficient.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from restore.image.color import as_grey
 from restore.image.picture import Pixels
-from restore.models.noise_level import LUMA
 
 BLOCK = 8
 ZERO = 1.0  # of 255: a smaller coefficient counts as zero, as decoded samples are rounded
@@ -48,7 +49,7 @@ class Compression:
     grid:  row and column of a pixel with which a block begins, 0 to 7 each
     steps: (63,) what the brightness's coefficients but the mean were rounded to multiples of, on
            the 0-255 scale, row by row; 0 where it is not known
-    slack: how far a coefficient may leave its interval, 0-255: the noise that the picture had
+    slack: how far a coefficient may leave its interval, 0-255, because of noise in the picture
     """
 
     error: float
@@ -119,15 +120,9 @@ def within_rounding(original: Pixels, restored: Pixels, compression: Compression
     columns = slice(left, left + max(0, width))
     for first in range(top, top + height, ROWS * BLOCK):
         rows = slice(first, min(first + ROWS * BLOCK, top + height))
-        moved = _luma(restored[rows, columns]) - _luma(original[rows, columns])
-        restored[rows, columns] += _back(moved, compression)[..., None]
+        moved = as_grey(restored[rows, columns]) - as_grey(original[rows, columns])
+        restored[rows, columns] += _back(moved[..., 0], compression)[..., None]
     return restored
-
-
-def _luma(pixels: Pixels) -> Pixels:
-    """(H, W, 1 or 3) -> (H, W)."""
-    found: Pixels = pixels @ np.array(LUMA if pixels.shape[2] == 3 else (1.0,), np.float32)
-    return found
 
 
 def _back(moved: Pixels, compression: Compression) -> Pixels:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from restore.image.color import as_grey
 from restore.image.picture import Pixels
 from restore.models.noise_level import BLUE, FAINTEST, LEVELS, LUMA, RED, NoiseEstimator
 from restore.tasks.jpeg_error import Compression, find_compression
@@ -145,7 +146,7 @@ def estimate_from(
     noise = fit(brightness, levels, doubts)
     if surest < UNSURE:
         noise = raised(noise, quiet_floor(np.array(floors)))
-    planes = [crop @ np.array(LUMA, np.float32) for crop in crops]
+    planes = [as_grey(crop)[..., 0] for crop in crops]
     return compressed(noise, find_compression(planes, [place[:2] for place in places]))
 
 
@@ -252,7 +253,7 @@ def bounded(original: Pixels, restored: Pixels, noise: Noise, reach: float = REA
 
 def _bound_rows(original: Pixels, restored: Pixels, noise: Noise, reach: float) -> None:
     channels = original.shape[2]
-    brightness = restored @ np.array(LUMA, np.float32) if channels == 3 else restored[..., 0]
+    brightness = as_grey(restored)[..., 0]
     shares = CHROMA_SHARE if channels == 3 else (0.0,)
     middles = ((np.arange(BINS) + 0.5) / BINS).astype(np.float32)
     for channel, share in enumerate(shares):

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from restore.image.color import as_grey
 from restore.image.picture import Pixels
-from restore.models.noise_level import LUMA
 
 BLOCK = 64  # pixels; blocks begin at each multiple of STEP and half a block before the first row
 STEP = BLOCK // 2  # so that the squares of the sine windows of all blocks sum to 1
@@ -55,8 +55,8 @@ def return_structure(original: Pixels, restored: Pixels, detail: float) -> Pixel
     for first in range(-STEP, height, STEP):
         strip = np.zeros((BLOCK, _padded(width)), np.float32)
         top, bottom = max(0, first), min(height, first + BLOCK)
-        removed = _luma(original[top:bottom]) - _luma(restored[top:bottom])
-        strip[top - first : bottom - first, STEP : STEP + width] = removed
+        removed = as_grey(original[top:bottom]) - as_grey(restored[top:bottom])
+        strip[top - first : bottom - first, STEP : STEP + width] = removed[..., 0]
         found = _structure(strip, threshold)[:, STEP : STEP + width]
         done = min(height, first + STEP)
         if first >= 0:
@@ -68,13 +68,6 @@ def return_structure(original: Pixels, restored: Pixels, detail: float) -> Pixel
 def _padded(width: int) -> int:
     """The width of a strip with half a block before the picture and at least that after it."""
     return (-(-width // STEP) + 2) * STEP
-
-
-def _luma(pixels: Pixels) -> Luma:
-    if pixels.shape[2] == 1:
-        return pixels[..., 0]
-    weighted: Luma = pixels @ np.array(LUMA, np.float32)
-    return weighted
 
 
 def _structure(strip: Luma, threshold: float) -> Luma:

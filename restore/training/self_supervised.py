@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.image.color import as_grey
 from restore.image.find import list_pictures
 from restore.image.read import load_image
-from restore.models.noise_level import LUMA
 from restore.tasks.jpeg_error import find_compression
 from restore.training.degradations.pairs import Pair
 from restore.training.noise_model import autocorrelation
@@ -128,5 +127,4 @@ def was_jpeg(file: Path) -> bool:
     pixels = load_image(file).pixels
     height, width = (max(0, side - LOOKED_AT) // 2 for side in pixels.shape[:2])
     crop = pixels[height : height + LOOKED_AT, width : width + LOOKED_AT]
-    weights = np.array(LUMA if crop.shape[2] == 3 else [1], np.float32)
-    return find_compression([crop @ weights], [(height, width)]) is not None
+    return find_compression([as_grey(crop)[..., 0]], [(height, width)]) is not None

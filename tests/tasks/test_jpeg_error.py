@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from restore.image.picture import Picture, Pixels
 from restore.image.resize import resize
 from restore.models.folders import weights_folder
 from restore.models.noise_level import LUMA
+from restore.pipeline.large import denoise_windows
 from restore.pipeline.picture import restore_picture
 from restore.tasks.denoise import Denoise
 from restore.tasks.jpeg_error import BLOCK, Compression, find_compression, within_rounding
@@ -26,7 +29,7 @@ from restore.training.degradations.patterns import FAMILIES, one_pattern
 
 SHIPPED = all(
     (weights_folder() / f"{name}.safetensors").is_file()
-    for name in ("noise-level", "denoise-photo", "upscale-x2")
+    for name in ("noise-level", "denoise-photo", "denoise-photo-fast", "upscale-x2")
 )
 needs_weights = pytest.mark.skipif(not SHIPPED, reason="the shipped weights are not here")
 
@@ -170,11 +173,24 @@ def test_rows_alone_are_put_back_as_in_the_whole_picture(
     assert task.context == BLOCK
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 40), (12, 8)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 40), (40, 3), (12, 8)])
 def test_pictures_without_a_whole_block_stay(height: int, width: int) -> None:
     given = np.zeros((height, width, 3), np.float32)
     result = within_rounding(given, given + 1, compression(grid=(5, 5)))
     np.testing.assert_array_equal(result, given + 1)
+
+
+@needs_weights
+@pytest.mark.parametrize("detail", [0.0, 0.5])
+def test_a_compressed_picture_in_bands_is_the_whole(
+    clean: Pixels, detail: float, assert_same_picture: Callable[..., None]
+) -> None:
+    picture = (255 * through_jpeg(np.tile(clean, (2, 1, 1)), 30, 3, 5)).round().astype(np.uint8)
+    assert estimate_noise(picture / np.float32(255)).jpeg is not None
+    target = np.zeros_like(picture)
+    settings: dict[str, Any] = {"precision": "fp32", "device": "cpu", "detail": detail}
+    denoise_windows(picture, target, "denoise-photo-fast", **settings)
+    assert_same_picture(target, restore.denoise(picture, "denoise-photo-fast", **settings).image)
 
 
 @needs_weights
