@@ -53,8 +53,8 @@ LARGEST = 768  # pixels of a held-out picture's side that is scored at the end
 JITTER = 0.15  # of the noise inputs
 HARM = 0.3  # dB that are lost on other pictures, from which on it is warned of
 KEPT = ("network", "scale", "channels", "widths", "blocks", "noise_inputs", "degradation",
-        "conditioned", "jitter", "sigma", "sigma_power", "patterned", "clean", "flat", "grey",
-        "weight_decay", "validate_sigma")  # fmt: skip
+        "conditioned", "jitter", "overstated", "sigma", "sigma_power", "patterned", "clean",
+        "flat", "grey", "weight_decay", "validate_sigma")  # fmt: skip
 # colour photographs that scikit-image carries; none of the shipped models was trained on them
 OTHERS = ("astronaut", "chelsea", "coffee", "rocket")
 OTHERS_SIDE = 192  # pixels

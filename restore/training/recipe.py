@@ -24,7 +24,10 @@ SHRINKING = ("bicubic", "second-order")
 # pictures alone, in one of two schemes; see training.sources and training.self_supervised.
 ALONE = ("neighbours", "recorrupted")
 GIVEN_NAMES = ("pairs", "shots", *ALONE)
-SHARES = ("grey", "flat", "colours", "halved", "conditioned", "patterned", "clean", "taught")
+SHARES = (
+    *("grey", "flat", "colours", "halved", "conditioned", "overstated", "patterned", "clean"),
+    "taught",
+)
 FORMER_KEYS = {  # in the cards of older weights files
     "fault": "degradation",
     "told": "conditioned",
@@ -57,6 +60,7 @@ class Recipe:
     conditioned: float = 0.0  # the share of crops for which the network is given the noise; 0: none
     noise_inputs: int = 1  # numbers about the noise: 1, its level; 3, see models.noise_level
     jitter: float = 0.0  # of the noise inputs: standard deviation of their logarithm
+    overstated: float = 0.05  # the share of crops given noise inputs that are up to 8 too high
     patterned: float = 0.0  # the share of crops with fine patterns, lettering or graphics
     clean: float = 0.0  # the share of crops that stay entirely as they are
     antithetic: float = 0.0  # white noise (0-255) added to the teacher's input, with either sign

@@ -145,8 +145,8 @@ def noise_inputs_of(noise: Tensor, recipe: Recipe, generator: torch.Generator) -
 
     The recipe's jitter stands for the error of an estimate. A quarter has three times as much: at
     inference the level is that of the whole picture, which differs from that of a dark crop. Up
-    to 1 is added in the mean square, up to 8 in a twentieth: the level is an upper bound, and
-    where there is no noise nothing must be removed.
+    to 1 is added in the mean square, up to 8 in the share `overstated`: the level is an upper
+    bound, and where there is no noise nothing must be removed.
     """
     count, device = len(noise), noise.device
     if recipe.noise_inputs == 1:
@@ -157,7 +157,7 @@ def noise_inputs_of(noise: Tensor, recipe: Recipe, generator: torch.Generator) -
     )
     wide = torch.where(draws[0] < 0.25, 3.0, 1.0) * recipe.jitter
     factor = (wide * (0.8 * common + 0.6 * own)).exp()
-    more = draws[1] * torch.where(draws[2] < 0.05, 8.0, 1.0)
+    more = draws[1] * torch.where(draws[2] < recipe.overstated, 8.0, 1.0)
     return ((noise_levels(noise) * factor).square() + more.square()).sqrt()
 
 

@@ -18,6 +18,7 @@ from restore.training.degradations.pairs import (
     enlarge_some,
     gaussian,
     mixed_noise,
+    noise_inputs_of,
     photo,
     spread_randomly,
 )
@@ -106,6 +107,17 @@ def test_photo_tells_three_levels_about_as_they_are(
     ratio = (told / truth.clamp(min=0.1))[noisy, 0]
     assert float(ratio.log().abs().median()) < 0.2
     assert float(told[truth.amax(1) == 0].median()) < 1
+
+
+def test_a_share_is_told_much_more_noise_than_there_is(
+    tiny: Recipe, generator: torch.Generator
+) -> None:
+    noise = torch.zeros(400, 3, 8, 8)
+    for share in (0.0, 0.5):
+        recipe = changed(tiny, degradation="photo", noise_inputs=3, overstated=share)
+        told = noise_inputs_of(noise, recipe, generator)[:, 0]
+        assert float((told > 1).float().mean()) == pytest.approx(share * 7 / 8, abs=0.07)
+        assert float(told.max()) <= 8
 
 
 def test_one_generator_state_gives_one_pair(tiny: Recipe) -> None:
