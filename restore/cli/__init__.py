@@ -78,5 +78,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            complain("interrupted; nothing was left half-written")
+            complain("interrupted; no result is half-written")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def local(given: str) -> Path:
-    """The path that a person means: `~` expanded; web addresses and `-` are refused."""
+    """The path that a person means: `~` expanded; web addresses, `-` and "" are refused."""
+    if not given:
+        raise InputError("a name is empty; give the name of a file or a folder, or . for this one")
     if WEB.match(given):
         raise InputError(
             f"{given} is a web address; download the picture and give the file, "
@@ -25,11 +28,17 @@ def local(given: str) -> Path:
         )
     if given == "-":
         raise InputError("standard input cannot be read; give the name of a file in place of '-'")
-    return Path(given).expanduser()
+    path = Path(given).expanduser()
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{given[:40]}... is too long a name; give a shorter one") from None
+    return path
 
 
 def place(given: str) -> str:
-    """An address of a store as it is, or a path with `~` expanded; `-` is refused."""
+    """An address of a store as it is, or a path with `~` expanded; `-` and "" are refused."""
     return given if WEB.match(given) else str(local(given))
 
 
@@ -69,7 +78,7 @@ def check_output(
 
     A folder that is missing is created later.
     """
-    from restore.image.write import check_format, check_writable, format_of
+    from restore.image.write import check_format, check_writable, target_format
 
     if file_format is None and not output.suffix:
         raise WriteError(
@@ -77,7 +86,7 @@ def check_output(
             f"or {output}{os.sep} for a folder"
         )
     if not output.parent.exists():
-        check_format(format_of(output, file_format), None, quality=quality, name=str(output))
+        check_format(target_format(output, file_format), None, quality=quality, name=str(output))
         return
     check_writable(output, format=file_format, quality=quality, overwrite=overwrite)
 
@@ -97,7 +106,7 @@ def parse_quality(given: str | None) -> int | None:
     if given in MODEL_SIZES:
         raise InputError(
             "--quality is the quality of a JPEG, WebP or AVIF file, from 1 to 100; "
-            "for the small, fast model of `restore denoise` give --fast"
+            "for the small, fast version of a model give --fast"
         )
     if not given.isdecimal() or not 1 <= int(given) <= 100:
         raise InputError(f"--quality is a whole number from 1 to 100, not '{given}'")
@@ -137,6 +146,11 @@ def check_switches(*, overwrite: bool, skip_existing: bool, in_place: bool, back
     if overwrite and skip_existing:
         raise InputError(
             "--overwrite replaces existing results and --skip-existing keeps them; give one"
+        )
+    if overwrite and in_place:
+        raise InputError(
+            "--in-place replaces pictures and nothing else; leave out --overwrite, and move the "
+            "backup of a picture back to restore it again"
         )
     if in_place != backup:
         raise InputError("--in-place and --backup go together; give both, or neither")

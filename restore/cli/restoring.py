@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import importlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,7 +62,7 @@ Quality = Annotated[
         metavar="1-100",
         help="Quality of JPEG, WebP and AVIF files.",
         rich_help_panel=OUTPUT,
-        show_default="as the picture",
+        show_default="JPEG as the picture, else 90",
     ),
 ]
 Reference = Annotated[
@@ -74,6 +75,7 @@ Reference = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, flag("--overwrite", "Replace existing results.")]
+Fast = Annotated[bool, flag("--fast", "Use the small version of the model: faster, a bit worse.")]
 StripMetadata = Annotated[
     bool, flag("--strip-metadata", "Leave out EXIF, GPS, XMP, IPTC and comments.", OUTPUT)
 ]
@@ -220,10 +222,11 @@ def restore_all(
     everything = {**settings, **files.saving}
     quiet = messages.quiet or messages.json_lines
     with plan_shown(messages.verbose):
-        if files.single and not messages.json_lines:
+        # a batch has no reference to score by
+        if files.single and (files.reference is not None or not messages.json_lines):
             show = Showing(shown, files.pictures[0].name, 1, settings, quiet)
             with folder_made(files.target_folder):
-                restore_one(one, files, everything, messages.quiet, show)
+                restore_one(one, files, everything, messages, show)
             return
         from restore.cli.batch import restore_many
 
@@ -331,21 +334,46 @@ def folder_made(folder: Path | None) -> Iterator[None]:
 
 
 def restore_one(
-    one: One, files: Files, settings: dict[str, Any], quiet: bool, show: Showing
+    one: One, files: Files, settings: dict[str, Any], messages: Messages, show: Showing
 ) -> None:
     """Restore one picture and print a description of the result."""
     picture = files.pictures[0]
-    with tile_progress(quiet) as report:
+    with tile_progress(messages.quiet or messages.json_lines) as report:
         result, written = one(
             picture, files.output, reference=files.reference, report=report, **settings
         )
-    if not quiet:
+    if messages.json_lines:
+        out().print_values(scored_values(cast("Result", result), picture, written))
+    elif not messages.quiet:
         out().print(f"{picture} -> {written}", soft_wrap=True)
         rows(describe(result))
         for note in result.notes:
             err().print(f"note: {note}", soft_wrap=True)
     show.result(result, picture, written, describe(result))
     show.finish()
+
+
+def scored_values(result: Result, picture: Path, written: Path) -> dict[str, Any]:
+    """What `--json` tells of each picture of a batch, and the scores, those that are finite."""
+    from restore.pipeline.flow import Outcome
+
+    shared = ("seconds", "model", "sigma", "unchanged", "notes")
+    done = Outcome(
+        picture,
+        written,
+        "written",
+        width=result.picture.width,
+        height=result.picture.height,
+        **{name: getattr(result, name) for name in shared},
+    )
+    sides = {"before": result.before, "after": result.after}
+    scores = {
+        f"{name}_{side}": getattr(found, name)
+        for side, found in sides.items()
+        if found is not None
+        for name in ("psnr", "ssim")
+    }
+    return done.to_dict() | {name: v for name, v in scores.items() if math.isfinite(v)}
 
 
 def describe(result: Result | LargeResult) -> dict[str, str]:

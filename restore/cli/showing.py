@@ -83,7 +83,10 @@ def check_shown(
     )
     if shown.sheet is not None:
         if not single:
-            raise InputError("--compare is for one picture; for several give --report FILE.html")
+            raise InputError(
+                "--compare is for one picture, and not for the switches of a batch, such as "
+                "--in-place; give --report FILE.html"
+            )
         if shown.sheet.suffix.lower() != ".png":
             raise WriteError(f"a sheet is a PNG file; name it like {shown.sheet.stem}.png")
     if shown.page is not None and shown.page.suffix.lower() not in (".html", ".htm"):
@@ -93,7 +96,8 @@ def check_shown(
         if path is not None:
             if path.absolute() in taken:
                 raise InputError(f"{path} is a picture of this command; give another name")
-            check_place(path, overwrite)
+            if path.parent.exists():  # else it is created, as that of a result is
+                check_place(path, overwrite)
     return shown
 
 
@@ -133,10 +137,12 @@ class Showing:
         """Show a picture; original: the one whose noise is told; model: by its name in its card."""
         if self.shown.sheet is not None:
             from restore.image.atomic import write_aside
+            from restore.pipeline.plan import make_folder
             from restore.view.sheet import draw_sheet
 
             memory = io.BytesIO()
             draw_sheet(pair).save(memory, "PNG")
+            make_folder(self.shown.sheet.parent)
             write_aside(self.shown.sheet, memory.getvalue(), self.shown.overwrite)
             self._say("sheet", self.shown.sheet)
         if self.report is not None:
@@ -205,6 +211,9 @@ class Showing:
     def finish(self) -> None:
         """Write the report."""
         if self.report is not None and self.shown.page is not None:
+            from restore.pipeline.plan import make_folder
+
+            make_folder(self.shown.page.parent)
             self.report.write(self.shown.page, self.shown.overwrite)
             self._say("report", self.shown.page)
 

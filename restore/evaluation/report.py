@@ -194,7 +194,8 @@ class Report:
     def write(self, path: Path, overwrite: bool = False) -> Path:
         """Write the page to a file, whole or not at all. Raises WriteError."""
         check_place(path, overwrite)
-        write_aside(path, self.to_html().encode(), overwrite)
+        # the name of a file may hold bytes that are no text
+        write_aside(path, self.to_html().encode(errors="backslashreplace"), overwrite)
         return path
 
 

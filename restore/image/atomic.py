@@ -152,7 +152,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def exists_words(path: Path) -> str:
     """The message for a file that exists already."""
-    return f"{path} exists; pass --overwrite / overwrite=True or another name"
+    return f"{path} exists; give --overwrite (in Python overwrite=True), or another name"
 
 
 def open_aside(folder: Path, mode: int = 0o666) -> tuple[int, Path]:

@@ -53,10 +53,12 @@ def find_pictures(
     A file given by name is taken whatever its suffix, and even if it is missing: reading it will
     report that. Of folders and patterns, hidden files are left out (a card's `._IMG.jpg` is not a
     picture), links to folders are not followed, and the folder `leave_out` is skipped. Raises
-    ReadError for a folder or a pattern without a picture.
+    ReadError for an empty name, and for a folder or a pattern without a picture.
     """
     found: dict[str, Found] = {}
     for given in inputs:
+        if not os.fspath(given):
+            raise ReadError("a name is empty; give the name of a file or a folder, or .")
         for picture in _pictures_of(Path(given), recursive, leave_out):
             key = os.path.realpath(picture.path)
             if key not in found or found[key].path.is_symlink():  # the file itself before a link

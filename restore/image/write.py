@@ -73,7 +73,7 @@ def save_image(
     place = Path(path)
     picture = to_picture(getattr(picture, "picture", picture))  # of a Result, its picture
     check_writable(place, picture, format=format, quality=quality, depth=depth, overwrite=overwrite)
-    kind = format_of(place, format)
+    kind = target_format(place, format)
     data = encode_image(picture, kind, quality=quality, depth=depth)
     write_aside(place, data, overwrite, like=picture.path)
     return place
@@ -95,7 +95,7 @@ def check_writable(
     The disk may still fill up, and a file of that name appear, in between.
     """
     place = Path(path)
-    kind = format_of(place, format)
+    kind = target_format(place, format)
     check_place(place, overwrite)
     check_format(kind, picture, size=size, quality=quality, depth=depth, name=str(place))
 
@@ -112,8 +112,20 @@ def format_of(path: Path, format: str | None = None) -> str:
     elif asked:
         what = f"{path}: the suffix {asked!r} names no format that can be written"
     else:
-        what = f"{path} has no suffix that names a format"
+        what = f"{path} has no suffix that names a format; give one, or the format"
     raise WriteError(f"{what}; known are {known}")
+
+
+def target_format(path: Path, format: str | None = None) -> str:
+    """As `format_of`; WriteError also for a path whose suffix names another format."""
+    kind = format_of(path, format)
+    for other, limits in FORMATS.items():
+        if other != kind and path.suffix.lower() in limits.suffixes:
+            raise WriteError(
+                f"{path} is the name of a {other} file, and the format asked for is {kind}; give "
+                f"it the suffix {FORMATS[kind].suffixes[0]}, or leave the format out"
+            )
+    return kind
 
 
 def suffix_of(path: Path, format: str) -> str:

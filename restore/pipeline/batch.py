@@ -193,8 +193,7 @@ def _checked(saving: Saving, backup: bool) -> Saving:
     """The settings; raises InputError if they are not valid together."""
     if saving.in_place != backup:
         raise InputError(
-            "in place and backup need each other; pass both --in-place and --backup "
-            "(in_place=True, backup=True), or neither"
+            "in place and backup need each other; give both (--in-place --backup), or neither"
         )
     if saving.in_place and saving.file_format is not None:
         raise InputError("a picture restored in place keeps its format; leave out the format")

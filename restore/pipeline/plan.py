@@ -11,6 +11,7 @@ from pathlib import Path
 from restore.errors import InputError, WriteError
 from restore.image.atomic import backup_of
 from restore.image.find import Found, find_pictures, is_output_pattern
+from restore.image.write import target_format
 from restore.pipeline.file import (
     WRITTEN,
     Saving,
@@ -21,6 +22,7 @@ from restore.pipeline.file import (
 )
 from restore.pipeline.journal import Made, made_of
 
+LONGEST_NAME = 255  # characters, on most file systems
 FIELDS = {
     "stem": "the name without its suffix",
     "ext": "the suffix of the result, with its dot",
@@ -69,7 +71,7 @@ def plan_jobs(
         _check_new_folder(folder, len(found), f"{{stem}}-{saving.mark}{{ext}}")
     if output is not None and folder is None:
         pattern = os.fspath(output)
-        check_pattern(pattern)
+        check_pattern(pattern, saving.file_format)
         return _checked(
             [Job(f.path, _by_pattern(f, pattern, n, saving)) for n, f in enumerate(found, 1)]
         )
@@ -78,22 +80,35 @@ def plan_jobs(
     return _checked(jobs)
 
 
-def check_pattern(pattern: str) -> None:
-    """Raises InputError for unmatched braces and unknown fields."""
+def check_pattern(pattern: str, file_format: str | None = None) -> None:
+    """Raises InputError for unmatched braces and unknown fields, WriteError for a wrong suffix.
+
+    file_format: of the results, if one is asked for
+    """
     try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        parts = list(string.Formatter().parse(pattern))
     except ValueError as error:
         raise InputError(f"the pattern {pattern!r} is not valid: {error}") from None
+    fields = [name for _, name, _, _ in parts if name is not None]
     for name in fields:
         if name not in FIELDS:
             known = ", ".join(f"{{{field}}}" for field in FIELDS)
             raise InputError(
                 f"the pattern {pattern!r} has an unknown field {{{name}}}; there are {known}"
             )
+    end, last = parts[-1][:2]
+    if last in ("ext", "name"):  # the picture's own suffix, or that of the format
+        return
+    example = Path(f"result{end}")
+    if last is not None or (not example.suffix and file_format is None):
+        raise InputError(f"the pattern {pattern!r} has no suffix; end it with {{ext}}, or .png")
+    target_format(example, file_format)
 
 
 def _check_new_folder(folder: Path, count: int, pattern: str) -> None:
-    if folder.suffix.lower() in WRITTEN and count > 1:
+    if folder.suffix.lower() in WRITTEN and count == 1:
+        return  # the name of the result
+    if folder.suffix.lower() in WRITTEN:
         raise WriteError(
             f"{folder} is one file for {count} pictures; give a folder, or a pattern such as "
             f"'{pattern}'"
@@ -125,6 +140,11 @@ def _by_pattern(found: Found, pattern: str, number: int, saving: Saving) -> Path
         name = pattern.format(**values)
     except (ValueError, IndexError, KeyError, AttributeError) as error:
         raise InputError(f"the pattern {pattern!r} is not valid: {error}") from None
+    if len(os.path.basename(name)) > LONGEST_NAME:
+        raise InputError(
+            f"the pattern {pattern!r} makes a name of {len(os.path.basename(name))} characters; "
+            f"a name has at most {LONGEST_NAME}"
+        )
     beside = os.path.dirname(pattern) == ""
     return source.parent / name if beside else Path(os.path.normpath(name))
 
@@ -217,15 +237,19 @@ def why_skipped(
     raise WriteError(f"{job.target} exists and is older than {job.source}; {advice}")
 
 
-def why_skipped_in_place(job: Job, made: Made | None) -> str:
+def why_skipped_in_place(job: Job, made: Made | None, settings: str) -> str:
     """Why a picture is not replaced, or ""; WriteError if its backup is another picture's.
 
-    made: what was noted of the file that is there, if it is a result
+    made: what was noted of the file that is there, if it is a result; it was made with these
+          settings, or WriteError says that it was not
     """
     backup = backup_of(job.source)
     if made is not None:
         kept = f"; its original is {backup}" if os.path.lexists(backup) else ""
-        return f"{job.source} was restored before{kept}"
+        if made[2] == settings:
+            return f"{job.source} was restored before{kept}"
+        back = f"; move {backup} back to restore it anew" if kept else ""
+        raise WriteError(f"{job.source} was restored before with other settings{back}")
     if not job.source.exists() or not os.path.lexists(backup) or same_file(job.source, backup):
         return ""
     if not backup.is_file() or backup.read_bytes() != job.source.read_bytes():

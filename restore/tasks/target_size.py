@@ -36,7 +36,7 @@ class Size:
         sides = self.width is not None or self.height is not None
         if (self.scale is not None) + sides + (self.fit is not None) != 1:
             raise InputError(
-                "give exactly one of scale, size (width, height or both) and fit, such as --scale 2"
+                "give exactly one of scale, size (width, height or both) and fit, such as scale 2"
             )
         if self.scale is not None:
             check_factor(self.scale)

@@ -96,6 +96,58 @@ def test_json_is_a_line_for_each_picture(restore_command: Any, photos: Path) -> 
     assert code == 0 and json.loads(out)["status"] == "skipped"
 
 
+def test_json_of_one_picture_has_its_scores(
+    restore_command: Any, photos: Path, samples: Path
+) -> None:
+    words = (photos / "text.png", "--json", "--reference", samples / "text-clean.png")
+    code, out, _ = restore_command(*words)
+    line = json.loads(out)
+    assert code == 0 and line["target"] == str(photos / "text-restored.png")
+    assert min(line["psnr_before"], line["psnr_after"]) > 10 and 0 < line["ssim_after"] < 1
+
+
+def test_in_place_other_settings_are_no_reason_to_skip(restore_command: Any, photos: Path) -> None:
+    in_place = (photos / "text.png", "--in-place", "--backup")
+    assert restore_command(*in_place)[0] == 0
+    code, out, _ = restore_command(*in_place)
+    assert code == 0 and "restored before" in out
+    code, _, err = restore_command(*in_place, "--strength", "0.5")
+    assert code == 1 and "other settings; move" in err and "text.png.orig back" in err
+    code, _, err = restore_command(*in_place, "--overwrite")
+    assert code == 2 and "leave out --overwrite" in err
+
+
+def test_the_result_of_one_picture_is_skipped_by_its_name(
+    restore_command: Any, photos: Path
+) -> None:
+    words = (photos / "text.png", "-o", photos / "r.png", "--skip-existing")
+    for count in ("1 restored", "1 skipped"):
+        code, _, err = restore_command(*words)
+        assert code == 0 and count in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{photos}/text.png", "-o", ""], "a name is empty"),
+        ([""], "a name is empty"),
+        (["{photos}/text.png", "-o", f"{'y' * 300}.png"], "is too long a name"),
+        (["{photos}/text.png", "-o", "{photos}/r.png", "--format", "jpeg"], "of a PNG file"),
+        (["{photos}", "-o", "{photos}/{{stem}}.png", "--format", "jpeg"], "of a PNG file"),
+        (["{photos}", "-o", "{photos}/{{stem}}.xyz"], "'.xyz' names no format"),
+        (["{photos}", "-o", "{photos}/{{tree}}/{{stem}}"], "has no suffix; end it with {ext}"),
+        (["{photos}", "-o", "{photos}/{{stem:>9999}}{{ext}}"], "a name has at most 255"),
+    ],
+)
+def test_names_that_cannot_be_are_refused_in_a_sentence(
+    restore_command: Any, photos: Path, words: list[str], message: str
+) -> None:
+    before = sorted(photos.rglob("*"))
+    code, out, err = restore_command(*(word.format(photos=photos) for word in words))
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert sorted(photos.rglob("*")) == before
+
+
 def test_quoted_patterns_are_expanded(restore_command: Any, photos: Path) -> None:
     code, _, _ = restore_command(f"{photos}/**/*.png", "-o", f"{photos.parent}/{{stem}}.webp")
     assert code == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -131,7 +133,6 @@ def test_json_stays_json(photos: Path, model: Path, tmp_path: Path) -> None:
         (["--report", "page.pdf"], "a report is an HTML file; name it like page.html"),
         (["--report", "photos"], "a report is an HTML file"),
         (["--compare", "there.png"], "there.png exists"),
-        (["--compare", "no/sheet.png"], "there is no folder no"),
         (["--compare", "r.png", "-o", "r.png"], "r.png is a picture of this command"),
         (["--compare", "photos/a.png", "--overwrite"], "is a picture of this command"),
     ],
@@ -149,8 +150,24 @@ def test_names_that_cannot_be_are_refused_before_any_work(
 
 
 def test_a_sheet_of_several_pictures_is_refused(photos: Path) -> None:
-    with pytest.raises(InputError, match="--compare is for one picture; for several"):
+    with pytest.raises(InputError, match="--compare is for one picture, and not"):
         run("denoise", photos, "--compare", photos.parent / "s.png")
+
+
+def test_a_report_may_lie_in_the_new_folder_of_the_results(photos: Path, model: Path) -> None:
+    new = photos.parent / "new"
+    words = ("--model", model, "--report", new / "r.html")
+    assert run("denoise", photos, "-o", new, *words).exit_code == 0
+    assert (new / "r.html").is_file() and (new / "a.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_a_name_that_is_no_text_is_in_the_report(photos: Path, model: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(photos / "odd") + b"\xff.png"))
+    (photos / "a.png").rename(odd)
+    page = photos.parent / "r.html"
+    assert run("denoise", odd, "--model", model, "--report", page).exit_code == 0
+    assert "\\udcff" in page.read_text("utf-8")
 
 
 def test_two_files_are_compared(photos: Path, tmp_path: Path) -> None:

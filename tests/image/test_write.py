@@ -309,7 +309,7 @@ def test_names_of_formats(tmp_path):
         ("a.JPG", None, "JPEG"),
         ("a.jfif", None, "JPEG"),
         ("a.tif", None, "TIFF"),
-        ("a.jpg", "png", "PNG"),
+        ("a.jpg", "jpeg", "JPEG"),
         ("a", "WebP", "WEBP"),
         ("a.b", ".TIF", "TIFF"),
     ):
@@ -319,6 +319,9 @@ def test_names_of_formats(tmp_path):
     for name, format in (("a.gif", None), ("a", None), ("a.png", "gif"), ("a.png", "")):
         with pytest.raises(WriteError, match=r"JPEG .*PNG .*WEBP .*TIFF .*BMP"):
             save_image(picture_of(), tmp_path / name, format=format)
+    words = "a.jpg is the name of a JPEG file, and the format asked for is PNG"
+    with pytest.raises(WriteError, match=words):
+        save_image(picture_of(), tmp_path / "a.jpg", format="png", overwrite=True)
 
 
 @pytest.mark.parametrize(("kind", "side"), [("JPEG", 65_500), ("WEBP", 16_383)])
@@ -362,7 +365,7 @@ def test_places_that_cannot_be_written(tmp_path):
     refused(tmp_path, "folder.png", "is a folder")
     refused(tmp_path, "none/a.png", "there is no folder")
     refused(tmp_path, "old.png/a.png", "there is no folder")
-    refused(tmp_path, "old.png", r"exists; pass --overwrite / overwrite=True or another name")
+    refused(tmp_path, "old.png", r"exists; give --overwrite")
     refused(tmp_path, "link.png", "exists")
     refused(tmp_path, "x" * 300 + ".png", "name|cannot be written") if os.name == "posix" else None
     assert (tmp_path / "old.png").read_bytes() == b"old"
