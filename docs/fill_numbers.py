@@ -543,19 +543,25 @@ def fastest_of(
 def engines_start() -> str:
     """What the first picture of a process takes with each engine, and the memory of a large one."""
     found, rows = engine_rows("engines"), []
-    smallest = min(size for _, _, size in found if size)
+    smallest, sizes = min(size for _, _, size in found if size), large_sizes(found)
     for model, way in dict.fromkeys((model, way) for model, way, size in found if size):
         row = found.get((model, way, smallest))
         if row is None or way.startswith("OpenCV"):
             continue
         times = (row["cold"], row["cached"], row["seconds"])
         seconds = (f"{value:.1f} s" if value is not None else MISSING for value in times)
-        peaks = (found.get((model, way, size), {}).get("peak_bytes") for size in (12, 24, 100))
+        peaks = (found.get((model, way, size), {}).get("peak_bytes") for size in sizes)
         memory = (f"{peak / 1e6:,.0f} MB" if peak is not None else MISSING for peak in peaks)
         rows.append((f"`{model}`, {way}", *seconds, *memory))
     head = (f"{smallest} MP", "first picture, empty cache", "first picture, from the cache")
-    more = ("later pictures", "memory at 12 MP", "at 24 MP", "at 100 MP")
-    return markdown((*head, *more), rows)
+    return markdown((*head, "later pictures", *(f"memory at {size} MP" for size in sizes)), rows)
+
+
+def large_sizes(found: dict[tuple[str, str, int], dict[str, Any]]) -> list[int]:
+    """The megapixels of the large pictures whose memory was measured."""
+    return sorted(
+        {size for (_, _, size), row in found.items() if size >= 12 and "peak_bytes" in row}
+    )
 
 
 def engine_machine(name: str) -> str:
@@ -583,7 +589,8 @@ def engines_verdict() -> str:
     """What the tables of engines say, in sentences that hold whatever was measured."""
     names = ("engines", "engines-avx512")
     speeds = {name: engine_ratios(name, lambda row: float(row["rate"])) for name in names}
-    memory = engine_ratios("engines", lambda row: float(row["peak_bytes"]))
+    large = large_sizes(engine_rows("engines"))
+    memory = engine_ratios("engines", lambda row: float(row["peak_bytes"]), large)
     every = [ratio for name in names for ratio in speeds[name]]
     ahead = sum(ratio >= GAIN for ratio in every)
     where = "at every size that was measured" if ahead == len(every) else "nowhere"
@@ -592,17 +599,25 @@ def engines_verdict() -> str:
     words = (
         f"With matrix units OpenVINO has {spread(speeds['engines'])} times the speed of torch, the "
         f"package's own engine; without them, {spread(speeds['engines-avx512'])} times. "
-        f"It is ahead by 5 % or more {where}. Its memory is {spread(memory)} times that of torch."
+        f"It is ahead by 5 % or more {where}."
     )
+    if memory:
+        sizes = " and ".join(f"{size} MP" for size in large)
+        words += f" At {sizes} its memory is {spread(memory)} times that of torch."
     if measured("engines")["threads"] == 1:
         words += " (OpenCV's filter takes all cores, whatever it is told.)"
     return words + "\n"
 
 
-def engine_ratios(name: str, value: Callable[[dict[str, Any]], float]) -> list[float]:
-    """OpenVINO's value over torch's, each in its faster precision, by model and size."""
+def engine_ratios(
+    name: str, value: Callable[[dict[str, Any]], float], sizes: Iterable[int] | None = None
+) -> list[float]:
+    """OpenVINO's value over torch's, each in its faster precision, by model and size.
+
+    sizes: in megapixels; None: all that were measured
+    """
     found = engine_rows(name)
-    cells = {(model, size) for model, _, size in found if size}
+    cells = {(model, size) for model, _, size in found if size and (sizes is None or size in sizes)}
     pairs = [
         [fastest_of(found, model, engine, size) for engine in ("openvino", "torch")]
         for model, size in sorted(cells)

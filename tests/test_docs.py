@@ -301,7 +301,7 @@ def test_a_number_that_was_not_measured_is_found(
     ("ratios", "words"),
     [
         ((1.2, 1.1), "OpenVINO has 1.20 times .*; without them, 1.10 times. .* more at every size"),
-        ((1.2, 0.9), "more in 1 of the 2 cases. Its memory is 2.00 times"),
+        ((1.2, 0.9), "more in 1 of the 2 cases. At 12 MP its memory is 2.00 times"),
         ((1.04, 0.9), "more nowhere"),
     ],
 )
@@ -332,6 +332,7 @@ def test_what_is_said_of_the_engines_follows_from_what_was_measured(
     machine = ("one thread", "2 threads")[threads - 1] + " of an Intel X, at a load of 0.1 before"
     assert numbers.engine_machine("engines") == machine
     assert f"| {ratios[0]:.2f} |" in numbers.engine_table("engines")
+    assert numbers.large_sizes(numbers.engine_rows("engines")) == [12]
 
 
 def test_every_link_within_the_repository_leads_somewhere() -> None:
