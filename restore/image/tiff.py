@@ -62,6 +62,12 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6,
 COLOURS = {  # samples of a pixel, by photometric interpretation
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3
 }  # fmt: skip
+SPACES = {  # in words, of those that are read and of others that files are found in
+    WHITE_IS_ZERO: "grey", BLACK_IS_ZERO: "grey", RGB: "RGB", PALETTE: "palette colours",
+    4: "a transparency mask", CMYK: "CMYK", YCBCR: "YCbCr", LAB: "CIELAB", 9: "ICC Lab",
+    10: "ITU Lab", 32803: "a camera's colour filter array", 32844: "LogL", 32845: "LogLuv",
+    34892: "a camera's linear raw colours",
+}  # fmt: skip
 PREMULTIPLIED, STRAIGHT, OF_COREL_DRAW = 1, 2, 999  # values of EXTRA: kinds of alpha
 MOST_EXTRA = 8  # more are no picture, but measurements
 THUMBNAIL, MASK = 1, 4  # bits of SUBFILE: pages that are no pictures of their own
@@ -201,10 +207,10 @@ def check(page: Header, length: int, name: str) -> None:
     allowed = {1: ({1}, {2}, {4}, {8}, {16}), 3: ({16}, {32}, {64})}.get(kind, ())
     deep = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
     if bits not in allowed or photometric not in (deep if page.deep else COLOURS):
-        words = {1: "unsigned", 2: "signed", 3: "float"}.get(kind, "unknown")
         raise ReadError(
-            f"{name} stores {words} samples of {max(bits)} bits in a colour space of kind "
-            f"{photometric}; save it as grey or RGB of 8 or 16 bits, or as float"
+            f"{name} stores {SPACES.get(photometric, 'an unknown colour space')} in "
+            f"{_samples_in_words(kind, max(bits))}, which is not read; "
+            "save it as grey or RGB, of 8 or 16 bits or of floats in [0, 1]"
         )
     beyond = page.first(SAMPLES, 1) - page.colours
     if beyond < 0 or page.first(DEPTH_IN_SPACE, 1) != 1:
@@ -221,6 +227,12 @@ def check(page: Header, length: int, name: str) -> None:
             "save it without compression, or with deflate"
         )
     _check_parts(page, length, name)
+
+
+def _samples_in_words(kind: int, bits: int) -> str:
+    """Samples of a SampleFormat, such as "signed integers of 32 bits"."""
+    kinds = {1: "unsigned integers", 2: "signed integers", 3: "floats", 6: "complex numbers"}
+    return f"{kinds.get(kind, 'samples of an unknown kind')} of {bits} bits"
 
 
 def _check_parts(page: Header, length: int, name: str) -> None:

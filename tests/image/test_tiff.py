@@ -1,6 +1,7 @@
 """TIFF files as tifffile and OpenCV write them, read at their depth or refused."""
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -93,11 +94,31 @@ def test_premultiplied_16_bit_alpha_is_divided_out():
     assert found[0, 0].tolist() == [21845, 21845, 21845, 30000]
 
 
-def test_16_bit_cmyk_is_refused():
+@pytest.mark.parametrize(
+    ("dtype", "photometric", "words"),
+    [
+        ("uint16", "separated", "CMYK in unsigned integers of 16 bits"),
+        ("uint16", "icclab", "ICC Lab in unsigned integers of 16 bits"),
+        ("int32", "minisblack", "grey in signed integers of 32 bits"),
+        ("complex64", "minisblack", "grey in complex numbers of 64 bits"),
+        ("uint16", 40000, "an unknown colour space in unsigned integers of 16 bits"),
+    ],
+)
+def test_kinds_of_samples_that_are_refused_are_named_in_words(dtype, photometric, words):
     memory = io.BytesIO()
-    tifffile.imwrite(memory, samples((5, 5, 4), np.uint16), photometric="separated")
-    with pytest.raises(ReadError, match="colour space"):
-        decode_image(memory.getvalue())
+    known = isinstance(photometric, str)
+    shape = (5, 5, {"separated": 4, "icclab": 3}.get(photometric, 1))
+    asked = photometric if known else "minisblack"
+    tifffile.imwrite(memory, np.zeros(shape, dtype), photometric=asked)
+    data = memory.getvalue()
+    if not known:
+        data = data.replace(
+            struct.pack("<HHII", 262, 3, 1, 1), struct.pack("<HHII", 262, 3, 1, photometric)
+        )
+    with pytest.raises(
+        ReadError, match=f"stores {words}, which is not read; save it as grey or RGB"
+    ):
+        decode_image(data)
 
 
 def test_tiff_with_a_thumbnail_is_one_picture():
