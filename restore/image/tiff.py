@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import mmap
 import os
@@ -27,7 +28,9 @@ from restore.errors import ReadError
 from restore.image import calibration, color, exif
 from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
+from restore.image.calibration import DESCRIPTION
 from restore.image.exif import (
+    ASCII,
     ORIENTATION,
     RATIONAL,
     SIZES,
@@ -74,6 +77,7 @@ THUMBNAIL, MASK = 1, 4  # bits of SUBFILE: pages that are no pictures of their o
 LARGEST_DPI = 1e6
 LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
 LAYERS_LEFT_OUT = "its layers, which hold the pixels as they were, are left out"
+TEXTS_LEFT_OUT = "its descriptions after the first are left out"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
 
 Samples = npt.NDArray[Any]
@@ -81,11 +85,15 @@ Samples = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Header:
-    """The first page of a TIFF file, with the defaults of the specification filled in."""
+    """The first page of a TIFF file, with the defaults of the specification filled in.
+
+    texts: the descriptions; the first is in the directory, too
+    """
 
     layout: Layout
     directory: Directory
     pages: int
+    texts: tuple[bytes, ...] = ()
 
     def first(self, tag: int, default: int = 0) -> int:
         """The first value of an integer tag."""
@@ -182,12 +190,43 @@ def read_header(data: bytes, name: str) -> Header:
     try:
         layout, offset = header(data)
         directory = parse_directory(data, offset, layout)
-        found = Header(layout, directory, count_directories(data, offset, layout, THUMBNAIL | MASK))
+        pages = count_directories(data, offset, layout, THUMBNAIL | MASK)
+        texts = _descriptions(data, offset, layout)
     except (ValueError, struct.error) as error:
         raise ReadError(f"{name} is damaged or truncated: {error}") from error
     if directory.lost:
         raise ReadError(f"{name} is truncated: parts of its header lie beyond its end")
-    return found
+    if texts:  # of several the directory has the last
+        directory.tags[DESCRIPTION] = Tag(ASCII, texts[0] or b"\0")
+    return Header(layout, directory, pages, texts)
+
+
+def _descriptions(data: bytes, offset: int, layout: Layout) -> tuple[bytes, ...]:
+    """The different descriptions of a directory that `parse_directory` has read, in their order.
+
+    Behind a description tifffile writes a second one, of the shape of its array. That says only
+    how the pixels are stored, and counts where it is the only one.
+    """
+    first, width = offset + struct.calcsize(layout.count), struct.calcsize(layout.entry)
+    (count,) = struct.unpack_from(layout.count, data, offset)
+    texts = []
+    for at in range(first, first + count * width, width):
+        tag, kind, size, inline = struct.unpack_from(layout.entry, data, at)
+        if tag == DESCRIPTION and kind == ASCII:
+            (start,) = struct.unpack(layout.offset, inline)
+            texts.append(inline[:size] if size <= len(inline) else data[start : start + size])
+    others = dict.fromkeys(text for text in texts if text.strip(b"\0") and not _is_shape(text))
+    return tuple(others or texts[:1])
+
+
+def _is_shape(text: bytes) -> bool:
+    """Whether a description is tifffile's, of nothing but the shape of an array."""
+    if not text.startswith(b'{"shape":'):
+        return False
+    try:
+        return list(json.loads(text.rstrip(b"\0"))) == ["shape"]
+    except (ValueError, RecursionError):
+        return False
 
 
 def is_raw(data: bytes, page: Header) -> bool:
@@ -485,6 +524,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
     left_out = {
         LEFT_OUT: len(page.extra) > page.alpha,
         LAYERS_LEFT_OUT: LAYERS in page.directory.tags,
+        TEXTS_LEFT_OUT: len(page.texts) > 1,
     }
     return Picture(
         np.zeros((1, 1, page.channels - page.alpha), np.float32),

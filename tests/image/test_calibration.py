@@ -13,6 +13,7 @@ import tifffile
 from restore.image.metadata import with_size
 from restore.image.picture import Picture
 from restore.image.read import decode_image
+from restore.image.tiff import TEXTS_LEFT_OUT
 from restore.image.write import encode_image
 
 SAMPLES = np.random.default_rng(0).integers(0, 65536, (48, 64), np.uint16)
@@ -38,6 +39,10 @@ def page(data: bytes) -> tifffile.TiffPage:
     return found
 
 
+def descriptions(found: tifffile.TiffPage) -> list[str]:
+    return [tag.value for tag in found.tags.getall(270) or ()]
+
+
 def ratio(found: tifffile.TiffPage, tag: int) -> float:
     over, under = found.tags[tag].value
     return float(over / under)
@@ -54,6 +59,25 @@ def test_pixels_to_a_unit_that_the_description_names_are_kept(per_unit: float) -
     assert larger.tags[296].value == 1
     assert ratio(larger, 282) == pytest.approx(4 * per_unit, rel=1e-6)
     assert ratio(larger, 283) == pytest.approx(2 * per_unit, rel=1e-6)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_description_stays_beside_which_tifffile_has_written_the_shape(bigtiff: bool) -> None:
+    """The second one of the same number, of nothing but a shape, had replaced it."""
+    data = written(description="a leaf, 20x", bigtiff=bigtiff)
+    assert len(descriptions(page(data))) == 2
+    first = decode_image(data)
+    assert not first.notes
+    for found in (page(encode_image(first, "TIFF")), doubled(data)):
+        assert descriptions(found) == ["a leaf, 20x"]
+
+
+def test_descriptions_after_the_first_are_left_out_with_a_word() -> None:
+    data = written(description="a leaf", metadata={"axes": "YX", "stain": "iodine"})
+    first = decode_image(data)
+    assert first.notes == (TEXTS_LEFT_OUT,)
+    assert descriptions(page(encode_image(first, "TIFF"))) == ["a leaf"]
+    assert not decode_image(written(metadata={"stain": "iodine"})).notes
 
 
 @pytest.mark.parametrize("point", [False, True])
