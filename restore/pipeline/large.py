@@ -75,8 +75,9 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
 
     source: anything with `shape` `(height, width[, 1..4])`, `dtype` (uint8, uint16, bool, or floats
             in [0, 1]) and slices of rows: an array, `numpy.memmap`, a zarr array
-    target: of the source's shape, and written to by slices of rows; or a function that is called
-            with (first row, rows), in order
+    target: of the source's shape, and written to by slices of rows, but not in the source's memory,
+            as rows are read again beside those that are written; or a function that is called with
+            (first row, rows), in order
     memory: limit in bytes, or a size such as "2GB"; None: half of the free memory
     start:  the first row to restore, a multiple of the network's `multiple_of`: where an earlier
             run was interrupted, whose rows are in the target
@@ -85,13 +86,9 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
     white noise is estimated from the 256 rows in the middle. Floats are read twice, first for their
     range. Raises InputError, UnknownModelError, WeightsError or OutOfMemoryError.
     """
-    shape = tuple(source.shape)
-    if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
-        raise InputError(f"a picture must have the shape (height, width[, 1..4]), not {shape}")
-    if not callable(target) and tuple(target.shape) != shape:
-        raise InputError(
-            f"the target must have the source's shape {shape}, not {tuple(target.shape)}"
-        )
+    _check_source(source)
+    if not callable(target):
+        _check_target(source, target)
     return restore_rows(
         RowPicture(source, denoising(model, strength, ensemble, sigma, detail)),
         _store(source, target),
@@ -99,6 +96,40 @@ def denoise_windows(  # noqa: PLR0913 (a public keyword API)
         start=start,
         report=report,
     )
+
+
+def _check_source(source: Any) -> None:
+    if not hasattr(source, "shape") or not hasattr(source, "dtype"):
+        raise InputError(
+            f"the source must be an array, a memory map or alike, not a {type(source).__name__}"
+        )
+    shape = tuple(source.shape)
+    if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] > 4):
+        raise InputError(f"a picture must have the shape (height, width[, 1..4]), not {shape}")
+
+
+def _check_target(source: Rows, target: Any) -> None:
+    """InputError for a target that the rows cannot be written to, or only over those of the source.
+
+    Where strips overlap, rows above a strip are read once more after their result was written.
+    """
+    if not hasattr(target, "shape") or not hasattr(target, "__setitem__"):
+        raise InputError(
+            "the target must be an array, a memory map or alike, or a function, "
+            f"not a {type(target).__name__}"
+        )
+    shape, found = tuple(source.shape), tuple(target.shape)
+    if found != shape:
+        raise InputError(f"the target must have the source's shape {shape}, not {found}")
+    flags = getattr(target, "flags", None)
+    if getattr(target, "read_only", False) or not getattr(flags, "writeable", True):
+        raise InputError("the target is read-only; give one that can be written to")
+    arrays = isinstance(source, np.ndarray) and isinstance(target, np.ndarray)
+    if arrays and np.shares_memory(source, target):
+        raise InputError(
+            "the target shares memory with the source, which is read while the target is written; "
+            "give an array of its own"
+        )
 
 
 def restore_rows(

@@ -109,6 +109,9 @@ def test_a_memory_map_goes_through(
         ({"start": 3}, "a multiple of 2"),
         ({"start": 500}, "a row of the picture"),
         ({"target": np.zeros((1, 2, 3))}, r"the source\'s shape \(.*\), not \(1, 2, 3\)"),
+        ({"target": [[0.0]]}, "or a function, not a list"),
+        ({"target": np.broadcast_to(np.uint8(0), (40, 20, 3))}, "the target is read-only"),
+        ({"source": [[0.0]]}, "the source must be an array, .* not a list"),
         ({"source": np.zeros((3, 4, 5))}, "a picture must have the shape"),
         ({"source": np.full((40, 20, 3), np.nan, np.float32)}, "not finite"),
     ],
@@ -121,6 +124,26 @@ def test_what_cannot_be_is_refused(
     asked = {"source": picture, "target": np.zeros((40, 20, 3)), "device": "cpu"} | change
     with pytest.raises(InputError, match=words):
         denoise_windows(model=small_network, **asked)
+
+
+@pytest.mark.parametrize("shift", [-10, 0, 10])
+def test_a_target_in_the_memory_of_the_source_is_refused(
+    small_network: Denoiser, shift: int
+) -> None:
+    """Rows above a strip were read again after their result had been written over them."""
+    rows = noisy((120, 20, 3), "uint8")
+    with pytest.raises(InputError, match="shares memory with the source"):
+        denoise_windows(rows[20:100], rows[20 + shift : 100 + shift], small_network, device="cpu")
+
+
+def test_a_target_between_the_columns_of_the_source_is_not(
+    small_network: Denoiser, assert_same_picture: Callable[..., None]
+) -> None:
+    both = noisy((40, 60, 3), "uint8")
+    source, target = both[:, :30], both[:, 30:]
+    whole = denoise(source.copy(), small_network, precision="fp32", device="cpu").image
+    denoise_windows(source, target, small_network, precision="fp32", device="cpu")
+    assert_same_picture(target, whole)
 
 
 def test_noise_is_not_added_to_parts(small_network: Denoiser) -> None:
