@@ -64,6 +64,7 @@ from restore.image.tiff import (
     Y_DPI,
 )
 
+CLOSE_TO_REMOVE = os.name == "nt"  # whether open files cannot be removed
 NO_UNIT, INCH = 1, 2  # values of UNIT
 STRIP = 1 << 20  # bytes of pixels to a strip, before compression
 CLASSIC_LIMIT = 4_000_000_000  # offsets of classic TIFF have 32 bits
@@ -308,10 +309,7 @@ class TiffStrips:
             raise WriteError(exists_words(self.target)) from None
         except (OSError, struct.error) as error:
             raise WriteError(f"{self.target} cannot be written: {error}") from error
-        self.close()
-        for path in (self.aside, self.journal):  # what cannot be removed now is swept later
-            with contextlib.suppress(OSError):
-                path.unlink()
+        self.discard()
         return self.target
 
     def _directory(self) -> exif.Directory:
@@ -327,9 +325,25 @@ class TiffStrips:
         return directory
 
     def close(self) -> None:
-        """Close the files; what was written stays for the next run."""
+        """Close the files; strips stay for the next run, and without any both are removed."""
+        if not self._file.closed and not self._lengths:
+            self.discard()
         self._log.close()
         self._file.close()
+
+    def discard(self) -> None:
+        """Remove both files, where the next run could not go on either, and close them."""
+        self._log.close()
+        if not CLOSE_TO_REMOVE:  # as long as it is locked, no other process takes it for its own
+            self._remove()
+        self._file.close()
+        if CLOSE_TO_REMOVE:
+            self._remove()
+
+    def _remove(self) -> None:
+        for path in (self.aside, self.journal):  # what cannot be removed now is swept later
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def unfinished(target: Path) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from restore.engine.compute import Compute, Resources
-from restore.errors import InputError, ReadError
+from restore.errors import InputError, ModelError, ReadError
 from restore.image import color
 from restore.image.atomic import Note, private_as
 from restore.image.metadata import without_metadata, without_thumbnails
@@ -272,9 +272,10 @@ def restore_tiff(
 ) -> LargeResult:
     """Restore a tiled or striped (Big)TIFF of any size into another, in bounded memory.
 
-    Depth, alpha, colour profile, EXIF and XMP are kept. The result appears once it is complete; an
-    interrupted run leaves a hidden file beside it, from which the same call continues. Raises
-    ReadError, WriteError and what `restore_rows` raises.
+    Depth, alpha, colour profile, EXIF and XMP are kept. The result appears once it is complete; a
+    run that is interrupted after its first strip leaves a hidden file beside it, from which the
+    same call continues. A run that is refused leaves nothing, nor does one whose source is damaged.
+    Raises ReadError, WriteError and what `restore_rows` raises.
     """
     work = TiffWork(source, target, task, compute, overwrite, strip_metadata)
     try:
@@ -282,6 +283,10 @@ def restore_tiff(
         result = restore_rows(work.picture, deliver, compute, start=work.start, report=report)
         work.finish(note)
         return result
+    except (ReadError, ModelError) as error:
+        if not isinstance(error.__cause__, (OSError, MemoryError)):  # it would come again
+            work.strips.discard()
+        raise
     finally:
         work.close()
 
@@ -336,7 +341,7 @@ class TiffWork:
         self.strips.finish(note)
 
     def close(self) -> None:
-        """Close both; an unfinished result stays for the next run."""
+        """Close both; an unfinished result with any strips stays for the next run."""
         self.strips.close()
         self.rows.close()
 
@@ -468,8 +473,10 @@ class RowPicture:
         return done.replace(pixels=done.pixels[rows], alpha=alpha)
 
     def pixels(self, first: int, last: int) -> Pixels:
-        """Rows [first, last) as float32 pixels, without alpha."""
-        return Picture(*color.split(self.samples_of(first, last))).pixels
+        """Rows [first, last) as float32 pixels, without alpha, to be estimated from."""
+        pixels = Picture(*color.split(self.samples_of(first, last))).pixels
+        check_range(pixels, "the picture")
+        return pixels
 
     def _begin_again(self, first: int) -> None:
         """Forget what was read: rows from this one on will be read again."""

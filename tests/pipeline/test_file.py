@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from restore.engine.compute import Compute
-from restore.errors import ReadError, WriteError
+from restore.errors import InputError, ReadError, WriteError
 from restore.image.picture import quantise
 from restore.image.read import load_image
 from restore.image.tiff_write import TiffStrips, unfinished
@@ -132,6 +132,53 @@ def test_a_killed_run_goes_on(
     assert target.stat().st_size == whole.stat().st_size
     assert_same_picture(*(tifffile.imread(path) for path in (target, whole)))
     assert not aside.exists() and not journal.exists()
+
+
+@pytest.mark.parametrize("wrong", ["a value", "the memory", "a strip"])
+def test_a_run_that_is_refused_leaves_nothing(
+    small_network: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    samples = np.full((400, 24, 3), 0.5, np.float32)
+    if wrong == "a value":
+        samples[399, 0, 0] = np.nan
+    if wrong == "a strip":
+        samples = noisy(400, 24)
+    tifffile.imwrite(source, samples, photometric="rgb", rowsperstrip=16, compression="zlib")
+    if wrong == "a strip":
+        from restore.image import tiff_write
+
+        monkeypatch.setattr(tiff_write, "STRIP", 1)  # so that strips are written before it
+        with tifffile.TiffFile(source) as file:
+            at = file.pages[0].dataoffsets[-1]  # type: ignore[union-attr]
+        data = bytearray(source.read_bytes())
+        data[at : at + 40] = bytes(40)
+        source.write_bytes(data)
+    memory = {"memory": 1000} if wrong == "the memory" else {}
+    with pytest.raises((InputError, ReadError)):
+        denoise_huge(source, target, small_network, **SETTINGS, **memory)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_too_little_memory_leaves_the_strips_of_an_earlier_run(
+    small_network: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    tifffile.imwrite(source, noisy(400, 24), photometric="rgb", rowsperstrip=16)
+    from restore.image import tiff_write
+
+    monkeypatch.setattr(tiff_write, "STRIP", 1)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        denoise_huge(source, target, small_network, report=stop, **SETTINGS)
+    with pytest.raises(InputError, match="at least"):
+        denoise_huge(source, target, small_network, memory=1000, **SETTINGS)
+    assert all(path.exists() for path in unfinished(target))
+    done, _ = denoise_huge(source, target, small_network, **SETTINGS)
+    assert done.start > 0
 
 
 def test_what_another_call_left_is_not_taken_for_ones_own(
