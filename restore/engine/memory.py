@@ -33,11 +33,22 @@ MOST_RESULT_BYTES = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 
 
+class TooLittleMemoryError(InputError):
+    """A limit of memory that is too small. need: the smallest that works, in bytes."""
+
+    def __init__(self, message: str, need: int) -> None:
+        """message: one sentence, in which `need` is told."""
+        super().__init__(message)
+        self.need = need
+
+
 def format_bytes(count: int) -> str:
-    """A number of bytes as text, such as "740 MB" or "1.52 GB"; rounded up."""
+    """A number of bytes as text, such as "7 KB", "740 MB" or "1.52 GB"; rounded up."""
     if count >= 10**9:
         return f"{-(-count // 10**7) / 100:.2f} GB"
-    return f"{-(-count // 10**6)} MB"
+    if count >= 10**6:
+        return f"{-(-count // 10**6)} MB"
+    return f"{-(-count // 10**3)} KB"
 
 
 def free_memory(device: torch.device) -> int:
@@ -88,31 +99,33 @@ def for_network(
     """Bytes of a limit that are left for the network beside a picture `(height, width, channels)`.
 
     least: bytes that the network needs; depth, results: as for `held_bytes`
-    Raises InputError with the smallest limit that works, if they are not left.
+    Raises TooLittleMemoryError with the smallest limit that works, if they are not left.
     """
     held = held_bytes(*shape, depth, results)
     if memory < held + least:
-        raise InputError(
+        raise TooLittleMemoryError(
             f"{format_bytes(memory)} of memory is too little for this picture of "
-            f"{shape[1]}x{shape[0]}; it needs at least {format_bytes(held + least)}, or less "
-            "from TIFF to TIFF, which is done in parts"
+            f"{shape[1]}x{shape[0]}; it needs at least {format_bytes(held + least)}",
+            held + least,
         )
     return memory - held
 
 
-def too_little_for_network(memory: int, need: int) -> InputError:
+def too_little_for_network(memory: int, need: int) -> TooLittleMemoryError:
     """The error for a network that does not fit beside the picture."""
-    return InputError(
+    return TooLittleMemoryError(
         f"{format_bytes(max(1, memory))} of memory, as left beside the picture, is too little for "
-        f"the network; it needs at least {format_bytes(need)}"
+        f"the network; it needs at least {format_bytes(need)}",
+        need,
     )
 
 
-def too_little_for_rows(memory: int, rows: int, need: int) -> InputError:
+def too_little_for_rows(memory: int, rows: int, need: int) -> TooLittleMemoryError:
     """The error for a picture of which too few rows fit into memory."""
-    return InputError(
+    return TooLittleMemoryError(
         f"{format_bytes(memory)} of memory is too little for {rows} rows of this picture; "
-        f"it needs at least {format_bytes(need)}"
+        f"it needs at least {format_bytes(need)}",
+        need,
     )
 
 

@@ -5,11 +5,12 @@ The engine, the task and the result are the same as for a picture in memory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -42,6 +43,8 @@ Deliver = Callable[[int, Picture], None]  # takes (first row, restored rows), in
 SAMPLE_ROWS = 256  # from which the noise level is estimated
 SHOWN_PIXELS = 16_000_000  # of a picture larger than memory, to look at
 SMALL_PIXELS = 2**24  # that fit anywhere, so that torch need not be imported to know
+# Pixels that are decoded whatever limit is given, so that a refusal can name the smallest.
+DECODED_PIXELS = 2**22
 CHUNK = 64  # rows at once if no network runs
 
 
@@ -243,7 +246,7 @@ def check_fits(data: bytes, name: str, compute: Compute) -> None:
           the limit. What fits by this may still be refused when its network is known.
     """
     height, width = promised_size(data)
-    if compute.memory is None and height * width <= SMALL_PIXELS:
+    if height * width <= (SMALL_PIXELS if compute.memory is None else DECODED_PIXELS):
         return
     import torch
 
@@ -251,11 +254,12 @@ def check_fits(data: bytes, name: str, compute: Compute) -> None:
     from restore.engine.memory import format_bytes, free_memory, held_bytes
 
     limit = parse_bytes(compute.memory) or free_memory(torch.device("cpu"))
-    if held_bytes(height, width, 1) > limit:
+    held = held_bytes(height, width, 1)
+    if held > limit:
         raise InputError(
             f"{name} says that it has {width}x{height} pixels, which do not fit into "
-            f"{format_bytes(limit)} of memory; cut it into parts, or restore it from TIFF to TIFF, "
-            "which is done in parts"
+            f"{format_bytes(limit)} of memory, as they take more than {format_bytes(held)}; "
+            "cut it into parts, or restore it from TIFF to TIFF, which is done in parts"
         )
 
 
@@ -280,7 +284,8 @@ def restore_tiff(
     work = TiffWork(source, target, task, compute, overwrite, strip_metadata)
     try:
         deliver = _store(work.rows, lambda first, samples: work.strips.append(samples))
-        result = restore_rows(work.picture, deliver, compute, start=work.start, report=report)
+        with _advising(work.picture, compute):
+            result = restore_rows(work.picture, deliver, compute, start=work.start, report=report)
         work.finish(note)
         return result
     except (ReadError, ModelError) as error:
@@ -289,6 +294,35 @@ def restore_tiff(
         raise
     finally:
         work.close()
+
+
+@contextlib.contextmanager
+def _advising(rows: RowPicture, compute: Compute) -> Iterator[None]:
+    """A refused limit of memory with what the whole needs, where that is less than its parts."""
+    from restore.engine.memory import TooLittleMemoryError, format_bytes
+
+    try:
+        yield
+    except TooLittleMemoryError as error:
+        whole = _memory_as_a_whole(rows, compute)
+        if whole >= error.need:
+            raise
+        raise InputError(f"{error} in parts, and {format_bytes(whole)} as a whole") from None
+
+
+def _memory_as_a_whole(rows: RowPicture, compute: Compute) -> int:
+    """The smallest limit with which a TIFF is not restored by rows, see `needs_rows`, and works."""
+    from restore.engine.memory import TooLittleMemoryError, held_bytes
+    from restore.engine.run import network_memory
+
+    size, depth = (rows.height, rows.width), _depth(rows.source.dtype)
+    least = -(-held_bytes(*size, 3, depth) * 4 // 3)
+    try:
+        nothing = dataclasses.replace(compute.resolve(), memory=0)
+        network_memory(rows.network, (*size, rows.channels), nothing, rows.task.passes, depth)
+    except TooLittleMemoryError as error:
+        least = max(least, error.need)
+    return least
 
 
 class TiffWork:
@@ -366,7 +400,9 @@ def restore_tiff_to_picture(
             if alpha is not None and band.alpha is not None:
                 alpha[first : first + band.height] = band.alpha
 
-        done = restore_rows(RowPicture(rows, task), deliver, compute, report=report)
+        picture_rows = RowPicture(rows, task)
+        with _advising(picture_rows, compute):
+            done = restore_rows(picture_rows, deliver, compute, report=report)
     finally:
         rows.close()
     picture = like.replace(pixels=pixels, alpha=alpha, notes=like.notes + done.notes)

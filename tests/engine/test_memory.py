@@ -38,6 +38,7 @@ CPU = torch.device("cpu")
 
 
 def test_a_size_in_words_is_never_less_than_the_size() -> None:
+    assert format_bytes(1000) == "1 KB"
     for count in (1, 999_999, 1_000_001, 10**9 - 1, 1_000_000_001, 17_654_321_987):
         said = parse_bytes(format_bytes(count))
         assert said is not None and count <= said < 1.01 * count + 10**6

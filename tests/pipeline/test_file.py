@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -179,6 +180,27 @@ def test_too_little_memory_leaves_the_strips_of_an_earlier_run(
     assert all(path.exists() for path in unfinished(target))
     done, _ = denoise_huge(source, target, small_network, **SETTINGS)
     assert done.start > 0
+
+
+def test_too_little_memory_names_what_the_parts_need_and_the_whole(
+    small_network: Denoiser, tmp_path: Path
+) -> None:
+    """It promised less from TIFF to TIFF, where the parts need more than the whole."""
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, noisy(400, 24), photometric="rgb", rowsperstrip=16)
+
+    def run(name: str, memory: int | str) -> Any:
+        return denoise_file(source, tmp_path / name, model=small_network, memory=memory, **SETTINGS)
+
+    with pytest.raises(InputError) as refusal:
+        run("a.tif", 1000)
+    found = re.search(r"at least (\d+ MB) in parts, and (\d+ MB) as a whole$", str(refusal.value))
+    assert found is not None, refusal.value
+    run("b.tif", found[2])
+    denoise_huge(source, tmp_path / "c.tif", small_network, memory=found[1], **SETTINGS)
+    with pytest.raises(InputError, match=f"24x400; it needs at least {found[2]}$"):
+        run("d.png", 1000)
+    run("e.png", found[2])
 
 
 def test_what_another_call_left_is_not_taken_for_ones_own(
