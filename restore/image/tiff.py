@@ -78,6 +78,7 @@ LARGEST_DPI = 1e6
 LEFT_OUT = "its extra channels other than transparency (a selection, a spot colour) are left out"
 LAYERS_LEFT_OUT = "its layers, which hold the pixels as they were, are left out"
 TEXTS_LEFT_OUT = "its descriptions after the first are left out"
+OF_64_BITS = "its floats of 64 bits are read with the precision of 32 bits"
 LARGEST_PART = 2**28  # bytes of a strip, or of a row of tiles, unpacked
 
 Samples = npt.NDArray[Any]
@@ -525,6 +526,7 @@ def metadata(page: Header, path: Path | None = None) -> Picture:
         LEFT_OUT: len(page.extra) > page.alpha,
         LAYERS_LEFT_OUT: LAYERS in page.directory.tags,
         TEXTS_LEFT_OUT: len(page.texts) > 1,
+        OF_64_BITS: page.dtype.itemsize > 4,
     }
     return Picture(
         np.zeros((1, 1, page.channels - page.alpha), np.float32),

@@ -287,7 +287,7 @@ def restore_tiff(
         with _advising(work.picture, compute):
             result = restore_rows(work.picture, deliver, compute, start=work.start, report=report)
         work.finish(note)
-        return result
+        return dataclasses.replace(result, notes=work.notes + result.notes)
     except (ReadError, ModelError) as error:
         if not isinstance(error.__cause__, (OSError, MemoryError)):  # it would come again
             work.strips.discard()
@@ -329,6 +329,7 @@ class TiffWork:
     """A TIFF that is read by rows, the task to do on it, and the TIFF that its rows go to.
 
     start: the first row to restore; those before it are in the unfinished result of an earlier run
+    notes: what is left out of the TIFF, a sentence each
     """
 
     def __init__(
@@ -345,6 +346,7 @@ class TiffWork:
         try:
             self.picture = RowPicture(rows, task)
             like = without_thumbnails(rows.metadata())
+            self.notes = like.notes
             if strip_metadata:
                 like = without_metadata(like)
             status = source.stat()

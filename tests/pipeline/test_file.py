@@ -18,6 +18,7 @@ from restore.engine.compute import Compute
 from restore.errors import InputError, ReadError, WriteError
 from restore.image.picture import quantise
 from restore.image.read import load_image
+from restore.image.tiff import LEFT_OUT, OF_64_BITS
 from restore.image.tiff_write import TiffStrips, unfinished
 from restore.models.denoiser import Denoiser
 from restore.models.network import BaseNetwork
@@ -201,6 +202,16 @@ def test_too_little_memory_names_what_the_parts_need_and_the_whole(
     with pytest.raises(InputError, match=f"24x400; it needs at least {found[2]}$"):
         run("d.png", 1000)
     run("e.png", found[2])
+
+
+def test_what_is_left_out_is_told_of_parts_too(small_network: Denoiser, tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    about: dict[str, Any] = {"photometric": "rgb", "extrasamples": ["unspecified"]}
+    tifffile.imwrite(source, noisy(40, 24, 4).astype(np.float64) / 255, **about)
+    done, target = denoise_huge(source, tmp_path / "out.tif", small_network, **SETTINGS)
+    whole = denoise(source, small_network, **SETTINGS)
+    assert done.notes == whole.notes == (LEFT_OUT, OF_64_BITS)
+    assert tifffile.imread(target).shape == (40, 24, 3)
 
 
 def test_what_another_call_left_is_not_taken_for_ones_own(
