@@ -45,6 +45,12 @@ Device = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+OneDevice = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="auto, cpu, cuda, cuda:1, mps or xpu.", rich_help_panel=MACHINE
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(
@@ -209,6 +215,12 @@ def rows(pairs: dict[str, str]) -> None:
     console = out()
     for name, value in pairs.items():
         console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
+
+
+def check_one_device(device: str, command: str, advice: str) -> None:
+    """InputError for several devices, with what to do instead, where a command takes one."""
+    if device == "all" or "," in device:
+        raise InputError(f"`restore {command}` takes one device, not '{device}'; {advice}")
 
 
 def parse_seconds(text: str | None) -> float | None:

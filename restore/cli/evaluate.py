@@ -11,10 +11,11 @@ import typer
 from restore.cli import checks
 from restore.cli.console import (
     Debug,
-    Device,
     Ensemble,
+    OneDevice,
     Precision,
     Tile,
+    check_one_device,
     err,
     examples,
     option,
@@ -89,13 +90,14 @@ def command(
     record: Record = False,
     report: ReportFile = None,
     overwrite: OverwriteShown = False,
-    device: Device = "auto",
+    device: OneDevice = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
     debug: Debug = False,
 ) -> None:
     """Score a model on a test set: mean PSNR and SSIM, and the worst pictures."""
     checks.check_compute(precision, tile=tile)
+    check_one_device(device, "evaluate", "name one, such as cuda:1")
     model = checks.check_model(model, "bicubic")
     from restore.engine.device import choose_device, choose_precision, precision_name
     from restore.evaluation.benchmark import parse_scale, to_plain

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from restore.cli import checks
-from restore.cli.console import Debug, Device, Precision, examples, option, out, parse_seconds
+from restore.cli.console import (
+    Debug,
+    OneDevice,
+    Precision,
+    check_one_device,
+    examples,
+    option,
+    out,
+    parse_seconds,
+)
 from restore.cli.data import Overwrite
 from restore.cli.watching import show, stopping, torch_quiet
 
@@ -46,7 +55,7 @@ def command(
         option("Output", "The weights file; default: MODEL-own.safetensors.", "-o", "--output"),
     ] = None,
     overwrite: Overwrite = False,
-    device: Device = "auto",
+    device: OneDevice = "auto",
     precision: Precision = "auto",
     debug: Debug = False,
 ) -> None:
@@ -56,6 +65,7 @@ def command(
     record of the training, are written beside the weights.
     """
     checks.check_compute(precision)
+    check_one_device(device, "finetune", "name one, such as cuda:1")
     model = checks.check_model(model)
     from restore.training.finetune import FineTuning, finetune, sheet_of
     from restore.training.loop import Limits

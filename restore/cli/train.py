@@ -9,8 +9,9 @@ import typer
 
 from restore.cli.console import (
     Debug,
-    Device,
+    OneDevice,
     Precision,
+    check_one_device,
     examples,
     option,
     out,
@@ -23,6 +24,7 @@ EPILOG = examples(
     "restore train denoise-photo-fast --data photos --val other-photos --time-limit 1h30m",
     "restore train my-recipe.toml --data photos -o mine.safetensors",
 )
+SEVERAL = "for several GPUs start it with `torchrun --nproc-per-node 2 -m restore train ...`"
 
 
 Recipe = Annotated[
@@ -104,7 +106,7 @@ def command(
     output: Output = None,
     overwrite: Overwrite = False,
     compiled: Compiled = None,
-    device: Device = "auto",
+    device: OneDevice = "auto",
     precision: Precision = "auto",
     debug: Debug = False,
 ) -> None:
@@ -112,6 +114,7 @@ def command(
 
     Several GPUs: torchrun --nproc-per-node 4 -m restore train ...
     """
+    check_one_device(device, "train", SEVERAL)
     from restore.training.distributed import joined
     from restore.training.job import Job, run_job
     from restore.training.loop import Limits
