@@ -141,6 +141,8 @@ def trained_on(sources: dict[str, Any]) -> str:
 
 def score_words(score: dict[str, Any]) -> str:
     """One score of a card, such as "gaussian:25 31.33 dB (lowest 24.10 dB, test012.png)"."""
+    if "error" in score:  # of the estimator
+        return f"{score.get('noise', '')} mean error of ln(level) {score['error']:.3f}".strip()
     if "psnr" not in score:  # of an autoencoder
         names = ("squared_error", "negative_elbo", "activation", "denoising_error")
         return ", ".join(f"{n.replace('_', ' ')} {score[n]:.4g}" for n in names if n in score)

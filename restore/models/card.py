@@ -21,7 +21,7 @@ class ModelCard:
     """Stored as sorted JSON in the weights file's header; loading rebuilds the network from it."""
 
     name: str
-    task: str  # "denoise", "upscale", "autoencoder" or "anomaly"
+    task: str  # "denoise", "upscale", "noise-level", "autoencoder" or "anomaly"
     architecture: str  # a name in `restore.models.weights.ARCHITECTURES`
     arguments: dict[str, Any]  # the architecture's own arguments
     scale: int = 1  # factor by which the output is higher and wider than the input
@@ -53,6 +53,8 @@ class ModelCard:
             return "codes of small pictures: reconstruct, embed, probe; see `restore autoencoder`"
         if self.task == "anomaly":
             return "finds what is abnormal in pictures; see `restore anomaly`"
+        if self.task == "noise-level":
+            return "estimates a picture's noise for the denoisers; restores nothing itself"
         if "loaded_by" in self.training:  # another project's: nobody says what it was trained for
             does = (
                 f"enlarges pictures {self.scale} times" if self.scale > 1 else "restores pictures"

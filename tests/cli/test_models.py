@@ -72,6 +72,7 @@ def test_every_kind_of_model_has_a_use_of_its_own() -> None:
         card("u", "upscale", "second-order", 4).use,
         card("a", "autoencoder").use,
         card("n", "anomaly").use,
+        card("l", "noise-level", "photo").use,
     ]
     assert len(set(uses)) == len(uses)
     assert uses[1] == f"{uses[0]}; smaller and faster"
@@ -92,6 +93,7 @@ def test_every_kind_of_model_has_a_use_of_its_own() -> None:
             "photo 52.70 dB to the teacher's results",
         ),
         ({"data": "digits", "squared_error": 2.96}, "squared error 2.96"),
+        ({"noise": "photo", "error": 0.191}, "photo mean error of ln(level) 0.191"),
     ],
 )
 def test_scores_are_told_in_words(score: dict[str, Any], words: str) -> None:
