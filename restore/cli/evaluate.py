@@ -18,10 +18,11 @@ from restore.cli.console import (
     check_one_device,
     err,
     examples,
+    flag,
     option,
     out,
 )
-from restore.cli.showing import OverwriteShown, ReportFile, Showing, check_shown
+from restore.cli.showing import PANEL, ReportFile, Showing, check_shown
 from restore.errors import InputError
 from restore.models.folders import find_weights
 
@@ -75,6 +76,7 @@ Record = Annotated[
     bool,
     option("Output", "Store the scores in the model card of the weights file.", "--record"),
 ]
+Overwrite = Annotated[bool, flag("--overwrite", "Replace a report that is there already.", PANEL)]
 
 
 def command(
@@ -89,7 +91,7 @@ def command(
     as_json: AsJson = False,
     record: Record = False,
     report: ReportFile = None,
-    overwrite: OverwriteShown = False,
+    overwrite: Overwrite = False,
     device: OneDevice = "auto",
     precision: Precision = "auto",
     tile: Tile = None,
@@ -106,6 +108,8 @@ def command(
 
     if record and model == "bicubic":
         raise InputError("bicubic has no model card to store scores in; leave --record out")
+    if ensemble and model == "bicubic":
+        raise InputError("bicubic is no network to average over; leave --ensemble out")
     factor = parse_scale(model, scale)
     check_degradation(model, factor is not None, noise, pairs, sigma)
     shown = check_shown(context, None, report, overwrite)

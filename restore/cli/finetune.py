@@ -20,10 +20,12 @@ from restore.cli.console import (
 )
 from restore.cli.data import Overwrite
 from restore.cli.watching import show, stopping, torch_quiet
+from restore.errors import InputError
 
 if TYPE_CHECKING:
     from restore.training.finetune import Gain
 
+TIME_LIMIT = "10m"
 EPILOG = examples(
     "restore finetune denoise-photo --data my-pairs",
     "restore denoise photo.jpg --model denoise-photo-own.safetensors",
@@ -44,8 +46,13 @@ def command(
         ),
     ],
     time_limit: Annotated[
-        str, option("Training", "How long to train, such as 10m; decides the number of steps.")
-    ] = "10m",
+        str | None,
+        option(
+            "Training",
+            "How long to train, such as 90s or 1h; decides the number of steps.",
+            show_default=TIME_LIMIT,
+        ),
+    ] = None,
     steps: Annotated[
         int | None, option("Training", "Number of steps, instead of a time limit.", min=1)
     ] = None,
@@ -66,11 +73,14 @@ def command(
     """
     checks.check_compute(precision)
     check_one_device(device, "finetune", "name one, such as cuda:1")
+    if steps is not None and time_limit is not None:
+        raise InputError("--steps takes the place of --time-limit; give one of them")
     model = checks.check_model(model)
     from restore.training.finetune import FineTuning, finetune, sheet_of
     from restore.training.loop import Limits
 
-    limit = None if steps is not None else parse_seconds(time_limit)
+    given = TIME_LIMIT if time_limit is None else time_limit
+    limit = None if steps is not None else parse_seconds(given)
     asked = FineTuning(model, data, output, steps, seed, overwrite, device, precision)
 
     def described(events: Any) -> Any:

@@ -29,6 +29,9 @@ for words in {calls!r}:
 """
 
 
+FINETUNE = ("finetune", "denoise-photo", "--data", ".")
+
+
 def without_torch(calls: list[list[str]], folder: Path, code: int = 2) -> list[str]:
     """The lines on standard error of calls that end before torch is imported."""
     package = str(Path(restore.__file__).parent.parent)
@@ -86,7 +89,8 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path, samples: Pat
         ("evaluate", "bicubic", "--data", ".", "--device", "all"): "takes one device, not 'all'",
         ("export", "nonesuch", "--format", "onnx"): "there is no model 'nonesuch'",
         ("finetune", "nonesuch", "--data", "."): "there is no model 'nonesuch'",
-        ("finetune", "denoise-photo", "--data", ".", "--device", "all"): "takes one device",
+        (*FINETUNE, "--device", "all"): "takes one device",
+        (*FINETUNE, "--steps", "2", "--time-limit", "10s"): "give one of them",
         ("train", "denoise-photo", "--data", ".", "--device", "cpu,cpu"): "`torchrun --nproc",
         ("models", "nonesuch"): "there is no model 'nonesuch'",
         ("web", "--memory", "much"): "write it like 2GB",

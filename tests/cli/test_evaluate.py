@@ -81,6 +81,7 @@ def test_scores_of_older_cards_are_replaced_by_what_was_measured_alike() -> None
         (["upscale-x2", "--noise", "none"], "made small"),
         (["upscale-x2", "--sigma", "5"], "takes no noise level"),
         (["bicubic", "--scale", "2", "--record"], "no model card"),
+        (["bicubic", "--scale", "2", "--ensemble"], "no network to average over"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

@@ -70,3 +70,8 @@ def test_options_stand_in_groups(words: str, groups: list[str]) -> None:
 def test_each_command_has_a_line_that_is_not_cut(group: str) -> None:
     page = help_of(group)
     assert "─ Commands ─" in page and "..." not in page.split("─ Commands ─")[1]
+
+
+def test_evaluate_names_what_it_can_replace() -> None:
+    page = help_of("evaluate")
+    assert "Replace a report that" in page and "sheet" not in page
