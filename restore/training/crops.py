@@ -22,6 +22,8 @@ from restore.image.find import list_pictures
 from restore.image.picture import quantise
 from restore.image.read import load_image
 
+SMALLER_PATCH = ", or train with a smaller patch"
+
 
 @dataclass(frozen=True)
 class PictureStore:
@@ -141,18 +143,25 @@ def build_store(
     return PictureStore(torch.cat(pixels), areas.cumsum(0) - areas, heights, widths)
 
 
-def load_store(folder: Path, channels: int, smallest: int) -> PictureStore:
+def load_store(
+    folder: Path, channels: int, smallest: int, or_else: str = SMALLER_PATCH
+) -> PictureStore:
     """All pictures below a folder, decoded by as many threads as the machine has cores.
 
     smallest: pictures with a shorter side than this are left out, for no crop fits into them
+    or_else:  what helps besides larger pictures, for the message where all are left out
     Raises TrainingError for a folder without pictures of that size, and ReadError for a file that
     cannot be read: a training that silently goes without half of its data is worse than none.
     """
-    return store_of([[file] for file in list_pictures(folder)], channels, smallest, folder)
+    return store_of([[file] for file in list_pictures(folder)], channels, smallest, folder, or_else)
 
 
 def store_of(
-    groups: Sequence[Sequence[Path]], channels: int, smallest: int, folder: Path
+    groups: Sequence[Sequence[Path]],
+    channels: int,
+    smallest: int,
+    folder: Path,
+    or_else: str = SMALLER_PATCH,
 ) -> PictureStore:
     """Files of `folder` as a store; those of a group lie over each other, as channels of a picture.
 
@@ -164,8 +173,7 @@ def store_of(
     usable = [p for p in decoded if min(p.shape[:2]) >= smallest]
     if not usable:
         raise TrainingError(
-            f"no picture in {folder} is {smallest} pixels high and wide; "
-            "give larger ones or a smaller patch"
+            f"no picture in {folder} is {smallest} pixels high and wide; give larger ones{or_else}"
         )
     return build_store(usable)
 
@@ -185,6 +193,12 @@ def _stacked(
 def _decode(file: Path, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     pixels = load_image(file).pixels
     return quantise(as_rgb(pixels) if channels == 3 else as_grey(pixels), 8)
+
+
+def fitting_side(store: PictureStore, side: int, multiple: int) -> int:
+    """The largest multiple up to `side` that is no longer than the shortest side of a picture."""
+    shortest = int(torch.minimum(store.heights, store.widths).min())
+    return min(side, shortest) // multiple * multiple
 
 
 def centre_crops(store: PictureStore, side: int) -> Tensor:

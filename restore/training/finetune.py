@@ -28,7 +28,7 @@ from restore.tasks.noise_level import estimate_noise
 from restore.tasks.target_size import make_size
 from restore.tasks.task import Task
 from restore.tasks.upscale import upscaling
-from restore.training.crops import PictureStore, build_store, store_of
+from restore.training.crops import PictureStore, build_store, fitting_side, store_of
 from restore.training.degradations.pairs import Pair, ValidationSet
 from restore.training.job import (
     LIMITS,
@@ -226,18 +226,17 @@ def split(recipe: Recipe, folder: Path, network: UNet) -> Parts:
     held_out = files[HELD_OUT // 2 :: HELD_OUT]
     learned = [group for group in files if group not in held_out]
     side = recipe.patch[0] * recipe.scale
-    store = store_of(learned, recipe.channels, side, folder)
+    store = store_of(learned, recipe.channels, side, folder, or_else="")
     if paired:
         check_none_left_out(store, learned, side)
     names = [group[-1].name for group in held_out]
-    if not paired:
-        judged = store_of(held_out, recipe.channels, recipe.validate_side, folder)
-        check_none_left_out(judged, held_out, recipe.validate_side)
-        validation = ValidationSet(judged, recipe)
-        return Parts(Degraded(store, recipe), validation, validation, names, len(store))
-    multiple = network.multiple_of
-    judged = store_of(held_out, recipe.channels, side, folder)
+    judged = store_of(held_out, recipe.channels, side, folder, or_else="")
     check_none_left_out(judged, held_out, side)
+    multiple = network.multiple_of
+    if not paired:
+        fitting = fitting_side(judged, recipe.validate_side, multiple * recipe.scale)
+        validation = ValidationSet(judged, dataclasses.replace(recipe, validate_side=fitting))
+        return Parts(Degraded(store, recipe), validation, validation, names, len(store))
     ours = Given(store, inputs=measured_inputs(learned, network), jitter=JITTER)
     theirs = Given(judged, inputs=measured_inputs(held_out, network))
     return Parts(

@@ -236,10 +236,11 @@ def open_source(recipe: Recipe, folder: Path) -> tuple[Source, PictureStore]:
 def open_validation(recipe: Recipe, folder: Path) -> Iterable[Pair]:
     """The validation pairs in a folder: of clean pictures, or, where nothing is made, of pairs."""
     if recipe.degradation not in GIVEN_NAMES:
-        store = load_store(folder, recipe.channels, recipe.validate_side)
+        smaller = ", or a smaller validate_side in the recipe"
+        store = load_store(folder, recipe.channels, recipe.validate_side, smaller)
         return ValidationSet(store, recipe)
     multiple = 2 ** (len(recipe.widths) - 1)
-    store = store_of(pairs_of(folder), recipe.channels, multiple, folder)
+    store = store_of(pairs_of(folder), recipe.channels, multiple, folder, or_else="")
     return GivenValidation(Given(store), recipe.validate_side, multiple)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from restore.errors import TrainingError
 from restore.evaluation.testsets import PAIRS, clean_files, degraded_file
 from restore.image.find import list_pictures
-from restore.training.crops import PictureStore, build_store, centre_crops
+from restore.training.crops import PictureStore, build_store, centre_crops, fitting_side
 from restore.training.degradations.colours import vary_colours
 from restore.training.degradations.downscale import shrink
 from restore.training.degradations.pairs import DEGRADATIONS, Pair
@@ -192,8 +192,7 @@ class GivenValidation:
     def __iter__(self) -> Iterator[Pair]:
         """Pairs in batches of 8."""
         store = self.given.store
-        smallest = int(torch.minimum(store.heights, store.widths).min())
-        side = min(self.side, smallest) // self.multiple * self.multiple
+        side = fitting_side(store, self.side, self.multiple)
         inputs = self.given.inputs
         for first, crops in zip(
             range(0, len(store), 8), centre_crops(store, side).split(8), strict=True

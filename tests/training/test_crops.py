@@ -93,8 +93,10 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="no pictures"):
         load_store(tmp_path, 3, 16)
     Image.fromarray(numbered(8, 8)).save(tmp_path / "small.png")
-    with pytest.raises(TrainingError, match="16 pixels"):
+    with pytest.raises(TrainingError, match=r"16 pixels .* or train with a smaller patch$"):
         load_store(tmp_path, 3, 16)
+    with pytest.raises(TrainingError, match=r"give larger ones$"):
+        load_store(tmp_path, 3, 16, or_else="")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ReadError, match=r"broken\.png"):
         load_store(tmp_path, 3, 8)

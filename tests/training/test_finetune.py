@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_clean_pictures_are_degraded_as_for_the_model(model: Path, samples: Path
     assert (recipe.degradation, recipe.sigma) == ("gaussian", (10, 40))
     parts = split(recipe, samples, network)
     assert len(parts.held_out) + parts.count == len(list(samples.glob("*.png")))
+
+
+def test_small_clean_pictures_are_validated_whole(model: Path, pairs: Path) -> None:
+    network = load_model(model)
+    recipe = tuning_recipe(network, "own", FineTuning(str(model), pairs / "clean", steps=5))
+    assert recipe.validate_side == 256
+    parts = split(recipe, pairs / "clean", network)
+    assert {pair.clean.shape[-2:] for pair in parts.validation} == {(112, 112)}
+    with pytest.raises(TrainingError, match=r"give larger ones$"):
+        split(dataclasses.replace(recipe, patch=(128,)), pairs / "clean", network)
 
 
 def test_what_cannot_be_is_said(model: Path, pairs: Path, tmp_path: Path) -> None:

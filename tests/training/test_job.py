@@ -10,8 +10,9 @@ import torch
 
 from restore.errors import TrainingError
 from restore.models.weights import load_model
-from restore.training.job import Job, describe_sources, run_job
+from restore.training.job import Job, describe_sources, open_validation, run_job
 from restore.training.loop import Limits
+from restore.training.recipe import Recipe
 
 
 def test_a_job_writes_weights_with_a_true_card(tiny_toml: Path, samples: Path) -> None:
@@ -34,6 +35,14 @@ def test_a_card_says_that_patterns_were_validated_with(tiny_toml: Path, samples:
     card = load_model(out).card
     assert card is not None
     assert "fine patterns in 0.25 of the pictures" in card.scores[0]["protocol"]
+
+
+def test_validation_pictures_that_are_too_small_name_the_recipes_key(
+    tiny: Recipe, samples: Path
+) -> None:
+    large = replace(tiny, validate_side=2048)
+    with pytest.raises(TrainingError, match=r"or a smaller validate_side in the recipe$"):
+        open_validation(large, samples)
 
 
 def test_it_is_said_how_many_pictures_are_used_at_half_the_size(
