@@ -18,6 +18,7 @@ from restore.errors import TrainingError
 from restore.evaluation.testsets import has_pairs
 from restore.image.find import list_pictures
 from restore.image.metrics import psnr
+from restore.image.picture import Pixels
 from restore.image.read import load_image
 from restore.models.card import ModelCard
 from restore.models.unet import UNet
@@ -38,7 +39,7 @@ from restore.training.job import (
     origin,
     training_facts,
 )
-from restore.training.loop import Limits, Progress, Training, score, seconds_a_step
+from restore.training.loop import MOST_PSNR, Limits, Progress, Training, score, seconds_a_step
 from restore.training.recipe import Recipe, make_recipe
 from restore.training.record import save_sheet
 from restore.training.sources import Degraded, Given, GivenValidation, Source, pairs_of
@@ -275,13 +276,18 @@ def compare(
                 restore_picture(degraded, task_of(network), compute, output="picture").picture
                 for network in (before, after)
             ]
-            scores.append([psnr(each.pixels, clean, data_range=1) for each in restored])
+            scores.append([decibels(each.pixels, clean) for each in restored])
             fits = degraded.shape == clean.shape
-            given.append(psnr(degraded, clean, data_range=1) if fits else float("nan"))
+            given.append(decibels(degraded, clean) if fits else float("nan"))
             shown.append([degraded, restored[0].pixels, restored[1].pixels, clean])
     means = [fmean(each) for each in zip(*scores, strict=True)]
     save_sheet(sheet_of(weights), shown, ("given", "before", "after", "clean"))
     return Gain(fmean(given), means[0], means[1])
+
+
+def decibels(picture: Pixels, clean: Pixels) -> float:
+    """PSNR, counted as in validation: one picture without an error makes no mean infinite."""
+    return min(psnr(picture, clean, data_range=1), MOST_PSNR)
 
 
 def sheet_of(weights: Path) -> Path:
@@ -322,7 +328,12 @@ def make_card(
     """The card of the model before, with what was done since and what it gave."""
     assert before.card is not None
     measured: list[tuple[str, Gain, str]] = [
-        (asked.data.name, gain, "mean RGB PSNR of the held-out pictures, through the pipeline"),
+        (
+            asked.data.name,
+            gain,
+            "mean RGB PSNR of the held-out pictures, through the pipeline, none counted above "
+            f"{MOST_PSNR:g} dB",
+        ),
         (
             ", ".join(OTHERS),
             others,

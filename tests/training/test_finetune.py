@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from restore.engine.compute import Compute
 from restore.errors import TrainingError
 from restore.image.picture import Picture
 from restore.image.read import load_image
@@ -19,6 +20,7 @@ from restore.models.denoiser import Denoiser
 from restore.models.weights import load_model, save_weights
 from restore.tasks.denoise import denoising
 from restore.training import finetune as tuning
+from restore.training.degradations.pairs import Pair
 from restore.training.finetune import FineTuning, Gain, finetune, sheet_of, split, tuning_recipe
 from restore.training.loop import Limits, Progress
 from restore.training.recipe import Recipe
@@ -114,6 +116,14 @@ def test_small_clean_pictures_are_validated_whole(model: Path, pairs: Path) -> N
     assert {pair.clean.shape[-2:] for pair in parts.validation} == {(112, 112)}
     with pytest.raises(TrainingError, match=r"give larger ones$"):
         split(dataclasses.replace(recipe, patch=(128,)), pairs / "clean", network)
+
+
+def test_a_picture_without_an_error_leaves_the_means_finite(model: Path) -> None:
+    network = load_model(model)
+    clean = torch.full((2, 3, 32, 32), 0.5)
+    degraded = clean + torch.tensor([0.0, 0.1]).view(2, 1, 1, 1)  # 20 dB
+    gain = tuning.compare([Pair(clean, degraded)], network, network, model, Compute("cpu"))
+    assert (gain.given, gain.before, gain.after) == pytest.approx((35, 35, 35), abs=0.01)
 
 
 def test_what_cannot_be_is_said(model: Path, pairs: Path, tmp_path: Path) -> None:
