@@ -20,7 +20,7 @@ The name and version of the distribution are here too, because every module may 
 
 from importlib.metadata import PackageNotFoundError, version
 
-DISTRIBUTION = "restore-images"  # its name on PyPI, where `restore` is another project
+DISTRIBUTION = "restore-images"  # not `restore`, which is another project on PyPI
 
 
 def installed_version() -> str:

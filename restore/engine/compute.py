@@ -22,6 +22,8 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 # What can compute a network, and the package that each needs.
 ENGINES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
+# What has to be installed for it; ONNX Runtime gets the network from torch's exporter.
+INSTALLED_BY = {"openvino": "openvino", "onnx": "onnx onnxscript onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def check_engine(name: str, device: str = "cpu") -> None:
         raise InputError(f"'{name}' is not an engine; choose auto, {', '.join(ENGINES)}")
     if name not in installed_engines():
         raise InputError(
-            f"the engine {name} is not installed; run `pip install 'restore-images[{name}]'`, "
+            f"the engine {name} is not installed; run `pip install {INSTALLED_BY[name]}`, "
             "or leave --engine out"
         )
     if name != "torch" and device != "cpu":

@@ -33,9 +33,9 @@ def engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     package = ENGINES[request.param]
-    pytest.importorskip(package, reason=f"pip install 'restore-images[{request.param}]'")
+    pytest.importorskip(package, reason=f"pip install '.[{request.param}]'")
     if request.param == "onnx":
-        pytest.importorskip("onnx", reason="pip install 'restore-images[onnx]'")
+        pytest.importorskip("onnx", reason="pip install '.[onnx]'")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     forget()
     yield request.param
@@ -106,7 +106,7 @@ def test_nobody_is_told_of_a_conversion(
     small_network: Denoiser, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenVINO's own `convert_model` sends an event over the network."""
-    pytest.importorskip("openvino", reason="pip install 'restore-images[openvino]'")
+    pytest.importorskip("openvino", reason="pip install '.[openvino]'")
     sender = pytest.importorskip("openvino_telemetry.utils.sender", reason="comes with openvino")
     sent: list[object] = []
     monkeypatch.setattr(sender.TelemetrySender, "send", lambda self, *a, **k: sent.append(a))

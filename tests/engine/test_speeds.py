@@ -99,7 +99,7 @@ def test_nothing_measured_a_tile_or_a_limit_is_torch(small_network: Denoiser) ->
 
 
 def test_auto_takes_the_engine_that_was_measured_to_be_faster(small_network: Denoiser) -> None:
-    pytest.importorskip("openvino", reason="pip install 'restore-images[openvino]'")
+    pytest.importorskip("openvino", reason="pip install '.[openvino]'")
     rows = [speed(small_network, "torch", 1.0), speed(small_network, "openvino", 9.0)]
     measured.write_speeds(rows)
     source = source_of(small_network, 1000)
