@@ -20,6 +20,7 @@ from restore.autoencoders.array_files import read_arrays, read_idx
 from restore.engine.memory import format_bytes, free_memory
 from restore.errors import InputError, ReadError, TrainingError
 from restore.image.picture import dequantise
+from restore.models.folders import cache_folder
 from restore.training.crops import PictureStore, load_store
 
 DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # our name -> torchvision's
@@ -185,8 +186,8 @@ def _labels_beside(path: Path) -> npt.NDArray[Any] | None:
 
 
 def _downloaded(name: str, download: bool) -> Path:
-    """The folder of IDX files that torchvision downloads to, below ~/.cache/restore."""
-    root = Path.home() / ".cache" / "restore"
+    """The folder of IDX files that torchvision downloads to, below the user's cache folder."""
+    root = cache_folder()
     raw = root / DOWNLOADS[name] / "raw"
     if not raw.is_dir() or len(_idx_files(raw)) < 2:
         if not download:
@@ -204,6 +205,8 @@ def _downloaded(name: str, download: bool) -> Path:
 
 def _patches(folder: Path, side: int, count: int, channels: int, seed: int) -> Split:
     """Random patches; those for testing come from pictures that are not used for training."""
+    if channels not in (1, 3):
+        raise InputError(f"patches have 1 or 3 channels, not {channels}")
     if side < 1 or count < 5:
         raise InputError(
             f"give at least 5 patches of at least 1 pixel, not {count} patches of {side} pixels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import subprocess
 import sys
@@ -107,8 +108,9 @@ def test_patches_of_test_and_training_come_from_different_pictures(tmp_path: Pat
 def test_missing_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ReadError, match="there is no 'cifar'"):
         load_samples("cifar")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ReadError, match="--download"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "restore" / "MNIST" / "raw"
+    with pytest.raises(ReadError, match=rf"{re.escape(str(place))}; add --download"):
         load_samples("mnist")
     Image.new("L", (40, 40)).save(tmp_path / "one.png")
     with pytest.raises(TrainingError, match="only one picture"):
@@ -121,6 +123,8 @@ def test_more_patches_than_memory_are_refused_before_a_picture_is_read(
     monkeypatch.setattr(data, "load_store", lambda *_: pytest.fail("a picture was read"))
     with pytest.raises(InputError, match="give fewer or smaller ones"):
         load_samples(str(tmp_path), patch=100_000, count=10**9)
+    with pytest.raises(InputError, match="1 or 3 channels, not 2"):
+        load_samples(str(tmp_path), channels=2)
     for patch, count in ((0, 10), (8, 4)):
         with pytest.raises(InputError, match="at least"):
             load_samples(str(tmp_path), patch=patch, count=count)
