@@ -215,7 +215,7 @@ def run_training(
     )
     for name, figure in zip(names, draw_training(network, done), strict=True):
         save_figure(figure, name, overwrite=overwrite)
-    out().print(f"wrote {path} and {', '.join(p.name for p in names)}", soft_wrap=True)
+    out().print(f"wrote {path} and {', '.join(map(str, names))}", soft_wrap=True)
     rows(lines | more_lines)
 
 

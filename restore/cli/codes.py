@@ -147,7 +147,7 @@ def embed(
         names = ("first principal component", "second principal component")
     drawn = draw_scatter(codes, samples.labels, title, names)
     save_figure(drawn, figure, overwrite=overwrite)
-    out().print(f"wrote {path} and {figure.name}", soft_wrap=True)
+    out().print(f"wrote {path} and {figure}", soft_wrap=True)
 
 
 def encode_codes(codes: Tensor, labels: Tensor | None, suffix: str) -> bytes:
@@ -208,7 +208,7 @@ def generate(
     steps = network.decode(interpolate(ends[0], ends[1], 12).flatten(0, 1))
     title = "each row: from one random code to another in equal steps"
     save_figure(draw_grid(steps, 12, title), second, overwrite=overwrite)
-    out().print(f"wrote {path} and {second.name}", soft_wrap=True)
+    out().print(f"wrote {path} and {second}", soft_wrap=True)
 
 
 def probe(

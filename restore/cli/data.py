@@ -36,7 +36,19 @@ Patch = Annotated[
 Patches = Annotated[
     int, option("Data", "Number of patches cut from a folder of pictures.", "--patches", min=5)
 ]
-Channels = Annotated[int, option("Data", "Channels of the patches: 1 (grey) or 3.", min=1, max=3)]
+
+
+def check_channels(channels: int) -> int:
+    """The channels of a patch; InputError unless they are 1 or 3."""
+    if channels not in (1, 3):
+        raise InputError(f"--channels is 1 (grey) or 3 (colour), not {channels}")
+    return channels
+
+
+Channels = Annotated[
+    int,
+    option("Data", "Channels of the patches: 1 (grey) or 3.", callback=check_channels),
+]
 
 
 def check_seed(seed: int) -> int:

@@ -55,6 +55,9 @@ def test_help_needs_no_torch() -> None:
 
 
 def test_train_reconstruct_embed_generate_probe(folder: Path) -> None:
+    (folder / "ae").mkdir()
+    said = train("linear", "-o", "ae/l.safetensors")
+    assert f"wrote {Path('ae/l.safetensors')} and {Path('ae/l-curves.png')}\n" in said
     assert "negative ELBO" in train("variational", "-o", "v.safetensors")
     for words in (
         ["reconstruct", "v.safetensors", "--data", "x.npz"],
@@ -111,6 +114,7 @@ def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
         (["autoencoder", "train", "vanilla", "--rate", "nan"], "rate above 0"),
         (["autoencoder", "train", "vanilla", "--seed", "9" * 25], "the seed must be"),
         (["autoencoder", "train", "perceptual"], "choose one of linear"),
+        (["autoencoder", "train", "vanilla", "--channels", "2"], r"1 \(grey\) or 3"),
         (["autoencoder", "train", "vanilla", "--precision", "fp8"], "not a precision"),
     ],
 )
