@@ -121,7 +121,10 @@ def score(
         option("Data", "The true mask of a picture, white where abnormal; prints the AUROC."),
     ] = None,
     mask: Annotated[
-        Path | None, option("Output", "Write the mask of a picture's anomalies to this file.")
+        Path | None,
+        option(
+            "Output", "Write the mask of a picture's anomalies to this file, without loss (.png)."
+        ),
     ] = None,
     heat: Annotated[
         Path | None, option("Output", "Draw the heat map of a picture to this .png file.")
@@ -146,6 +149,8 @@ def score(
 
     if heat is not None:
         check_figure_name(heat)
+    if mask is not None:
+        check_mask_name(mask)
     check_outputs(mask, heat, overwrite=overwrite)
     if heat is not None and mask is not None and heat.resolve() == mask.resolve():
         raise InputError(f"--heat and --mask cannot both be written to {heat}; give two names")
@@ -166,6 +171,15 @@ def score(
         out().print_values(values, 1)
     else:
         rows(lines)
+
+
+def check_mask_name(path: Path) -> None:
+    """InputError for a format that would blur the mask's edges, WriteError for none."""
+    from restore.image.write import FORMATS, format_of
+
+    if FORMATS[format_of(path)].lossy:
+        kinds = ", ".join(kind for kind, limits in FORMATS.items() if not limits.lossy)
+        raise InputError(f"a mask is written without loss, as {kinds}; {path} is named otherwise")
 
 
 def score_samples(

@@ -86,6 +86,8 @@ def test_what_cannot_be_scored_is_refused(folder: Path) -> None:
     run("anomaly", "fit", "--data", "x.npz", "--kind", "linear", "--latent", "2", "--epochs", "1")
     with pytest.raises(InputError, match="need a single picture file"):
         run("anomaly", "score", "anomaly.safetensors", "x.npz", "--heat", "h.png")
+    with pytest.raises(InputError, match="a mask is written without loss, as PNG, TIFF"):
+        run("anomaly", "score", "anomaly.safetensors", "x.png", "--mask", "m.jpg")
     with pytest.raises(InputError, match="give two names"):
         run(
             "anomaly", "score", "anomaly.safetensors", "x.npz", "--heat", "h.png", "--mask", "h.png"
