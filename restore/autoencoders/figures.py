@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[Any]
+TALLEST = 2.0  # height over width of a panel; a picture that is taller is drawn smaller
 
 
 def save_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
@@ -68,7 +69,7 @@ def draw_rows(rows: Mapping[str, Tensor], title: str = "") -> Figure:
 def show_picture(axes: Axes, picture: Tensor) -> None:
     """Draw one picture (C, H, W) in [0, 1] without axes or interpolation."""
     pixels = picture.detach().clamp(0, 1).permute(1, 2, 0).numpy()
-    axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
 
 
@@ -162,7 +163,7 @@ def draw_compressed(pixels: Array, compressed: Mapping[str, Array]) -> Figure:
     columns = 3
     lines = -(-len(panels) // columns)
     height, width = pixels.shape[:2]
-    figure = new_figure(9.0, lines * (0.3 + 3.0 * height / width))
+    figure = new_figure(9.0, lines * (0.3 + 3.0 * min(TALLEST, height / width)))
     grid: Any = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -179,7 +180,7 @@ def draw_heat(picture: Array, heat: Array, mask: Array | None, title: str) -> Fi
     """
     panels = 2 if mask is None else 3
     height, width = picture.shape[:2]
-    figure = new_figure(4.2 * panels, 0.5 + 4.0 * min(2.0, height / width))
+    figure = new_figure(4.2 * panels, 0.5 + 4.0 * min(TALLEST, height / width))
     grid = figure.subplots(1, panels)
     for axes in grid:
         axes.axis("off")

@@ -251,7 +251,7 @@ def compress(
 ) -> None:
     """Compress a picture by PCA of its rows, and draw it.
 
-    The figure shows it with 1, 5, 9 ... 29 principal components.
+    The figure shows it with 1, 5, 9 ... 29 principal components, or as many as it has.
     """
     from restore.autoencoders.figures import draw_compressed, save_figure
     from restore.autoencoders.pca import COMPONENTS
@@ -263,7 +263,7 @@ def compress(
     pixels = load_image(picture).pixels.clip(0, 1)
     height, width, _ = pixels.shape
     results = {}
-    for n in COMPONENTS:
+    for n in (n for n in COMPONENTS if n <= min(height, width)):
         image = compress_pixels(pixels, n)
         share = 100 * (n * (height + width) + width) / (height * width)
         decibels = psnr(image, pixels, data_range=1)

@@ -102,6 +102,14 @@ def test_compress_draws_the_classic_figure(folder: Path, samples: Path) -> None:
     assert (folder / "c.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("size", [(1, 1), (900, 1), (1, 900), (12, 20)])
+def test_small_and_narrow_pictures_are_compressed_too(folder: Path, size: tuple[int, int]) -> None:
+    Image.linear_gradient("L").resize(size).save("p.png")
+    run("autoencoder", "compress", "p.png", "-o", "c.png")
+    with Image.open(folder / "c.png") as image:
+        assert max(image.size) < 5000
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
