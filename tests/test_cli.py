@@ -78,6 +78,13 @@ def test_compare_prints_the_protocol(run: Run, samples: Path) -> None:
     assert "RGB, 8 bit, no border" in run("compare", *pair).out
     assert "Y, 8 bit, border 4" in run("compare", *pair, "--channel", "y", "--border", 4).out
     assert run("compare", *pair, "--channel", "hue").code == 2
+    assert "from 0 on, not -1" in run("compare", *pair, "--border", -1).err
+
+
+def test_compare_of_a_tiny_picture_says_why_it_has_no_ssim(run: Run, tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
+    said = run("compare", tmp_path / "one.png", tmp_path / "one.png")
+    assert said.code == 0 and "needs 11x11 pixels" in said.out and "nan" not in said.out
 
 
 @pytest.mark.parametrize(

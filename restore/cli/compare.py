@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ EPILOG = examples(
     "restore compare restored.png clean.png",
     "restore compare restored.png clean.png --compare sheet.png",
 )
+TOO_SMALL = "none, it needs 11x11 pixels"
 
 
 def command(
@@ -44,7 +46,7 @@ def command(
     scores = metrics.compare(one, other, channel=scored, border=border)
     facts = {
         "PSNR": f"{scores.psnr:.4f} dB",
-        "SSIM": f"{scores.ssim:.6f}",
+        "SSIM": TOO_SMALL if math.isnan(scores.ssim) else f"{scores.ssim:.6f}",
         "scored as": scores.protocol,
     }
     rows(facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from restore.errors import InputError
-from restore.image.picture import Picture, quantise
+from restore.image.picture import LEVELS, Depth, Picture, Pixels, quantise
 
 Array = npt.NDArray[Any]
 Channel = Literal["rgb", "y"]
@@ -104,8 +105,9 @@ def compare(
 ) -> Scores:
     """Score a picture against its reference as 8-bit pictures, as people see them.
 
-    Both are rounded to 8 bits first, unless both are deeper; alpha is ignored. Raises InputError
-    where sizes or channels differ. SSIM is NaN for pictures below 11x11 pixels, and without
+    Both are rounded to 8 bits first, to 16 bits where both have 16, and not at all where both are
+    deeper than 8 bits and one is float; alpha is ignored. Raises InputError where sizes or channels
+    differ. SSIM is NaN for pictures below 11x11 pixels, and without
     `with_ssim`: it takes ten times as long as PSNR.
     """
     if picture.pixels.shape != reference.pixels.shape:
@@ -113,20 +115,32 @@ def compare(
             f"the reference is {_describe(reference)} and the picture {_describe(picture)}; "
             "they must have the same size and both be grey or both be colour"
         )
-    deep = picture.depth != 8 and reference.depth != 8
-    levels = 1.0 if deep else 255.0
-    a, b = ((p.pixels.clip(0, 1) if deep else quantise(p.pixels, 8)) for p in (picture, reference))
+    depth = common_depth(picture, reference)
+    levels = 1 if depth == "float" else LEVELS[depth]
+    a, b = (_stored(p.pixels, depth) for p in (picture, reference))
     ratio = psnr(a, b, data_range=levels, channel=channel, border=border)
     fits = with_ssim and min(picture.height, picture.width) - 2 * border >= 11
     likeness = ssim(a, b, data_range=levels, channel=channel, border=border) if fits else math.nan
-    return Scores(ratio, likeness, describe_protocol(picture, deep, channel, border))
+    return Scores(ratio, likeness, describe_protocol(picture, depth, channel, border))
 
 
-def describe_protocol(picture: Picture, deep: bool, channel: Channel, border: int) -> str:
+def _stored(pixels: Pixels, depth: Depth) -> Array:
+    return pixels.clip(0, 1) if depth == "float" else quantise(pixels, depth)
+
+
+def common_depth(picture: Picture, reference: Picture) -> Depth:
+    """The depth at which two pictures are scored."""
+    depths = {picture.depth, reference.depth}
+    if 8 in depths:
+        return 8
+    return 16 if depths == {16} else "float"
+
+
+def describe_protocol(picture: Picture, depth: Depth, channel: Channel, border: int) -> str:
     """The protocol in a few words, e.g. "RGB, 8 bit, no border"."""
     shown = "grey" if picture.channels == 1 else channel.upper()
     edge = f"border {border}" if border else "no border"
-    return f"{shown}, {'float' if deep else '8 bit'}, {edge}"
+    return f"{shown}, {depth if depth == 'float' else f'{depth} bit'}, {edge}"
 
 
 def check_channel(channel: str) -> Channel:
@@ -155,7 +169,9 @@ def _prepare(
     if not data_range > 0:
         raise InputError(f"data_range is the largest possible value, above 0, not {data_range}")
     check_channel(channel)
-    if border < 0 or 2 * border >= min(image.shape[:2]):
+    if not isinstance(border, numbers.Integral) or border < 0:
+        raise InputError(f"border is a whole number of pixels from 0 on, not {border}")
+    if 2 * border >= min(image.shape[:2]):
         raise InputError(f"a border of {border} leaves nothing of {image.shape[:2]}")
     pair = [a.astype(np.float64) for a in (image, reference)]
     if not all(np.isfinite(a).all() for a in pair):

@@ -84,6 +84,8 @@ def test_the_border_is_left_out(rng: np.random.Generator) -> None:
     [
         ({"data_range": 0}, "data_range"),
         ({"border": 8}, "leaves nothing"),
+        ({"border": -1}, "from 0 on, not -1"),
+        ({"border": 1.5}, "whole number of pixels"),
         ({"channel": "hue"}, "rgb or y"),
         ({"image": np.zeros((16, 15, 3))}, "shapes differ"),
         ({"image": np.full((16, 16, 3), np.nan)}, "not finite"),
@@ -112,7 +114,11 @@ def test_pictures_are_scored_as_eight_bit_ones_with_the_protocol() -> None:
     assert scores.psnr == math.inf  # both round to 128
     assert scores.protocol == "RGB, 8 bit, no border"
     deep = compare(a.replace(depth=16), b.replace(depth=16))
-    assert deep.psnr == pytest.approx(20 * math.log10(255 / 0.3), abs=0.01)
+    assert deep.psnr == pytest.approx(20 * math.log10(65535 / 77))
+    assert deep.protocol == "RGB, 16 bit, no border"
+    floats = compare(a.replace(depth="float"), b.replace(depth=16))
+    assert floats.psnr == pytest.approx(20 * math.log10(255 / 0.3), abs=0.01)
+    assert floats.protocol == "RGB, float, no border"
     assert compare(a, a, channel="y", border=0).protocol.startswith("Y")
 
 
