@@ -27,8 +27,8 @@ class Scores:
 
 
 def psnr(
-    image: Array,
-    reference: Array,
+    image: Any,
+    reference: Any,
     *,
     data_range: float,
     channel: Channel = "rgb",
@@ -36,15 +36,19 @@ def psnr(
 ) -> float:
     """Peak signal-to-noise ratio in decibels: 10 log10(data_range^2 / mean squared error).
 
-    image, reference: `(height, width)` or `(height, width, channels)`, one shape, any real type
+    image, reference: arrays `(height, width)` or `(height, width, channels)`, one shape, any real
+                type; tensors, also `([1,] channels, height, width)` with up to 4 channels; PIL
+                images; or a Picture or Result, whose values are in [0, 1], alpha ignored
     data_range: the largest possible value, 255 for 8 bit, 1 for floats in [0, 1]; never guessed
     channel: "rgb" for the mean over all channels, "y" for the luma of ITU-R BT.601 (see `luma`)
     border:  pixels left out on each side
-    Returns infinity for equal pictures. Raises InputError for shapes that differ, values that are
-    not finite, a data_range not above 0, or a border that leaves nothing.
+    Returns infinity for equal pictures. Raises InputError for what is none of these, shapes that
+    differ, values that are not finite, a data_range that is not above 0 or not that of a Picture,
+    or a border that leaves nothing.
     """
     from skimage.metrics import peak_signal_noise_ratio
 
+    data_range = _checked_range(data_range)
     image, reference = _prepare(image, reference, data_range, channel, border)
     if np.array_equal(image, reference):
         return math.inf
@@ -52,8 +56,8 @@ def psnr(
 
 
 def ssim(
-    image: Array,
-    reference: Array,
+    image: Any,
+    reference: Any,
     *,
     data_range: float,
     channel: Channel = "rgb",
@@ -66,6 +70,7 @@ def ssim(
     """
     from skimage.metrics import structural_similarity
 
+    data_range = _checked_range(data_range)
     image, reference = _prepare(image, reference, data_range, channel, border)
     if min(image.shape[:2]) < 11:
         raise InputError(
@@ -155,19 +160,52 @@ def _describe(picture: Picture) -> str:
     return f"{picture.width}x{picture.height} {'grey' if picture.channels == 1 else 'RGB'}"
 
 
+def _checked_range(data_range: Any) -> float:
+    try:
+        value = math.nan if isinstance(data_range, str) else float(data_range)
+    except (TypeError, ValueError, RuntimeError):  # the last: of a tensor with several values
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"data_range is the largest possible value, above 0, not {data_range!r}")
+    return value
+
+
+def _samples(image: Any, data_range: float) -> Array:
+    """The samples of anything that can be scored, as an array."""
+    image = getattr(image, "picture", image)  # of a Result, its picture
+    if isinstance(image, Picture):
+        if data_range != 1:
+            raise InputError(f"a Picture holds values in [0, 1]; data_range is 1, not {data_range}")
+        return image.pixels
+    array = _of_tensor(image) if hasattr(image, "detach") else np.asarray(image)
+    if array.dtype.kind not in "buif":
+        raise InputError(
+            f"a {type(image).__name__} cannot be scored; give an array of numbers, a tensor, a PIL "
+            "image, a Picture or a Result, and read a file with load_image"
+        )
+    return array
+
+
+def _of_tensor(tensor: Any) -> Array:
+    """The values of a tensor on any device; channels last where they come first."""
+    plain = tensor.detach().cpu()
+    plain = plain.double() if plain.is_floating_point() else plain  # NumPy has no bfloat16
+    array: Array = plain.numpy()
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    return array.transpose(1, 2, 0) if array.ndim == 3 and len(array) <= 4 else array
+
+
 def _prepare(
-    image: Array, reference: Array, data_range: float, channel: Channel, border: int
+    image: Any, reference: Any, data_range: float, channel: Channel, border: int
 ) -> tuple[Array, Array]:
     """Both as float64 `(height, width, channels)`, checked, reduced to luma, shaved."""
-    image, reference = np.asarray(image), np.asarray(reference)
+    image, reference = (_samples(each, data_range) for each in (image, reference))
     if image.shape != reference.shape:
         raise InputError(f"the shapes differ: {image.shape} and {reference.shape}")
     if image.ndim == 2:
         image, reference = image[..., None], reference[..., None]
     if image.ndim != 3:
         raise InputError(f"pictures are (height, width[, channels]), not {image.shape}")
-    if not data_range > 0:
-        raise InputError(f"data_range is the largest possible value, above 0, not {data_range}")
     check_channel(channel)
     if not isinstance(border, numbers.Integral) or border < 0:
         raise InputError(f"border is a whole number of pixels from 0 on, not {border}")

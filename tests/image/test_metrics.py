@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from restore.errors import InputError
@@ -83,6 +85,12 @@ def test_the_border_is_left_out(rng: np.random.Generator) -> None:
     ("change", "words"),
     [
         ({"data_range": 0}, "data_range"),
+        ({"data_range": None}, "above 0, not None"),
+        ({"image": "a.png"}, "a str cannot be scored; .* load_image"),
+        (
+            {"image": Picture(np.zeros((16, 16, 3), np.float32)), "data_range": 255},
+            r"is 1, not 255",
+        ),
         ({"border": 8}, "leaves nothing"),
         ({"border": -1}, "from 0 on, not -1"),
         ({"border": 1.5}, "whole number of pixels"),
@@ -95,6 +103,18 @@ def test_what_cannot_be_scored_is_refused(change: dict[str, object], words: str)
     values = {"image": np.zeros((16, 16, 3)), "data_range": 1.0, **change}
     with pytest.raises(InputError, match=words):
         psnr(values.pop("image"), np.zeros((16, 16, 3)), **values)  # type: ignore[arg-type]
+
+
+def test_whatever_denoise_takes_and_gives_is_scored(rng: np.random.Generator) -> None:
+    a, b = rng.random((2, 16, 20, 3)).astype(np.float32)
+    expected = psnr(a, b, data_range=1), ssim(a, b, data_range=1)
+    first = torch.from_numpy(a).permute(2, 0, 1).requires_grad_()
+    clean, result = Picture(b), SimpleNamespace(picture=Picture(a))
+    for image, reference in ((first, b), (first[None], clean), (Picture(a), b), (result, clean)):
+        assert psnr(image, reference, data_range=1) == pytest.approx(expected[0])
+        assert ssim(image, reference, data_range=1) == pytest.approx(expected[1])
+    half = torch.full((16, 20), 0.5, dtype=torch.bfloat16)
+    assert psnr(half, np.full((16, 20), 0.5), data_range=1) == math.inf
 
 
 def test_data_range_is_never_guessed() -> None:
