@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
 
 from restore.cli.checks import check_exists, local
-from restore.cli.console import Debug, examples, rows
+from restore.cli.console import Debug, examples, rows, ssim_words
 from restore.cli.showing import Compare, OverwriteShown, ReportFile, Showing, check_shown
 
 EPILOG = examples(
     "restore compare restored.png clean.png",
     "restore compare restored.png clean.png --compare sheet.png",
 )
-TOO_SMALL = "none, it needs 11x11 pixels"
 
 
 def command(
@@ -46,7 +44,7 @@ def command(
     scores = metrics.compare(one, other, channel=scored, border=border)
     facts = {
         "PSNR": f"{scores.psnr:.4f} dB",
-        "SSIM": TOO_SMALL if math.isnan(scores.ssim) else f"{scores.ssim:.6f}",
+        "SSIM": ssim_words(scores.ssim, 6),
         "scored as": scores.protocol,
     }
     rows(facts)

@@ -6,6 +6,7 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import unicodedata
@@ -215,6 +216,11 @@ def rows(pairs: dict[str, str]) -> None:
     console = out()
     for name, value in pairs.items():
         console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
+
+
+def ssim_words(value: float, digits: int = 4) -> str:
+    """A similarity; of pictures that are too small for one, that."""
+    return "none, it needs 11x11 pixels" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def check_one_device(device: str, command: str, advice: str) -> None:

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from restore.cli import checks
-from restore.cli.console import MANY, MESSAGES, OUTPUT, Messages, err, flag, out, rows
+from restore.cli.console import (
+    MANY,
+    MESSAGES,
+    OUTPUT,
+    Messages,
+    err,
+    flag,
+    out,
+    rows,
+    ssim_words,
+)
 from restore.cli.showing import PANEL, ShowFiles, Showing, check_shown, noise_words
 from restore.errors import InputError
 
@@ -395,8 +405,8 @@ def describe(result: Result | LargeResult) -> dict[str, str]:
     }
     lines |= noise_words(result.sigma, result.unchanged)
     if result.before and result.after:
-        lines["before"] = f"PSNR {result.before.psnr:.2f} dB, SSIM {result.before.ssim:.4f}"
-        lines["after"] = f"PSNR {result.after.psnr:.2f} dB, SSIM {result.after.ssim:.4f}"
+        for side, scores in (("before", result.before), ("after", result.after)):
+            lines[side] = f"PSNR {scores.psnr:.2f} dB, SSIM {ssim_words(scores.ssim)}"
         lines["scored as"] = result.after.protocol
     return lines
 

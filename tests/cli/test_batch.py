@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from restore.cli import main
 from restore.models.card import ModelCard
@@ -104,6 +105,14 @@ def test_json_of_one_picture_has_its_scores(
     line = json.loads(out)
     assert code == 0 and line["target"] == str(photos / "text-restored.png")
     assert min(line["psnr_before"], line["psnr_after"]) > 10 and 0 < line["ssim_after"] < 1
+
+
+def test_a_picture_too_small_for_ssim_is_scored_by_psnr(
+    restore_command: Any, tmp_path: Path
+) -> None:
+    Image.new("RGB", (9, 9), (9, 90, 200)).save(tmp_path / "a.png")
+    code, out, _ = restore_command(tmp_path / "a.png", "--reference", tmp_path / "a.png")
+    assert code == 0 and "SSIM none, it needs 11x11 pixels" in out and "nan" not in out
 
 
 def test_in_place_other_settings_are_no_reason_to_skip(restore_command: Any, photos: Path) -> None:
