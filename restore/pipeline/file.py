@@ -105,7 +105,17 @@ def open_picture(
         quality=saving.quality,
         overwrite=saving.overwrite or saving.in_place,
     )
-    return Opened(picture, data, stamp, source, path)
+    lost = depth_lost(picture, format_of(path, saving.file_format))
+    return Opened(picture.replace(notes=picture.notes + lost), data, stamp, source, path)
+
+
+def depth_lost(picture: Picture, kind: str) -> tuple[str, ...]:
+    """A note for a picture whose samples are deeper than a format ("JPEG" ...) can hold."""
+    held = FORMATS[kind].depths
+    if picture.depth in held:
+        return ()
+    samples = "floats" if picture.depth == "float" else f"{picture.depth} bits"
+    return (f"its {samples} are written as {held[-1]} bits, the most that {kind} holds",)
 
 
 def read_source(path: Path) -> tuple[bytes, Stamp]:

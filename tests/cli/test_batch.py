@@ -107,6 +107,16 @@ def test_json_of_one_picture_has_its_scores(
     assert min(line["psnr_before"], line["psnr_after"]) > 10 and 0 < line["ssim_after"] < 1
 
 
+def test_what_a_format_takes_of_the_depth_is_noted(
+    restore_command: Any, tmp_path: Path, samples: Path
+) -> None:
+    deep = samples / "portrait-16bit.png"
+    code, _, err = restore_command(deep, "-o", tmp_path / "r.jpg")
+    assert code == 0 and "note: its 16 bits are written as 8 bits, the most that JPEG holds" in err
+    code, _, err = restore_command(deep, "-o", tmp_path / "r.tif")
+    assert (code, err) == (0, "")
+
+
 def test_a_picture_too_small_for_ssim_is_scored_by_psnr(
     restore_command: Any, tmp_path: Path
 ) -> None:
