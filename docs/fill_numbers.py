@@ -35,7 +35,7 @@ DENOISERS = ("denoise-photo", "denoise-photo-fast", "denoise-gaussian", "denoise
 GAUSSIANS = ("denoise-gaussian", "denoise-gaussian-fast")
 LEVELS = (15, 25, 50)
 SCALES = (2, 3, 4)
-SMALL = "upscale-x4-fast"
+UPSCALE = {"`upscale-xN`": "upscale-x{}", "`upscale-xN-fast`": "upscale-x{}-fast"}  # best and small
 MISSING = "\N{EN DASH}"
 GAIN = 1.05  # times as fast an engine must be to count as faster, as for `--engine auto`
 TOLD = ("tried", "lost")  # of an attack, in columns of their own
@@ -64,7 +64,9 @@ USES = {
     "denoise-gaussian": "white Gaussian noise, as in papers and tests",
     "denoise-gaussian-fast": "the same, faster",
     "upscale-x2": "clean pictures, up to twice as large",
+    "upscale-x2-fast": "the same, faster (`--fast`)",
     "upscale-x3": "clean pictures, up to three times as large",
+    "upscale-x3-fast": "the same, faster",
     "upscale-x4": "clean pictures, four times as large and more",
     "upscale-x4-fast": "the same, faster",
     "upscale-photo-x4": "noisy, blurred or compressed small pictures",
@@ -341,19 +343,18 @@ def upscaling() -> str:
     found = {(row["data"], row["model"]): row for row in measured("upscaling")["quality"]}
     rows = []
     for data in ("Set5", "Set14"):
-        ours = [found[data, f"upscale-x{scale}"] for scale in SCALES]
-        small = found[data, SMALL]
-        scores = [f"{r['psnr']:.2f} / {ssim_text(r['ssim'])}" for r in (*ours, small)]
-        rows.append((f"{data}, `upscale-xN`", *scores[:3]))
-        rows.append((f"{data}, `{SMALL}`", MISSING, MISSING, scores[3]))
+        for words, name in UPSCALE.items():
+            ours = [found[data, name.format(scale)] for scale in SCALES]
+            scores = (f"{r['psnr']:.2f} / {ssim_text(r['ssim'])}" for r in ours)
+            rows.append((f"{data}, {words}", *scores))
         rows += [
             (f"{data}, {name}", *cells) for (of, name), cells in UPSCALERS.items() if of == data
         ]
         cells = (f"{r['bicubic_psnr']:.2f} / {ssim_text(r['bicubic_ssim'])}" for r in ours)
         rows.append((f"{data}, bicubic", *cells))
-    operations = (gmac(f"upscale-x{s}", 1280 * 720 // s**2) for s in SCALES)
-    rows.append(("GMAC for 1280x720 pixels, `upscale-xN`", *(f"{g:.0f}" for g in operations)))
-    rows.append((f"the same, `{SMALL}`", MISSING, MISSING, f"{gmac(SMALL, 320 * 180):.1f}"))
+    for words, name in UPSCALE.items():
+        operations = (gmac(name.format(s), 1280 * 720 // s**2) for s in SCALES)
+        rows.append((f"GMAC for 1280x720 pixels, {words}", *(f"{g:.0f}" for g in operations)))
     rows.append(("the same, VDSR", "613", "613", "613"))
     rows.append(("the same, EDSR-baseline", "316", "160", "114"))
     return markdown(("", "x2", "x3", "x4"), rows)
@@ -364,8 +365,7 @@ def upscaling_speed() -> str:
     """Megapixels of the result per second."""
     found = measured("upscaling")["speed"]
     ways = {
-        "`upscale-xN`": ("upscale-x{}", ".1f"),
-        f"`{SMALL}`": ("upscale-x{}-fast", ".1f"),
+        **{words: (name, ".1f") for words, name in UPSCALE.items()},
         "`--model bicubic`": ("restore --model bicubic", ".0f"),
         "OpenCV bicubic": ("OpenCV bicubic", ".0f"),
         "OpenCV Lanczos": ("OpenCV Lanczos", ".0f"),

@@ -17,11 +17,11 @@ from restore.cli.console import (
     Precision,
     Tile,
     examples,
-    flag,
 )
 from restore.cli.restoring import (
     Backup,
     Cluster,
+    Fast,
     Format,
     InPlace,
     JsonLines,
@@ -40,6 +40,7 @@ from restore.cli.restoring import (
     check_request,
 )
 from restore.cli.showing import Compare, ReportFile
+from restore.models.folders import fast_version
 
 DEFAULT_MODEL = "denoise-photo"
 EPILOG = examples(
@@ -56,7 +57,6 @@ Model = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Fast = Annotated[bool, flag("--fast", "Use the small version of the model: faster, a bit worse.")]
 Strength = Annotated[
     float, typer.Option(metavar="0-1", help="From 0 (unchanged) to 1 (fully restored).")
 ]
@@ -128,13 +128,6 @@ def command(
         "detail": detail,
     }
     restore_pictures(functions, settings)
-
-
-def fast_version(model: str) -> str:
-    """The name of a model's fast version."""
-    from restore.tasks.denoise import of_size
-
-    return of_size(model, "fast")
 
 
 def functions() -> tuple[One, Many]:

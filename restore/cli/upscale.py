@@ -21,6 +21,7 @@ from restore.cli.console import (
 from restore.cli.restoring import (
     Backup,
     Cluster,
+    Fast,
     Format,
     InPlace,
     JsonLines,
@@ -44,6 +45,7 @@ EPILOG = examples(
     "restore upscale small.png --scale 2",
     "restore upscale small.jpg --fit 3840x2160 -o large.png",
     "restore upscale old.jpg --scale 4 --model upscale-photo-x4",
+    "restore upscale photos --scale 2 --recursive -o large/ --fast",
 )
 
 
@@ -93,6 +95,7 @@ def command(
     height: Height = None,
     fit: Fit = None,
     output: Output = None,
+    fast: Fast = False,
     overwrite: Overwrite = False,
     file_format: Format = None,
     quality: Quality = None,
@@ -127,7 +130,7 @@ def command(
     make_size(scale, width, height, fit)
     check_strength(strength)
     settings: dict[str, Any] = {
-        "model": model and checks.check_model(model, "bicubic"),
+        "model": _chosen(model, fast),
         "scale": scale,
         "width": width,
         "height": height,
@@ -136,6 +139,17 @@ def command(
         "strength": strength,
     }
     restore_pictures(functions, settings)
+
+
+def _chosen(model: str | None, fast: bool) -> str | None:
+    """The model that was named, or its small version; None: by the size."""
+    from restore.models.folders import fast_version
+    from restore.tasks.upscale import BICUBIC, SMALL
+
+    if model is None:
+        return SMALL if fast else None
+    model = checks.check_model(model, BICUBIC, SMALL)
+    return fast_version(model) if fast else model
 
 
 def functions() -> tuple[One, Many]:

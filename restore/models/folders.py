@@ -15,6 +15,7 @@ from restore.errors import UnknownModelError
 NAME = "restore"
 SUFFIXES = (".pth", ".ckpt", ".safetensors")  # of weights files
 ESTIMATORS = ("noise-level",)  # shipped networks that restore nothing themselves
+FAST = "-fast"  # at the end of the name of a model's small version
 
 
 def models_folder() -> Path:
@@ -44,6 +45,21 @@ def available_models() -> dict[str, Path]:
     """The shipped models that restore pictures: name -> file."""
     shipped = sorted(weights_folder().glob("*.safetensors"))
     return {path.stem: path for path in shipped if path.stem not in ESTIMATORS}
+
+
+def fast_version(model: str) -> str:
+    """The name of the small version of a shipped model: that of `denoise-photo-fast` for either.
+
+    Raises UnknownModelError for a model that has none, with the names of those of its task that do.
+    """
+    small = [name for name in available_models() if name.endswith(FAST)]
+    found = model.removesuffix(FAST) + FAST
+    if found not in small:
+        task = model.partition("-")[0]
+        others = [name.removesuffix(FAST) for name in small if name.startswith(task)]
+        having = f"; those that have one: {', '.join(others)}" if others else ""
+        raise UnknownModelError(f"'{model}' has no fast version{having}")
+    return found
 
 
 def added_models() -> dict[str, Path]:

@@ -38,7 +38,7 @@ from restore.models.noise_level import NoiseEstimator
 from restore.models.unet import UNet
 from restore.models.upscaler import Upscaler
 
-RESERVED = ("bicubic",)  # what means something else where a model is named
+RESERVED = ("bicubic", "fast")  # what means something else where a model is named
 HEADER_KEY = "restore"  # one entry only: safetensors writes several in random order
 LARGEST_FILE = 2**30  # bytes; ours are below 40 MB, and a lying header shall not fill the memory
 LARGEST_HEADER = 10**7  # bytes; ours are below 100 kB

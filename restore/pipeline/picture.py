@@ -114,9 +114,9 @@ def upscale(  # noqa: PLR0913 (a public keyword API)
     scale:     a factor above 1 and at most 16; or instead of it:
     width, height: of the result, in pixels (the other side follows)
     fit:       "3840x2160" or (3840, 2160): the largest size that fits into this box
-    model:     a name that `restore models` lists, a weights file, a loaded network, or "bicubic"
-               for plain interpolation; None: the shipped model of the next scale. The model's
-               output is resized to the exact size
+    model:     a name that `restore models` lists, a weights file, a loaded network, "bicubic" for
+               plain interpolation, or "fast" for the small model of the next scale; None: the best
+               one of the next scale. The model's output is resized to the exact size
     strength:  0 to 1, how much of the picture's noise and JPEG artefacts is removed first, if no
                model is given or one for noisy pictures; 0: none
     back_projection: 0 to 20, how many times the result is corrected to match the picture when

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from restore.tasks.noise_level import Noise
 
 DEFAULT_MODEL = "denoise-photo"
-FAST = "-fast"  # at the end of the name of a model's smaller version
 DETAIL = 0.5  # for a network that is conditioned on the measured noise
 LOWEST_SIGMA = 0.5  # of 255; a network that is conditioned on 0 runs as a blind one
 logger = logging.getLogger(__name__)
@@ -265,24 +264,6 @@ def default_detail(network: Network) -> float:
     """How much structure is given back; none where a camera's own was learned from pairs."""
     card = network.card
     return 0.0 if card is not None and card.degradation == "pairs" else DETAIL
-
-
-def of_size(model: str, size: str) -> str:
-    """The name of the fast or the best version of a shipped model.
-
-    model: the name of either version; size: "fast" or "best"
-    Raises InputError if the model has no fast version.
-    """
-    from restore.models.folders import available_models
-
-    best = model.removesuffix(FAST)
-    if size == "best":
-        return best
-    shipped = available_models()
-    if best + FAST not in shipped:
-        others = "".join(f"choose {name}, or " for name in shipped if name.endswith(FAST))
-        raise InputError(f"'{model}' has no fast version; {others}leave out the size")
-    return best + FAST
 
 
 def check_estimable(network: Network) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from restore.models.network import Network
 
 BICUBIC = "bicubic"
+SMALL = "fast"  # given as a model: the small version of whatever the size asks for
 MOST_STEPS_BACK = 20
 WORTH_REMOVING = 2.0  # of 255; a picture with less noise is upscaled without denoising, if no JPEG
 TOO_NOISY = 17.0  # of 255; with more, a network for noisy pictures smooths everything
@@ -41,6 +42,7 @@ class Interpolation(BaseNetwork):
     """Stands in for a network where there is none: the identity, followed by the resize."""
 
     channels, scale, multiple_of, halo = 3, 1, 1, 0
+    precisions: tuple[str, ...] = ("fp32",)
     card: ModelCard | None = ModelCard(BICUBIC, "upscale", "Interpolation", {})
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -147,6 +149,7 @@ def upscaling(
 ) -> Upscale:
     """The task that `upscale` runs.
 
+    model:    None: the shipped ones, by the size; "fast": their small versions
     strength: of the denoising before upscaling, if no model is named, or one for noisy pictures;
               0: none
     Raises InputError, UnknownModelError or WeightsError for arguments that are not valid.
@@ -156,8 +159,8 @@ def upscaling(
         raise InputError(
             f"back-projection must have 0 to {MOST_STEPS_BACK} steps, not {back_projection}"
         )
-    if model is None:
-        networks: dict[int, Network | Path] = dict(shipped_upscalers())
+    if model is None or model == SMALL:
+        networks: dict[int, Network | Path] = dict(shipped_upscalers(fast=model == SMALL))
         if not networks:
             raise UnknownModelError(
                 "this version ships no model for upscaling; give --model bicubic, or a weights "
@@ -198,11 +201,15 @@ def restoring_first(
     return DenoiseMeasured(network, strength, detail=DETAIL, least=least, jpeg=jpeg)
 
 
-def shipped_upscalers() -> dict[int, Path]:
-    """The shipped models that are used by default, by scale: `upscale-x2` and so on."""
-    from restore.models.folders import available_models
+def shipped_upscalers(fast: bool = False) -> dict[int, Path]:
+    """The shipped models that are chosen by the size, by scale: `upscale-x2` and so on.
 
-    matches = ((re.fullmatch(r"upscale-x(\d)", n), path) for n, path in available_models().items())
+    fast: their small versions instead
+    """
+    from restore.models.folders import FAST, available_models
+
+    name = re.compile(r"upscale-x(\d)" + FAST * fast)
+    matches = ((name.fullmatch(model), path) for model, path in available_models().items())
     return {int(match[1]): path for match, path in matches if match is not None}
 
 

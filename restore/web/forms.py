@@ -14,7 +14,7 @@ from restore.pipeline.file import MARK, Saving
 from restore.tasks.denoise import DEFAULT_MODEL, denoising
 from restore.tasks.target_size import LARGEST_FACTOR, Size, make_size
 from restore.tasks.task import Task, parse_sigma
-from restore.tasks.upscale import BICUBIC, MOST_STEPS_BACK, upscaling
+from restore.tasks.upscale import BICUBIC, MOST_STEPS_BACK, SMALL, upscaling
 from restore.web.jobs import RefusedError
 
 FormatName = Literal["jpeg", "png", "webp", "tiff", "avif", "jpeg2000", "bmp"]
@@ -105,7 +105,8 @@ class UpscaleForm(TaskForm):
         None, pattern=r"^\d{1,7}x\d{1,7}$", description="A box to fit into, such as 3840x2160."
     )
     model: str | None = Field(
-        None, description="A name that /v1/models lists, or bicubic; else chosen by the size."
+        None,
+        description="A name that /v1/models lists, bicubic, or fast; else chosen by the size.",
     )
     back_projection: int = Field(
         0, ge=0, le=MOST_STEPS_BACK, description="Steps by which the result is corrected."
@@ -114,7 +115,7 @@ class UpscaleForm(TaskForm):
     @field_validator("model")
     @classmethod
     def _known(cls, model: str | None) -> str | None:
-        return model if model in (None, BICUBIC) else check_model(model, "upscale")
+        return model if model in (None, BICUBIC, SMALL) else check_model(model, "upscale")
 
     def size(self) -> Size:
         """The size asked for. Raises InputError unless exactly one is given."""

@@ -18,7 +18,8 @@ def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], upscaling_weights: Path
 ) -> Any:
     def command(*arguments: object, name: str = "upscale", model: object = None) -> Any:
-        chosen = ["--model", model or upscaling_weights] if name == "upscale" else []
+        named = name != "upscale" or "--fast" in arguments
+        chosen = [] if named else ["--model", model or upscaling_weights]
         monkeypatch.setattr(sys, "argv", ["restore", name, *map(str, [*arguments, *chosen])])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -57,6 +58,17 @@ def test_sizes(call: Any, photos: Path, size: Any, wanted: Any, model: Any) -> N
     assert call(photos / "b.png", *size, "-o", target, "--back-projection", 2, model=model)[0] == 0
     with Image.open(target) as image:
         assert (image.size, image.mode) == (wanted, "RGBA")
+
+
+def test_fast_takes_the_small_version(call: Any, photos: Path) -> None:
+    for scale, arguments in (
+        ("3", ["--scale", 2.5]),
+        ("2", ["--model", "upscale-x2", "--width", 60]),
+    ):
+        code, out, err = call(photos / "a.png", *arguments, "--fast", "--overwrite")
+        assert (code, err) == (0, "") and f"upscale-x{scale}-fast" in out
+    code, _, err = call(photos / "a.png", "--scale", 2, "--model", "bicubic", "--fast")
+    assert code == 2 and "'bicubic' has no fast version" in err
 
 
 def test_batches_are_those_of_denoise(call: Any, photos: Path) -> None:

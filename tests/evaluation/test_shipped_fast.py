@@ -10,10 +10,9 @@ import pytest
 from restore.evaluation.benchmark import evaluate, summarise
 from restore.evaluation.testsets import Degradation
 from restore.image.read import load_image
-from restore.models.folders import available_models
+from restore.models.folders import FAST, available_models
 from restore.models.weights import load_model, read_card
 from restore.pipeline.picture import denoise
-from restore.tasks.denoise import FAST, of_size
 
 SMALL = [name for name in available_models() if name.endswith(FAST)]
 DENOISERS = [name for name in SMALL if name.startswith("denoise")]
@@ -27,8 +26,7 @@ def parameters(name: str) -> int:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_has_a_sixth_of_the_parameters_of_the_best(name: str) -> None:
-    best = of_size(name, "best")
-    assert of_size(best, "fast") == name
+    best = name.removesuffix(FAST)
     assert parameters(name) < parameters(best) / 6
     assert load_model(name).halo < 0.6 * load_model(best).halo
 
@@ -38,7 +36,7 @@ def test_it_has_a_sixth_of_the_parameters_of_the_best(name: str) -> None:
 def test_it_loses_little_and_takes_the_noise_away(name: str, sample: str, samples: Path) -> None:
     noisy, clean = (load_image(samples / f"{sample}{end}.png") for end in ("", "-clean"))
     asked = {"reference": clean, "precision": "fp32", "device": "cpu"}
-    small, best = (denoise(noisy, model, **asked) for model in (name, of_size(name, "best")))
+    small, best = (denoise(noisy, model, **asked) for model in (name, name.removesuffix(FAST)))
     assert small.before is not None and small.psnr is not None and best.psnr is not None
     assert small.psnr > small.before.psnr + 9
     assert small.psnr > best.psnr - 1.2

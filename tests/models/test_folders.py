@@ -13,6 +13,7 @@ from restore.models.folders import (
     added_models,
     available_models,
     cache_folder,
+    fast_version,
     find_weights,
     models_folder,
     weights_folder,
@@ -23,6 +24,16 @@ def test_shipped_models_are_found_by_name() -> None:
     assert find_weights("denoise-photo") == weights_folder() / "denoise-photo.safetensors"
     assert find_weights("noise-level").is_file()
     assert "denoise-photo" in available_models() and "noise-level" not in available_models()
+
+
+def test_the_fast_version_of_a_model_is_that_of_its_fast_version_too() -> None:
+    for name in ("denoise-photo", "denoise-photo-fast"):
+        assert fast_version(name) == "denoise-photo-fast"
+    words = "'upscale-photo-x4' has no fast version; those that have one: upscale-x2, .*x4$"
+    with pytest.raises(UnknownModelError, match=words):
+        fast_version("upscale-photo-x4")
+    with pytest.raises(UnknownModelError, match=r"'bicubic' has no fast version$"):
+        fast_version("bicubic")
 
 
 def test_added_models_are_found_by_name_and_hide_no_shipped_one(

@@ -228,6 +228,23 @@ def test_the_next_model_is_taken(small_upscaler: Upscaler) -> None:
         assert isinstance(found, Upscaler) and found.tail is network.tail
 
 
+def test_the_small_versions_are_chosen_by_the_size_too() -> None:
+    picture = Picture(np.zeros((40, 60, 3), np.float32))
+    for factor, scale in ((1.5, 2), (2.5, 3), (9, 4)):
+        network = upscaling(make_size(factor), "fast").for_picture(picture).network
+        assert network.card is not None and network.card.name == f"upscale-x{scale}-fast"
+
+
+def test_interpolation_is_in_float32_whatever_is_asked_for() -> None:
+    pixels = np.random.default_rng(0).random((9, 9, 3), np.float32)
+    results = [
+        upscale(pixels, 2, "bicubic", device="cpu", precision=precision)
+        for precision in ("fp32", "bf16")
+    ]
+    assert [result.precision for result in results] == ["fp32", "fp32"]
+    assert np.array_equal(results[0].image, results[1].image)
+
+
 def test_an_ensemble_is_the_mean_of_the_views(small_upscaler: Upscaler) -> None:
     array = np.random.default_rng(0).random((10, 12, 3), np.float32)
     one = upscale(array, 3, small_upscaler, ensemble=True, **FP32).image

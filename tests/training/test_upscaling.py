@@ -24,7 +24,7 @@ NAMES = sorted(name for name in shipped_recipes() if name.startswith("upscale"))
 
 
 def tiny_recipe(name: str = "upscale-x2", **changes: object) -> Recipe:
-    side = 36 if name == "upscale-x3" else 48
+    side = 36 if "x3" in name else 48
     return load_recipe(name, **{**TINY, "validate_side": side, **changes})
 
 
@@ -42,15 +42,15 @@ def test_each_recipe_trains_and_its_file_says_so(name: str, samples: Path, tmp_p
 
 
 def test_the_recipes_fit_together() -> None:
-    shapes = ["upscale-photo-x4", "upscale-x2", "upscale-x3", "upscale-x4", "upscale-x4-fast"]
-    assert shapes == NAMES
+    faithful = [f"upscale-x{scale}{end}" for scale in (2, 3, 4) for end in ("", "-fast")]
+    assert ["upscale-photo-x4", *faithful] == NAMES
     bytes_in_all = 0
     for name in NAMES:
         recipe = load_recipe(name)
         network = Upscaler(recipe.scale, 3, recipe.widths, recipe.blocks, seed=None)
         bytes_in_all += 2 * sum(p.numel() for p in network.parameters())
         assert name.removesuffix("-fast").endswith(str(recipe.scale))
-    assert bytes_in_all < 18e6  # as float16
+    assert bytes_in_all < 19e6  # as float16
 
 
 def test_it_learns(store: PictureStore) -> None:

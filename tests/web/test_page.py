@@ -168,6 +168,7 @@ def test_several_pictures_one_broken_one_upscaled_one_removed(
     expect(broken).to_contain_text("not a picture of a known kind")
     page.get_by_label("Upscale").check()
     expect(page.locator("#model")).to_have_value("")
+    page.locator("#model").select_option("fast")
     page.locator("#model").select_option("bicubic")
     page.locator("#scale").fill("1.5")
     files.set_input_files([small])

@@ -120,6 +120,8 @@ def test_the_result_is_that_of_the_package(
     assert abs(float(answer.headers["Restore-Psnr-After"]) - (wanted.psnr or 0)) < 0.05
     larger = send(client, data, "upscale", scale=1.5, model="bicubic")
     assert samples_of(larger.content).shape == (120, 144, 3)
+    fast = send(client, data, "upscale", scale=1.5, model="fast")
+    assert fast.headers["Restore-Model"] == "upscale-x2-fast"
 
 
 def test_the_files_format_and_metadata_are_kept(client: Any, small: Path) -> None:

@@ -28,7 +28,7 @@ function settings() {
 function listModels() {
   const chosen = task();
   const options = known.filter(model => model.task === chosen).map(model => new Option(model.name, model.name));
-  if (chosen === "upscale") options.unshift(new Option("chosen by the size", ""), new Option("bicubic", "bicubic"));
+  if (chosen === "upscale") options.unshift(new Option("chosen by the size", ""), new Option("the same, fast", "fast"), new Option("bicubic", "bicubic"));
   $("model").replaceChildren(...options);
   const first = known.find(model => model.default && model.task === chosen);
   $("model").value = first?.name ?? "";
