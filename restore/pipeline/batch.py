@@ -195,6 +195,8 @@ def _checked(saving: Saving, backup: bool) -> Saving:
         raise InputError(
             "in place and backup need each other; give both (--in-place --backup), or neither"
         )
+    if saving.in_place and saving.overwrite:
+        raise InputError("in place, pictures are replaced and nothing else; leave overwrite out")
     if saving.in_place and saving.file_format is not None:
         raise InputError("a picture restored in place keeps its format; leave out the format")
     check_format("JPEG", None, quality=saving.quality)

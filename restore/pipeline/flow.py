@@ -264,7 +264,7 @@ class Flow:
         settings = self.settings
         made = self._journals.made(job.target)
         if settings.saving.in_place:
-            return why_skipped_in_place(job, made, settings.key)
+            return why_skipped_in_place(job, settings.skip_existing, made, settings.key)
         return why_skipped(job, settings.saving, settings.skip_existing, made, settings.key)
 
     def _count_pixels(self, data: bytes) -> int:

@@ -237,19 +237,22 @@ def why_skipped(
     raise WriteError(f"{job.target} exists and is older than {job.source}; {advice}")
 
 
-def why_skipped_in_place(job: Job, made: Made | None, settings: str) -> str:
+def why_skipped_in_place(job: Job, skip_existing: bool, made: Made | None, settings: str) -> str:
     """Why a picture is not replaced, or ""; WriteError if its backup is another picture's.
 
-    made: what was noted of the file that is there, if it is a result; it was made with these
-          settings, or WriteError says that it was not
+    made: what was noted of the file that is there, if it is a result; WriteError if it was made
+          with other settings, unless results are kept whatever their settings (`skip_existing`)
     """
     backup = backup_of(job.source)
     if made is not None:
         kept = f"; its original is {backup}" if os.path.lexists(backup) else ""
-        if made[2] == settings:
+        if skip_existing or made[2] == settings:
             return f"{job.source} was restored before{kept}"
-        back = f"; move {backup} back to restore it anew" if kept else ""
-        raise WriteError(f"{job.source} was restored before with other settings{back}")
+        back = f"move {backup} back to restore it anew, or " if kept else ""
+        raise WriteError(
+            f"{job.source} was restored before with other settings; {back}"
+            "pass --skip-existing to keep it"
+        )
     if not job.source.exists() or not os.path.lexists(backup) or same_file(job.source, backup):
         return ""
     if not backup.is_file() or backup.read_bytes() != job.source.read_bytes():

@@ -132,6 +132,8 @@ def test_in_place_other_settings_are_no_reason_to_skip(restore_command: Any, pho
     assert code == 0 and "restored before" in out
     code, _, err = restore_command(*in_place, "--strength", "0.5")
     assert code == 1 and "other settings; move" in err and "text.png.orig back" in err
+    code, out, _ = restore_command(*in_place, "--strength", "0.5", "--skip-existing")
+    assert code == 0 and "restored before" in out
     code, _, err = restore_command(*in_place, "--overwrite")
     assert code == 2 and "leave out --overwrite" in err
 

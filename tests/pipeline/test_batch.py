@@ -196,6 +196,7 @@ def test_in_place_never_loses_another_backup(
         ({"in_place": True}, InputError, "--backup"),
         ({"backup": True}, InputError, "--in-place"),
         ({"in_place": True, "backup": True, "file_format": "png"}, InputError, "keeps its format"),
+        ({"in_place": True, "backup": True, "overwrite": True}, InputError, "leave overwrite out"),
         ({"strength": 2}, InputError, "between 0"),
         ({"quality": 0}, InputError, "1 to 100"),
         ({"file_format": "xcf"}, restore.RestoreError, "no format"),
