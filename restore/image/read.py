@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from restore.errors import InputError, ReadError, UnknownFormatError
-from restore.image import bmp, camera, color, exif, gif, icc, jp2, jpeg, jxl, png, tiff
+from restore.image import bmp, camera, color, exif, gif, icc, jp2, jpeg, jxl, png, tiff, tiff_header
 from restore.image import xmp as xmp_module
 from restore.image.atomic import stamp
 from restore.image.boxes import image_extent, primary_properties
@@ -119,8 +119,8 @@ def promised_size(data: bytes) -> tuple[int, int]:
         if coded := coded_size(data):
             return coded
         if data[:4] in TIFF_STARTS:
-            page = tiff.read_header(data, "picture")
-            return camera.raw_size(data) if tiff.is_raw(data, page) else page.size
+            page = tiff_header.read_header(data, "picture")
+            return camera.raw_size(data) if tiff_header.is_raw(data, page) else page.size
         if camera.is_raw(data):
             return camera.raw_size(data)
         if data[4:8] == b"ftyp":
@@ -281,13 +281,13 @@ def _from_camera(
 
 
 def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
-    page = tiff.read_header(data, name)
-    if tiff.is_raw(data, page):
+    page = tiff_header.read_header(data, name)
+    if tiff_header.is_raw(data, page):
         return _from_camera(camera.decode_raw, data, name, max_pixels)
     _check_size(*page.size, max_pixels, name)
     if page.pages > 1:
         raise ReadError(_several(name, page.pages, "pages"))
-    tiff.check(page, len(data), name)
+    tiff_header.check(page, len(data), name)
     with reporting(name):  # also where the memory does not suffice
         samples = tiff.decode(data, page, name)
     planes = _checked(lambda: color.split(samples), name)

@@ -40,7 +40,7 @@ from restore.image.exif import (
 )
 from restore.image.jpeg import RESOURCES_START
 from restore.image.picture import Picture
-from restore.image.tiff import (
+from restore.image.tiff_header import (
     BITS,
     COMPRESSION,
     DEFLATE,

@@ -22,9 +22,10 @@ from restore.image.read import decode_image
 from restore.image.write import check_writable, format_of
 from restore.pipeline.file import Saving, encode_result, fitting
 from restore.pipeline.flow import Outcome
-from restore.pipeline.large import as_samples, check_fits
+from restore.pipeline.large import check_fits
 from restore.pipeline.picture import restore_picture
 from restore.pipeline.places import PlacedJob, name_of, why_kept
+from restore.pipeline.rows import as_samples
 from restore.pipeline.store import is_shared, read_store, write_store
 from restore.tasks.task import PictureTask, Task
 

@@ -21,9 +21,10 @@ from restore.image.read import read_bytes
 from restore.pipeline.actors import Strip, Unit, Workers
 from restore.pipeline.file import Saving, target_by_rows
 from restore.pipeline.flow import Outcome, failure
-from restore.pipeline.large import RowPicture, TiffWork
+from restore.pipeline.large import TiffWork
 from restore.pipeline.places import PlacedJob, why_kept
 from restore.pipeline.plan import make_folder
+from restore.pipeline.rows import RowPicture
 from restore.pipeline.store import is_shared, read_store, write_store
 from restore.pipeline.timed import TimedBatch
 from restore.tasks.task import Task

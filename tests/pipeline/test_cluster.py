@@ -22,7 +22,8 @@ from restore.pipeline.actors import Worker
 from restore.pipeline.batch import denoise_files, upscale_files
 from restore.pipeline.cluster import strips_of
 from restore.pipeline.file import Saving
-from restore.pipeline.large import RowPicture, TiffWork
+from restore.pipeline.large import TiffWork
+from restore.pipeline.rows import RowPicture
 from restore.pipeline.store import list_store, read_store, write_store
 from restore.tasks.denoise import denoising
 
