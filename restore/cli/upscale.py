@@ -146,8 +146,8 @@ def _chosen(model: str | None, fast: bool) -> str | None:
     from restore.models.folders import fast_version
     from restore.tasks.upscale import BICUBIC, SMALL
 
-    if model is None:
-        return SMALL if fast else None
+    if model in (None, SMALL):
+        return SMALL if fast else model
     model = checks.check_model(model, BICUBIC, SMALL)
     return fast_version(model) if fast else model
 

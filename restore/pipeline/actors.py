@@ -20,7 +20,7 @@ from restore.image import color
 from restore.image.picture import Picture
 from restore.image.read import decode_image
 from restore.image.write import check_writable, format_of
-from restore.pipeline.file import Saving, encode_result, fitting
+from restore.pipeline.file import Saving, depth_lost, encode_result, fitting
 from restore.pipeline.flow import Outcome
 from restore.pipeline.large import check_fits
 from restore.pipeline.picture import restore_picture
@@ -123,9 +123,10 @@ class Worker:
             quality=saving.quality,
             overwrite=True,
         )
+        kind = format_of(name, saving.file_format)
+        picture = picture.replace(notes=picture.notes + depth_lost(picture, kind))
         turn = self.cores.turn()
         done = restore_picture(picture, self.task, self.compute, output="picture", turn=turn)
-        kind = format_of(name, saving.file_format)
         same = done.unchanged and kind == picture.format
         outcome = Outcome(
             job.source,

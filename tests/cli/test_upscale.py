@@ -67,6 +67,8 @@ def test_fast_takes_the_small_version(call: Any, photos: Path) -> None:
     ):
         code, out, err = call(photos / "a.png", *arguments, "--fast", "--overwrite")
         assert (code, err) == (0, "") and f"upscale-x{scale}-fast" in out
+    code, out, _ = call(photos / "a.png", "--scale", 2, "--model", "fast", "--fast", "--overwrite")
+    assert code == 0 and "upscale-x2-fast" in out
     code, _, err = call(photos / "a.png", "--scale", 2, "--model", "bicubic", "--fast")
     assert code == 2 and "'bicubic' has no fast version" in err
 
